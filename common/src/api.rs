@@ -177,6 +177,9 @@ pub struct BuildView {
     /// Ours: the slaves that set it up now.
     #[serde(default)]
     pub slaves_setting_up: Vec<SettingUpView>,
+    /// Ours: the name of the template that it leaves, if it is there for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
 }
 
 /// A slave that sets a build up. Ours.

@@ -299,6 +299,7 @@ mod tests {
             lacks_atoms: false,
             seconds_left: None,
             slaves_setting_up: Vec::new(),
+            template: None,
         }
     }
 

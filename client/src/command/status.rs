@@ -452,7 +452,9 @@ fn project(build: &BuildView) -> String {
         (None, None, Some(number)) => format!("project {number}"),
         (None, None, None) => "-".to_owned(),
     };
-    if let Some(job) = job(build) {
+    if let Some(template) = &build.template {
+        text = format!("template {template} of {text}");
+    } else if let Some(job) = job(build) {
         text = format!("{job} of {text}");
     }
     for name in ["branch", "hash"] {

@@ -352,6 +352,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         lacks_atoms: false,
         seconds_left: None,
         slaves_setting_up: Vec::new(),
+        template: None,
     }
 }
 

@@ -51,7 +51,7 @@ pub struct SessionUser {
     pub is_superuser: bool,
     /// What the session lets the user do.
     pub role: TokenRole,
-    /// Whether it has the rights of the farm's secret: it drains and ends slaves, too.
+    /// Whether it drains and ends slaves, too: it has the rights of the farm's secret, or is a superuser's of the role admin.
     pub is_operator: bool,
 }
 

@@ -2,13 +2,16 @@
 //! it is ours.
 
 use super::launching::InstanceStatus;
-use crate::ids::{InstanceId, SlaveId};
+use crate::ids::{InstanceId, ProjectId, SlaveId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// An app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppView {
+    /// The number of the project that it is the app of.
+    pub project_id: ProjectId,
     /// Its name, unique on the farm.
     pub id: String,
     /// The name of its owner; null where the user is gone.
@@ -23,6 +26,8 @@ pub struct AppView {
     pub release: AppReleaseView,
     /// How many of each process type are wanted.
     pub structure: BTreeMap<String, u32>,
+    /// The process types that the newest release can run, whether any is wanted or not, in order.
+    pub process_types: Vec<String>,
     /// Its processes, those of single commands left out: by type, number and age. While a release takes the place of another,
     /// a type and number is there twice.
     pub processes: Vec<AppProcessView>,
@@ -80,6 +85,73 @@ pub struct AppBody {
     pub app: AppView,
     /// Its latest releases, the newest first.
     pub releases: Vec<AppReleaseView>,
+    /// What the caller may do with it.
+    pub access: AppAccess,
+}
+
+/// What a caller may do with an app; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppAccess {
+    /// See it, its log and its config.
+    Read,
+    /// Scale it, configure it, roll it back.
+    Use,
+    /// Delete it.
+    Own,
+}
+
+/// `PUT /v2/apps/APP`: one change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeApp {
+    /// How many of each process type that is named are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structure: Option<BTreeMap<String, u32>>,
+    /// What is to be another in the config; it makes a release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ChangeAppConfig>,
+    /// Make a release of what this earlier one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roll_back_to: Option<u64>,
+}
+
+/// What is to be another in a config. A key with null is removed, what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeAppConfig {
+    /// Variables.
+    #[serde(default)]
+    pub values: BTreeMap<String, Option<Value>>,
+    /// Memory limits of process types.
+    #[serde(default)]
+    pub memory: BTreeMap<String, Option<Value>>,
+    /// Weights of process types.
+    #[serde(default)]
+    pub cpu: BTreeMap<String, Option<Value>>,
+    /// Tags that slaves must have.
+    #[serde(default)]
+    pub tags: BTreeMap<String, Option<Value>>,
+}
+
+/// `{"config": ...}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppConfigBody {
+    /// The config of the newest release.
+    pub config: AppConfigView,
+}
+
+/// A config, with what its variables are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppConfigView {
+    /// Variables.
+    pub values: BTreeMap<String, Value>,
+    /// Memory limits of process types.
+    pub memory: BTreeMap<String, Value>,
+    /// Weights of process types.
+    pub cpu: BTreeMap<String, Value>,
+    /// Tags that slaves must have.
+    pub tags: BTreeMap<String, Value>,
 }
 
 /// A part of the log of an app.

@@ -3,6 +3,7 @@
 use crate::farm::Farm;
 use crate::processes;
 use crate::wait::{PATIENCE, wait_for};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clusterrunner_common::http::install_crypto;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,9 +16,6 @@ use tempfile::TempDir;
 /// The keys that a driver names by characters of their own.
 pub(crate) const ENTER: &str = "\u{e007}";
 pub(crate) const TAB: &str = "\u{e004}";
-
-/// What the page asks for in case that the master has it.
-const MAYBE: [&str; 1] = ["/steps "];
 
 /// A browser with one tab.
 pub(crate) struct Browser {
@@ -89,6 +87,12 @@ impl Browser {
     }
 
     async fn ask(&self, method: Method, command: &str, body: &Value) -> Value {
+        let answer = self.try_to(method, command, body).await;
+        answer.unwrap_or_else(|error| panic!("{command} {body}: {error:#}"))
+    }
+
+    /// As [`Self::ask`], for orders that may come to nothing: with the driver's error.
+    async fn try_to(&self, method: Method, command: &str, body: &Value) -> Result<Value, Value> {
         let url = format!("{}{command}", self.session);
         let mut request = self.client.request(method.clone(), url);
         if method == Method::POST {
@@ -97,8 +101,10 @@ impl Browser {
         let answer = request.send().await.unwrap();
         let mut answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
         let value = answer["value"].take();
-        assert!(value["error"].is_null(), "{command} {body}: {value:#}");
-        value
+        match value["error"].is_null() {
+            true => Ok(value),
+            false => Err(value),
+        }
     }
 
     async fn devtools(&self, command: &str, parameters: Value) -> Value {
@@ -118,6 +124,12 @@ impl Browser {
     pub(crate) async fn prefers(&self, scheme: &str) {
         let feature = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", feature).await;
+    }
+
+    /// Lets the page show messages of the browser, as a reader does who is asked.
+    pub(crate) async fn grants_messages(&self) {
+        let granted = json!({"permissions": ["notifications"], "origin": self.page});
+        self.devtools("Browser.grantPermissions", granted).await;
     }
 
     /// Opens a path of the page.
@@ -183,14 +195,44 @@ impl Browser {
         panic!("no Tab leads to {selector}");
     }
 
-    /// Clicks the first element of a selector, where a reader would.
+    /// Clicks the first element of a selector, where a reader would, as soon as it is there. Where the page has put another
+    /// one in its place meanwhile, that one is clicked.
     pub(crate) async fn click(&self, selector: &str) {
+        let limit = std::time::Instant::now() + PATIENCE;
+        while let Err(error) = self.click_now(selector).await {
+            let may_come = ["no such element", "stale element reference"];
+            let may_come = may_come.iter().any(|kind| error["error"] == *kind);
+            let is_early = std::time::Instant::now() < limit;
+            assert!(may_come && is_early, "{selector}: {error:#}");
+        }
+    }
+
+    async fn click_now(&self, selector: &str) -> Result<Value, Value> {
         let found = json!({"using": "css selector", "value": selector});
-        let found = self.ask(Method::POST, "/element", &found).await;
+        let found = self.try_to(Method::POST, "/element", &found).await?;
         let mut ids = found.as_object().unwrap().values();
         let id = ids.next().unwrap().as_str().unwrap();
         let click = format!("/element/{id}/click");
-        self.ask(Method::POST, &click, &json!({})).await;
+        self.try_to(Method::POST, &click, &json!({})).await
+    }
+
+    /// Keeps a picture of what is seen, of so many pixels in height from the top, where the variable
+    /// `CLUSTERRUNNER_PICTURES` names a directory for pictures.
+    pub(crate) async fn picture(&self, name: &str, height: u32) {
+        let Some(directory) = std::env::var_os("CLUSTERRUNNER_PICTURES") else {
+            return;
+        };
+        let width = self
+            .run("scrollTo(0, 0); return innerWidth")
+            .await
+            .as_u64()
+            .unwrap();
+        let part = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        let order = json!({"format": "png", "clip": part, "captureBeyondViewport": true});
+        let taken = self.devtools("Page.captureScreenshot", order).await;
+        let picture = BASE64_STANDARD.decode(taken["data"].as_str().unwrap());
+        let path = Path::new(&directory).join(format!("{name}.png"));
+        fs::write(path, picture.unwrap()).unwrap();
     }
 
     async fn log(&self, kind: &str) -> Vec<Value> {
@@ -205,9 +247,7 @@ impl Browser {
         let mut wrong = Vec::new();
         for entry in self.log("browser").await {
             let message = entry["message"].as_str().unwrap_or_default().to_owned();
-            let is_missing = |part: &str| message.contains("404") && message.contains(part);
-            let is_expected = expected.iter().any(|part| message.contains(part))
-                || MAYBE.iter().any(|part| is_missing(part));
+            let is_expected = expected.iter().any(|part| message.contains(part));
             if entry["level"] != "INFO" && !is_expected {
                 wrong.push(message);
             }

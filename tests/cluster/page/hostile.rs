@@ -75,6 +75,7 @@ async fn hostile_names_and_output_do_nothing() {
     does_nothing(&browser).await;
     let path = format!("/ui/builds/{}/subjobs/0/atoms/0", over.id);
     browser.go(&path).await;
+    browser.wait_for_text("3 files").await;
     browser.wait_for_text("100% done").await;
     does_nothing(&browser).await;
     let text = "return document.querySelector('.lines').innerText";

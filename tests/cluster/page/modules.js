@@ -1,9 +1,9 @@
 // Cases of the pure modules. Gives how many there are, and those that failed.
 return (async () => {
   const load = (name) => import(`/ui/assets/${name}.js`);
-  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, doing, apps] = await Promise.all(
+  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, doing, apps, artifacts, scale, variables] = await Promise.all(
     ["console/source", "console/ansi", "text", "format", "router", "console/line_link", "console/heights", "console/search", "build/atoms", "build/layout",
-      "submit_request", "progress", "build/why", "build/doing", "apps"].map(load));
+      "submit_request", "progress", "build/why", "build/doing", "apps", "build/artifacts", "app/scale", "app/variables"].map(load));
   const failed = [];
   let cases = 0;
   const is = (found, expected, what) => {
@@ -143,6 +143,18 @@ return (async () => {
   is(apps.addressesOf(two, new URL("http://farm:43000/")).map(({ href }) => href), ["http://hill.example.org:43000/", "http://www.example.net:43000/"]);
   is(apps.addressesOf({ ...two, host: null, domains: [] }, new URL("https://farm/")), []);
   is([[1, "failed"], [2, "failed"], [1, "up"]].map(([release, status]) => apps.isReplaced(two, process("web.1", status, release))), [true, false, false]);
+  is(scale.wantedOf({ process_types: ["web", "worker"], structure: { web: 2, old: 1 } }), [["old", 1], ["web", 2], ["worker", 0]]);
+  is(["", "A", "A B", "A=B"].map((key) => Boolean(variables.faultOf(key))), [true, false, true, true]);
+
+  // Files of atoms.
+  is(artifacts.addressOf("/v2/x", "a b/\u202e?#%41"), "/v2/x/artifacts/a%20b/%E2%80%AE%3F%23%2541");
+  is(["a.xml", "shots/1.png", "core", "a.core", "x.tar.GZ"].map((path) => artifacts.canBeShown({ path, bytes: 9 })), [true, true, true, false, false]);
+  is(artifacts.canBeShown({ path: "a.txt", bytes: 1e9 }), false);
+
+  // Builds of templates.
+  const pushed = { id: 7, template: "hill", job_name: "template", request_params: { project: 6 } };
+  is([format.projectOf(pushed), format.jobOf(pushed)], ["template hill", null]);
+  is([format.projectOf({ id: 7, request_params: { url: "git@h:a/b.git" } }), format.jobOf({ job_name: "Unit" })], ["b", "Unit"]);
 
   return { cases, failed };
 })();

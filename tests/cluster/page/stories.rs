@@ -15,6 +15,7 @@ async fn a_build_is_watched_from_the_queue_to_its_end_without_a_reload() {
     let mut farm = Farm::new();
     farm.start_master().await;
     let browser = Browser::at(&farm, "/").await;
+    browser.grants_messages().await;
     browser.run("window.isFirst = true").await;
     browser.wait_for_text("No builds yet").await;
     let repository = Repository::of(&job("true"));
@@ -45,6 +46,14 @@ async fn a_build_is_watched_from_the_queue_to_its_end_without_a_reload() {
         .wait("document.querySelectorAll('.windowed .chip.running').length === 2")
         .await;
     browser.wait("document.title.startsWith('Running: ')").await;
+    // Each message of the browser is noted on its way.
+    let note = "window.told = []; window.Notification = new Proxy(window.Notification, \
+                {construct: (real, said) => { told.push(said[0]); return new real(...said); }})";
+    browser.run(note).await;
+    browser.click(".head button[aria-pressed='false']").await;
+    browser
+        .wait("document.querySelector(\".head button[aria-pressed='true']\")")
+        .await;
     fs::write(&gate, "").unwrap();
     browser
         .wait("document.querySelector('h1 .chip.failed')")
@@ -60,6 +69,8 @@ async fn a_build_is_watched_from_the_queue_to_its_end_without_a_reload() {
                    const seen = new Set(); for (let i = 0; i < d.length; i += 4) seen.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]); return seen.size; })() > 4";
     browser.wait(colours).await;
     assert_eq!(browser.run("return window.isFirst").await, true);
+    let told = browser.run("return window.told").await;
+    assert_eq!(told, serde_json::json!([format!("Build {build} failed")]));
     browser.ends_content(&[]).await;
     farm.end_of(build).await.fails(&[(3, 1)]);
 }

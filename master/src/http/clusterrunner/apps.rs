@@ -1,5 +1,5 @@
-//! Apps: how they stand, and the log of one, its last lines or those from a line on. What changes apps is the API of the
-//! Deis controller.
+//! Apps: how they stand, what is changed of them, and the log of one, its last lines or those from a line on. What creates
+//! apps and deploys to them is the API of the Deis controller and `git push`.
 
 use super::accounts::Asking;
 use super::error::ApiError;
@@ -7,16 +7,25 @@ use super::{Api, Path, shapes};
 use crate::core::Cluster;
 use crate::core::access::{Access, Subject};
 use crate::core::apps::app::App;
+use crate::core::apps::command::{AppCommand, ConfigChange};
+use crate::core::command::Command;
 use crate::store::app_logs::{AppLine, AppLines, Origin};
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use clusterrunner_common::api::apps::{AppBody, AppLogBody, AppLogLine, AppsBody};
+use clusterrunner_common::api::Success;
+use clusterrunner_common::api::apps::{
+    AppBody, AppConfigBody, AppLogBody, AppLogLine, AppsBody, ChangeApp,
+};
+use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::ids::ProjectId;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
+
+const NOT_YOURS: &str = "Only those who work on this app may change it, and only its owner and superusers may delete it; a \
+                         token needs the role submit for the one and admin for the other.";
 
 /// How many bytes of a log go in one answer.
 const PART: usize = 1 << 20;
@@ -56,16 +65,97 @@ pub(super) async fn one(
     let domain = api.app_domain.clone();
     let look = move |cluster: &Cluster| {
         let app = cluster.app_of_id(&id)?;
-        may_see(cluster, asking, app)
-            .then(|| shapes::app_with_releases(cluster, app, domain.as_deref()))
+        let may = may(cluster, asking, app);
+        let shown = || shapes::app_with_releases(cluster, app, domain.as_deref(), may);
+        (may >= Access::Read).then(shown)
     };
     let shown = api.cluster.read(look).await?;
     shown.map(Json).ok_or(ApiError::NoApp)
 }
 
-fn may_see(cluster: &Cluster, asking: Asking, app: &App) -> bool {
+/// The config of the newest release, with what its variables are.
+pub(super) async fn config(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+    Path(id): Path<String>,
+) -> Result<Json<AppConfigBody>, ApiError> {
+    let look = move |cluster: &Cluster| {
+        let app = cluster.app_of_id(&id)?;
+        may_see(cluster, asking, app).then(|| shapes::app_config(app))
+    };
+    let config = api.cluster.read(look).await?.ok_or(ApiError::NoApp)?;
+    Ok(Json(AppConfigBody { config }))
+}
+
+/// Scales, configures or rolls back an app: answered once that is on disk, with the app as it is then.
+pub(super) async fn change(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+    Path(id): Path<String>,
+    Signed(change): Signed<ChangeApp>,
+) -> Result<Json<AppBody>, ApiError> {
+    let project = granted(&api, asking, &id, Access::Use).await?;
+    let command = order(project, change).ok_or_else(|| {
+        ApiError::invalid(
+            "Exactly one of the fields 'structure', 'config' and 'roll_back_to' must be there.",
+        )
+    })?;
+    let by = asking.actor();
+    api.cluster.command(Command::App { by, command }).await?;
+    one(State(api), asking, Path(id)).await
+}
+
+/// Deletes an app with all that it has.
+pub(super) async fn delete(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+    Path(id): Path<String>,
+    Signed(_): Signed<serde_json::Value>,
+) -> Result<Json<Success>, ApiError> {
+    let project = granted(&api, asking, &id, Access::Own).await?;
+    let by = asking.actor();
+    let command = AppCommand::Destroy { project };
+    api.cluster.command(Command::App { by, command }).await?;
+    Ok(Json(Success::default()))
+}
+
+/// The order that a change is; none where it is no single one.
+fn order(project: ProjectId, change: ChangeApp) -> Option<AppCommand> {
+    match change {
+        ChangeApp {
+            structure: Some(numbers),
+            config: None,
+            roll_back_to: None,
+        } => Some(AppCommand::Scale { project, numbers }),
+        ChangeApp {
+            structure: None,
+            config: Some(config),
+            roll_back_to: None,
+        } => Some(AppCommand::Configure {
+            project,
+            change: Box::new(ConfigChange {
+                values: config.values,
+                memory: config.memory,
+                cpu: config.cpu,
+                tags: config.tags,
+            }),
+        }),
+        ChangeApp {
+            structure: None,
+            config: None,
+            roll_back_to: version @ Some(_),
+        } => Some(AppCommand::Rollback { project, version }),
+        _ => None,
+    }
+}
+
+fn may(cluster: &Cluster, asking: Asking, app: &App) -> Access {
     let project = cluster.project(app.project);
-    project.is_some_and(|project| asking.may(Subject::App(project)) >= Access::Read)
+    project.map_or(Access::None, |project| asking.may(Subject::App(project)))
+}
+
+fn may_see(cluster: &Cluster, asking: Asking, app: &App) -> bool {
+    may(cluster, asking, app) >= Access::Read
 }
 
 /// A part of the log of an app; waits for one where that is asked for.
@@ -80,7 +170,7 @@ pub(super) async fn log(
     let place = api.waiting.try_take();
     let until = Instant::now() + place.as_ref().map_or(Duration::ZERO, |_| wanted.wait);
     loop {
-        let project = granted(&api, asking, &app).await?;
+        let project = granted(&api, asking, &app, Access::Read).await?;
         // Begun before the log is read, so that nothing is missed.
         let mut number = api.app_logs.num_lines(project);
         number.mark_unchanged();
@@ -106,15 +196,23 @@ pub(super) async fn log(
     }
 }
 
-/// The project of an app that the caller may see.
-async fn granted(api: &Api, asking: Asking, app: &str) -> Result<ProjectId, ApiError> {
+/// The project of an app that the caller may do so much with. Whoever may not see it is not told that it is there.
+async fn granted(
+    api: &Api,
+    asking: Asking,
+    app: &str,
+    needs: Access,
+) -> Result<ProjectId, ApiError> {
     let id = app.to_owned();
     let look = move |cluster: &Cluster| {
         let app = cluster.app_of_id(&id)?;
-        may_see(cluster, asking, app).then_some(app.project)
+        Some((app.project, may(cluster, asking, app)))
     };
-    let project = api.cluster.read(look).await?;
-    project.ok_or(ApiError::NoApp)
+    match api.cluster.read(look).await? {
+        None | Some((_, Access::None)) => Err(ApiError::NoApp),
+        Some((_, may)) if may < needs => Err(ApiError::Forbidden(NOT_YOURS)),
+        Some((project, _)) => Ok(project),
+    }
 }
 
 fn body(part: AppLines) -> AppLogBody {

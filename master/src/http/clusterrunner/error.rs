@@ -2,6 +2,7 @@
 
 use crate::coordinator::{CommandFailure, Gone};
 use crate::core::accounts::command::AccountRefusal;
+use crate::core::apps::command::AppRefusal;
 use crate::core::command::Refusal;
 use crate::core::instances::instance::InstanceRefusal;
 use crate::core::templates::refusal::TemplateRefusal;
@@ -336,9 +337,8 @@ fn refused_status(refusal: &Refusal) -> StatusCode {
             | TemplateRefusal::InUse { .. }
             | TemplateRefusal::TooManyNames(_),
         )
-        | Refusal::Instance(InstanceRefusal::TooMany(_))
-        // This API gives no orders about apps.
-        | Refusal::App(_) => StatusCode::CONFLICT,
+        | Refusal::Instance(InstanceRefusal::TooMany(_)) => StatusCode::CONFLICT,
+        Refusal::App(refusal) => app_status(refusal),
         Refusal::Account(
             AccountRefusal::ReservedUserName(_)
             | AccountRefusal::InvalidField { .. }
@@ -348,6 +348,31 @@ fn refused_status(refusal: &Refusal) -> StatusCode {
         | Refusal::Unfit(_)
         | Refusal::Template(TemplateRefusal::InvalidName)
         | Refusal::Instance(InstanceRefusal::InvalidField { .. }) => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn app_status(refusal: &AppRefusal) -> StatusCode {
+    match refusal {
+        AppRefusal::UnknownApp(_)
+        | AppRefusal::UnknownRelease(_)
+        | AppRefusal::UnknownDomain(_) => StatusCode::NOT_FOUND,
+        AppRefusal::InvalidId(_)
+        | AppRefusal::InvalidDomain { .. }
+        | AppRefusal::InvalidConfig { .. }
+        | AppRefusal::InvalidField { .. }
+        | AppRefusal::UnknownProcess(_)
+        | AppRefusal::NoEarlierRelease => StatusCode::BAD_REQUEST,
+        AppRefusal::IdTaken(_)
+        | AppRefusal::ProjectDeployed(_)
+        | AppRefusal::NoBuild
+        | AppRefusal::NothingToRun(_)
+        | AppRefusal::DomainTaken(_)
+        | AppRefusal::NoSlave
+        | AppRefusal::TooManyApps(_)
+        | AppRefusal::TooManyReleases(_)
+        | AppRefusal::TooManyInstances(_)
+        | AppRefusal::FarmFull(_)
+        | AppRefusal::TooManyDomains(_) => StatusCode::CONFLICT,
     }
 }
 

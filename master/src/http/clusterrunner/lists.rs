@@ -8,10 +8,11 @@ use crate::core::access::Caller;
 use crate::core::builds::build::Build;
 use crate::read::lists::{AtBuild, AtSubjob, Part};
 use crate::read::running::{RunningInBuild, Runs};
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::response::IntoResponse as _;
 use axum::response::Response;
+use axum::{Extension, Json};
 use clusterrunner_common::api::{BuildView, SubjobFilter, SubjobView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::answers::Begun;
@@ -24,6 +25,7 @@ use clusterrunner_common::ids::{BuildId, SubjobId};
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -268,9 +270,17 @@ pub(super) async fn atom_rows(
     State(api): State<Arc<Api>>,
     Path(id): Path<BuildId>,
     PageOfRows(page): PageOfRows,
+    Wanted(filter): Wanted,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
+    match filter {
+        None => {}
+        Some(SubjobFilter::InProgress) => return running_rows(&api, id, page).await,
+        Some(SubjobFilter::Failed) => {
+            return Err(ApiError::invalid("'state' of atoms must be in_progress."));
+        }
+    }
     let of_live = |_: &Cluster, build: &Build| build.num_atoms;
     let total = api.builds.seen(id, of_live, |ended| ended.build.num_atoms);
     let total = total.await?;
@@ -305,6 +315,25 @@ pub(super) async fn atom_rows(
     let length = usize::try_from(total).unwrap_or(usize::MAX);
     let first = AtSubjob::page(move |subjobs| page.range(subjobs.min(length)));
     answer(&turns, frame, first, part).await
+}
+
+/// Those rows whose atoms run: few, however many atoms the build has.
+async fn running_rows(api: &Api, id: BuildId, page: Page) -> Result<Response, ApiError> {
+    let running = api.running.of(id);
+    let of_live = move |cluster: &Cluster, build: &Build| {
+        let subjobs: BTreeSet<SubjobId> = running.subjobs().collect();
+        let rows = subjobs.into_iter().filter_map(|id| {
+            let runs = running.runs(cluster, build, id);
+            Some(shapes::atom_rows(build, id, build.subjob(id)?, runs))
+        });
+        let rows = rows.flatten().filter(shapes::AtomRow::runs);
+        rows.collect::<Vec<_>>()
+    };
+    let rows = api.builds.seen(id, of_live, |_| Vec::new()).await?;
+    let total = rows.len();
+    let rows: Vec<_> = page.of(rows.into_iter()).collect();
+    let body = json!({"columns": shapes::ATOM_COLUMNS, "rows": rows, "total": total});
+    Ok(Json(body).into_response())
 }
 
 /// Shows those of some subjobs of a build that are wanted, where the build is not archived.

@@ -1,6 +1,6 @@
 //! What a request asks for, as far as it decides who may ask: read off its method and path.
 
-use crate::core::access::{Access, Caller, SecretProof, Subject, UserCaller};
+use crate::core::access::{Access, Caller, SecretProof, Subject, UserCaller, access};
 use crate::http::caller::Asked;
 use crate::http::sessions::Session;
 use crate::read::private::PrivateProjects;
@@ -149,14 +149,18 @@ pub fn takes_token(method: &Method, path: &str) -> bool {
     )
 }
 
-/// The requests for which the session of this caller is enough: what a token is enough for, and for a session with the
-/// rights of the secret all but what slaves send.
+/// Whether a session of this caller may tell slaves something: it has the rights of the secret, or is a superuser's.
+pub(super) fn is_operator(caller: Caller) -> bool {
+    access(caller, Subject::Slaves, false) == Access::Admin
+}
+
+/// The requests for which the session of this caller is enough: what a token is enough for, and for a session of an
+/// operator all but what slaves send.
 #[must_use]
 pub fn session_opens(caller: Caller, method: &Method, path: &str) -> bool {
-    let is_operator = matches!(caller, Caller::Secret(_));
     match Kind::of(method, path) {
         Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Launching => true,
-        Kind::ShutDownSlaves | Kind::Other => is_operator,
+        Kind::ShutDownSlaves | Kind::Other => is_operator(caller),
         Kind::Options
         | Kind::Read
         | Kind::ConnectSlave
@@ -242,7 +246,6 @@ pub(super) fn refused() -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::access::access;
 
     /// Whether the caller that each proof makes of a sender may send the request.
     fn check(method: Method, path: &str, expected: [bool; 4]) {

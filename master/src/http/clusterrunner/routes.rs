@@ -284,7 +284,18 @@ fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
         .route("logs", logs, logs, get(instances::log))
         // Version 1 of `/apps` is the API of the Deis controller.
         .route("", "/app", "/apps", get(apps::list))
-        .route("", "/app/[app_name]", "/apps/[app_name]", get(apps::one))
+        .route(
+            "",
+            "/app/[app_name]",
+            "/apps/[app_name]",
+            get(apps::one).put(apps::change).delete(apps::delete),
+        )
+        .route(
+            "",
+            "/app/[app_name]/config",
+            "/apps/[app_name]/config",
+            get(apps::config),
+        )
         .route("", app_log, app_log, get(apps::log))
         .route(
             "",

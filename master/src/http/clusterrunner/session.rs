@@ -1,6 +1,7 @@
 //! Signing in to the page and out: `/v2/session`.
 
 use super::error::ApiError;
+use super::requests::is_operator;
 use super::{Api, shapes};
 use crate::coordinator::Gone;
 use crate::core::access::{Caller, SecretProof};
@@ -135,7 +136,7 @@ fn body_of(session: &Session) -> SessionBody {
         _ => (true, Role::Admin),
     };
     let user = SessionUser {
-        is_operator: session.user_name.is_none(),
+        is_operator: is_operator(session.caller),
         name: session
             .user_name
             .clone()

@@ -8,7 +8,7 @@ mod outlook;
 mod steps;
 
 pub(super) use accounts::{role, token, user};
-pub(super) use apps::{app, app_with_releases};
+pub(super) use apps::{app, app_config, app_with_releases};
 pub(crate) use atom_rows::{ATOM_COLUMNS, AtomRow, atom_rows};
 pub(super) use launching::{instance, template};
 pub(super) use steps::{atomizers, merged, of_slave, steps_under_way, stored_step};
@@ -148,6 +148,9 @@ pub(crate) fn in_version(mut build: BuildView, version: ApiVersion) -> BuildView
             .filter(|result| *result != BuildResult::Canceled);
         let is_whole = build.status == BuildStatus::Finished;
         build.artifacts = build.artifacts.filter(|_| is_whole);
+    } else if build.status.is_over() && build.num_subjobs > 0 {
+        // Every subjob has one atom. The original says it of finished builds only.
+        build.num_atoms = Some(build.num_subjobs);
     }
     build
 }
@@ -202,6 +205,11 @@ fn assemble<'a>(
         lacks_atoms: build.lacks_atoms(),
         seconds_left: outlook::seconds_left(build, &RunningInBuild::default(), Timestamp(0)),
         slaves_setting_up: Vec::new(),
+        template: build
+            .request
+            .product
+            .as_ref()
+            .map(|product| product.name.clone()),
     }
 }
 

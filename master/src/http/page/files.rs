@@ -33,6 +33,9 @@ macro_rules! asset {
 /// The others, by their names below `/ui/assets/`.
 pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("api.js", SCRIPT),
+    asset!("app/changing.js", SCRIPT),
+    asset!("app/scale.js", SCRIPT),
+    asset!("app/variables.js", SCRIPT),
     asset!("apps.js", SCRIPT),
     asset!("build.css", STYLE),
     asset!("build/about.js", SCRIPT),

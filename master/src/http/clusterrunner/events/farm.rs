@@ -195,9 +195,11 @@ impl Frames {
         });
         let instances = changes.instances.iter();
         let instances = instances.filter_map(|id| self.instances.get(id).cloned());
-        let apps = changes.apps.iter().map(|project| {
-            let frame = self.apps.get(project).cloned();
-            frame.unwrap_or_else(|| Frame::gone("app_deleted", project.0))
+        let apps = changes.apps.iter();
+        let apps = apps.map(|id| {
+            let gone = || Frame::gone("app_deleted", id.0).only_for(Audience::Known);
+            // Who could see it is not known any more; its number says nothing to others.
+            self.apps.get(id).cloned().unwrap_or_else(gone)
         });
         let live = builds.chain(slaves).chain(instances).chain(apps);
         deleted.chain(live).collect()

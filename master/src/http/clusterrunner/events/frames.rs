@@ -15,6 +15,8 @@ pub(super) enum Audience {
     Everyone,
     /// Callers who may read this private project.
     Project(Arc<Project>),
+    /// Callers who are somebody, as those must be who see apps.
+    Known,
     /// Callers who may see this instance.
     Instance(Arc<Instance>),
     /// Callers who may see the app of this project.
@@ -35,6 +37,7 @@ impl Audience {
         let is_known = matches!(caller, Caller::Secret(_) | Caller::User(_));
         match self {
             Self::Everyone => true,
+            Self::Known => is_known,
             Self::Project(project) => may_read(caller, Subject::Project(project)),
             // As the lists of instances and apps.
             Self::Instance(instance) => is_known && may_read(caller, Subject::Instance(instance)),
@@ -88,6 +91,11 @@ impl Frame {
             audience: Audience::Everyone,
             text: format!("event: {name}\ndata: {}\n\n", json!({"id": id})).into(),
         }
+    }
+
+    /// The same event for fewer.
+    pub(super) fn only_for(self, audience: Audience) -> Self {
+        Self { audience, ..self }
     }
 
     /// How many bytes it has.

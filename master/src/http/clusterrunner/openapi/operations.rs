@@ -69,6 +69,9 @@ impl Operation {
 const CONSOLE: &str = "offset_line: integer, num_lines: integer, total_num_lines: integer, content: string, \
                        num_bytes_cut?: integer";
 
+/// An app with its latest releases, and what the caller may do with it.
+const ONE_APP: &str = "app: App, releases: [Release], access: 'read'|'use'|'own'";
+
 /// There is nothing else to say.
 const DONE: &str = "status: 'SUCCESS'";
 
@@ -112,7 +115,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/builds/{build_id}/artifacts.tar.gz", "All artifacts; takes ranges"), Who::Read, "", Body::None, &[(200, Other("application/x-tar")), (206, Other("application/x-tar")), (202, Nothing)], &[404, 410, 416]),
     operation(("get", "/builds/{build_id}/artifacts.zip", "All artifacts"), Who::Read, "", Body::None, &[(200, Other("application/zip")), (202, Nothing)], &[404, 410]),
     operation(("get", "/builds/{build_id}/subjobs", "List the subjobs of a build"), Who::Read, "offset?: integer, limit?: integer, state?: 'in_progress'|'failed'", Body::None, &[(200, Json("subjobs: [Subjob]"))], &[400, 404]),
-    operation(("get", "/builds/{build_id}/atoms", "All atoms of a build as rows"), Who::Read, "offset?: integer, limit?: integer", Body::None, &[(200, Json("columns: [string], rows: [[any]], total: integer"))], &[400, 404]),
+    operation(("get", "/builds/{build_id}/atoms", "All atoms of a build as rows"), Who::Read, "offset?: integer, limit?: integer, state?: 'in_progress'", Body::None, &[(200, Json("columns: [string], rows: [[any]], total: integer"))], &[400, 404]),
     operation(("get", "/builds/{build_id}/tests", "The tests of a build, as reports name them"), Who::Read, "offset?: integer, limit?: integer, outcome?: string, q?: string, sort?: 'slowest'", Body::None, &[(200, Json("tests: [Test], total: integer, counts: TestCounts"))], &[400, 404]),
     operation(("get", "/builds/{build_id}/junit.xml", "All tests of a build as one JUnit report"), Who::Read, "", Body::None, &[(200, Other("application/xml"))], &[404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}", "One subjob"), Who::Read, "", Body::None, &[(200, Json("subjob: Subjob"))], &[404]),
@@ -165,7 +168,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("delete", "/instances/{instance_id}", "Stop an instance"), Who::Somebody, "", Body::Json(""), &[(200, Json("instance: Instance"))], &[404]),
     operation(("get", "/instances/{instance_id}/logs", "What an instance printed"), Who::Somebody, "offset?: integer, wait_s?: integer", Body::None, &[(200, Json("offset: integer, content: string, next_offset: integer, is_complete: boolean"))], &[400, 404]),
     operation(("get", "/apps", "List the apps"), Who::Somebody, "", Body::None, &[(200, Json("apps: [App]"))], &[]),
-    operation(("get", "/apps/{app_name}", "One app"), Who::Somebody, "", Body::None, &[(200, Json("app: App, releases: [Release]"))], &[404]),
+    operation(("get", "/apps/{app_name}", "One app"), Who::Somebody, "", Body::None, &[(200, Json(ONE_APP))], &[404]),
+    operation(("put", "/apps/{app_name}", "Scale, configure or roll back an app"), Who::Somebody, "", Body::Json("structure?: {integer}|null, config?: ChangeAppConfig|null, roll_back_to?: integer|null"), &[(200, Json(ONE_APP))], &[404, 409]),
+    operation(("delete", "/apps/{app_name}", "Delete an app"), Who::Somebody, "", Body::Json(""), &[(200, Json(DONE))], &[404]),
+    operation(("get", "/apps/{app_name}/config", "The config of an app, with what the variables are"), Who::Somebody, "", Body::None, &[(200, Json("config: AppConfig"))], &[404]),
     operation(("get", "/app_logs/{app_name}", "The log of an app"), Who::Somebody, "last?: integer, first?: integer, wait_s?: integer", Body::None, &[(200, Json("first: integer, lines: [AppLogLine], next: integer"))], &[400, 404]),
     operation(("get", "/snapshot", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
     operation(("post", "/snapshot", "Get the snapshot of a template, as slaves do"), Who::Slave, "", Body::Json("slave_id: integer, session_id: string, digest: string, offset?: integer, is_damaged?: boolean"), &[(200, Other("application/octet-stream"))], &[404, 409]),

@@ -16,7 +16,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          num_atoms_completed: integer, num_atoms_failed: integer, num_atoms_in_progress: integer, \
          num_atoms_in_trouble: integer, num_atoms_flaky: integer, num_atoms_not_run: integer, failing: boolean, retry_of?: integer, \
          warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, \
-         slaves_setting_up: [SettingUp]",
+         slaves_setting_up: [SettingUp], template?: string",
     ),
     (
         "SettingUp",
@@ -130,9 +130,17 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     (
         "App",
-        "id: string, owner: string|null, host: string|null, domains: [string], is_deployed: boolean, \
-         release: Release, structure: {integer}, processes: [AppProcess], config_keys: [string], created: number, \
+        "project_id: integer, id: string, owner: string|null, host: string|null, domains: [string], is_deployed: boolean, \
+         release: Release, structure: {integer}, process_types: [string], processes: [AppProcess], config_keys: [string], created: number, \
          updated: number",
+    ),
+    (
+        "AppConfig",
+        "values: {any}, memory: {any}, cpu: {any}, tags: {any}",
+    ),
+    (
+        "ChangeAppConfig",
+        "values?: {any}, memory?: {any}, cpu?: {any}, tags?: {any}",
     ),
     (
         "Release",

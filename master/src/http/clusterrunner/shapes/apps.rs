@@ -2,11 +2,16 @@
 
 use super::launching::instance_status;
 use crate::core::Cluster;
+use crate::core::access::Access;
 use crate::core::accounts::projects::Owner;
-use crate::core::apps::app::{App, Release};
+use crate::core::apps::app::{App, AppBuild, Release};
 use crate::core::instances::instance::{Instance, Purpose};
 use crate::read::app_story;
-use clusterrunner_common::api::apps::{AppBody, AppProcessView, AppReleaseView, AppView};
+use clusterrunner_common::api::apps::{
+    AppAccess, AppBody, AppConfigView, AppProcessView, AppReleaseView, AppView,
+};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many releases are shown.
 const RELEASES: usize = 50;
@@ -23,6 +28,7 @@ pub(in crate::http::clusterrunner) fn app(
     let mut instances: Vec<&Instance> = cluster.app_instances(app.project).collect();
     instances.sort_by_key(|instance| (place(&instance.purpose), instance.id));
     AppView {
+        project_id: app.project,
         id: app.id.clone(),
         owner: owner.and_then(|owner| name(cluster, owner)),
         host: domain.map(|domain| format!("{}.{domain}", app.id)),
@@ -30,6 +36,7 @@ pub(in crate::http::clusterrunner) fn app(
         is_deployed: newest.build.is_some(),
         release: release(cluster, newest),
         structure: app.structure.clone(),
+        process_types: app.build_of(newest).map(process_types).unwrap_or_default(),
         processes: instances
             .into_iter()
             .filter_map(|instance| process(cluster, instance))
@@ -46,12 +53,44 @@ pub(in crate::http::clusterrunner) fn app_with_releases(
     cluster: &Cluster,
     shown: &App,
     domain: Option<&str>,
+    may: Access,
 ) -> AppBody {
     let latest = shown.releases.iter().rev().take(RELEASES);
     AppBody {
         app: app(cluster, shown, domain),
         releases: latest.map(|one| release(cluster, one)).collect(),
+        access: match may {
+            Access::None | Access::Read => AppAccess::Read,
+            Access::Use => AppAccess::Use,
+            Access::Own | Access::Admin => AppAccess::Own,
+        },
     }
+}
+
+/// The config of the newest release of an app, with what its variables are.
+#[must_use]
+pub(in crate::http::clusterrunner) fn app_config(app: &App) -> AppConfigView {
+    let config = app.config_of(app.newest());
+    AppConfigView {
+        values: as_json(&config.values),
+        memory: as_json(&config.memory),
+        cpu: as_json(&config.cpu),
+        tags: as_json(&config.tags),
+    }
+}
+
+fn as_json<T: Clone + Into<Value>>(map: &BTreeMap<String, T>) -> BTreeMap<String, Value> {
+    let entries = map.iter();
+    entries
+        .map(|(key, value)| (key.clone(), value.clone().into()))
+        .collect()
+}
+
+/// The process types of an app build. Of each the start `cmd` can be had, which is named where it is the usual one.
+fn process_types(build: &AppBuild) -> Vec<String> {
+    let named = build.procfile.keys().map(String::as_str);
+    let types: BTreeSet<&str> = named.chain([build.first_process()]).collect();
+    types.into_iter().map(str::to_owned).collect()
 }
 
 /// Where a process stands among those of its app.

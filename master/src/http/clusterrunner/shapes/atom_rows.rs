@@ -57,6 +57,13 @@ pub(crate) struct AtomRow(
     Vec<AttemptView>,
 );
 
+impl AtomRow {
+    /// Whether the atom runs.
+    pub(crate) fn runs(&self) -> bool {
+        self.4 == AtomState::InProgress
+    }
+}
+
 /// The rows of a subjob's atoms, in their order.
 pub(crate) fn atom_rows(build: &Build, id: SubjobId, subjob: &Subjob, runs: Runs) -> Vec<AtomRow> {
     let rows = atoms(build, id, subjob, runs).map(|atom| {

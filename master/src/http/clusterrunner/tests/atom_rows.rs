@@ -140,6 +140,10 @@ async fn a_row_says_all_that_is_known_of_an_atom() {
         "max_memory_bytes": null, "cpu_seconds": null, "is_flaky": false, "failed_attempts": [],
     });
     assert_eq!(rows[3], waits);
+    let running = master.rows(&format!("{ROWS}?state=in_progress")).await;
+    assert_eq!(running, (1, vec![runs]));
+    let (status, _) = master.get(&format!("{ROWS}?state=failed")).await;
+    assert_eq!(status, 400);
     assert_eq!(master.rows("/v1/build/1/atoms").await, (total, rows));
 }
 

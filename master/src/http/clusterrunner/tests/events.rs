@@ -16,21 +16,21 @@ const ID: BuildId = BuildId(1);
 const SLAVE: SlaveId = SlaveId(1);
 
 /// Who reads a stream of events.
-struct Follower {
+pub(super) struct Follower {
     stream: BodyDataStream,
     text: String,
 }
 
 #[derive(Debug, PartialEq)]
-struct Told {
+pub(super) struct Told {
     id: u64,
-    name: String,
-    data: Value,
+    pub(super) name: String,
+    pub(super) data: Value,
 }
 
 impl Follower {
     /// The next event; none at the end of the stream.
-    async fn next(&mut self) -> Option<Told> {
+    pub(super) async fn next(&mut self) -> Option<Told> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
                 let told = told(block);
@@ -47,7 +47,7 @@ impl Follower {
     }
 
     /// The next event with this name, and those that came before.
-    async fn until(&mut self, name: &str) -> Vec<Told> {
+    pub(super) async fn until(&mut self, name: &str) -> Vec<Told> {
         let mut all = Vec::new();
         loop {
             let told = self.next().await;
@@ -84,7 +84,11 @@ fn names(told: &[Told]) -> Vec<&str> {
 }
 
 impl Master {
-    async fn follow_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Follower, u16> {
+    pub(super) async fn follow_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Follower, u16> {
         let mut request = Request::builder().uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);

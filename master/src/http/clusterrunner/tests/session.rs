@@ -227,6 +227,40 @@ async fn a_link_signs_in_once_with_the_rights_of_who_made_it() {
     }
 }
 
+/// Whoever may do everything with the farm's users and projects may drain slaves, too, by a full proof.
+#[tokio::test]
+async fn a_superuser_that_is_signed_in_is_an_operator() {
+    let master = Master::with_ann().await;
+    master.create_user("root", true).await;
+    master.connect("a-life", None).await;
+    let mut browsers = Vec::new();
+    for (user, role, is_operator) in [
+        ("root", "admin", true),
+        ("root", "submit", false),
+        ("root", "read", false),
+        ("ann", "admin", false),
+    ] {
+        let proof = json!({"token": master.create_token(user, role).await});
+        let browser = master.sign_in(&proof).await.unwrap();
+        assert_eq!(master.who(&browser).await["is_operator"], is_operator);
+        browsers.push((browser, is_operator));
+    }
+    for (browser, is_operator) in browsers {
+        for path in [
+            "/v2/slaves/1/drain",
+            "/v2/slaves/1/undrain",
+            "/v2/slaves/1/shutdown",
+        ] {
+            let (status, answer) = master.call("POST", path, &browser.headers(), "{}").await;
+            let expected = if is_operator { 200 } else { 403 };
+            assert_eq!(status, expected, "{path}: {answer}");
+        }
+        let path = "/v2/slaves/1/heartbeat";
+        let (status, _) = master.call("POST", path, &browser.headers(), "{}").await;
+        assert_eq!(status, 403, "it is no slave");
+    }
+}
+
 #[tokio::test]
 async fn what_does_not_sign_in_is_told_why() {
     let master = Master::with_ann().await;

@@ -56,7 +56,7 @@ export function addressesOf(app, place) {
   return hosts.map((host) => ({ host, href: webAddress(`${place.protocol}//${host}${port}/`) }));
 }
 
-/** The link to an address of an app. It is another program's page, so it gets a tab of its own. */
+/** The link to an address of an app, which says all of it. It is another program's page, so it gets a tab of its own. */
 export function hostLink({ host, href }) {
-  return h("a", { href, target: "_blank", rel: "noreferrer noopener" }, name(short(host, 253)));
+  return h("a", { href, target: "_blank", rel: "noreferrer noopener" }, name(short(href?.replace(/\/$/, "") ?? host, 300)));
 }

@@ -104,15 +104,17 @@ export function ending({ exit_code: code, signal, trouble, flaky }) {
 const SIGNALS = { 1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
   9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ" };
 
-/** What a build builds: the last part of its repository or directory. */
+/** What a build builds: a template, or the last part of its repository or directory. */
 export function projectOf(build) {
+  if (build.template) return `template ${build.template}`;
   const params = build.request_params ?? {};
   const place = String(params.url ?? params.project_directory ?? "").replace(/\/+$/, "").replace(/\.git$/, "");
   return place.slice(Math.max(place.lastIndexOf("/"), place.lastIndexOf(":")) + 1) || `build ${build.id}`;
 }
 
-/** The job of a build, if it is known. */
+/** The job of a build, if it is known and somebody chose it. */
 export function jobOf(build) {
+  if (build.template) return null;
   return build.job_name ?? build.request_params?.job_name ?? null;
 }
 

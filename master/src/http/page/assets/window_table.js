@@ -13,8 +13,9 @@ export class WindowTable {
   #cells = () => [];
   #first = -1;
   #rows = [];
-  /** How many rows there were when the gaps were made. */
-  #filled = -1;
+  /** What stands for the rows above and below. */
+  #above;
+  #below;
   #body = h("tbody");
 
   /**
@@ -27,6 +28,8 @@ export class WindowTable {
    */
   constructor({ caption, columns, sort, empty }) {
     this.columns = columns;
+    [this.#above, this.#below] = [this.#gap(), this.#gap()];
+    fill(this.#body, this.#above, this.#below);
     this.heads = columns.map(({ key, title, isNumber }) => {
       const button = h("button", { type: "button", class: "sort", on: { click: () => sort(key) } }, title);
       return h("th", { scope: "col", class: isNumber ? "number-cell" : null, data: { key } }, button);
@@ -68,24 +71,37 @@ export class WindowTable {
     // A step of several rows is enough, as there are spare ones.
     if (!isAnew && Math.abs(first - this.#first) < SPARE / 2) return;
     const last = Math.min(this.#count, first + inSight + 2 * SPARE);
-    const isSame = first === this.#first && last - first === this.#rows.length && this.#count === this.#filled;
-    this.#filled = this.#count;
-    this.#first = first;
     const focused = this.#body.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    if (isSame) this.#rows.forEach((row, at) => this.#update(row, first + at));
-    else {
-      this.#rows = [];
-      for (let row = first; row < last; row += 1) this.#rows.push(this.#row(row));
-      fill(this.#body, this.#gap(first), this.#rows.map(({ element }) => element), this.#gap(this.#count - last));
-    }
+    this.#shift(first - this.#first);
+    this.#first = first;
+    while (this.#rows.length > last - first) this.#rows.pop().element.remove();
+    while (this.#rows.length < last - first) this.#rows.push(this.#row());
+    this.#rows.forEach((row, at) => this.#update(row, first + at));
+    size(this.#above, first);
+    size(this.#below, this.#count - last);
     if (focused && !this.#body.contains(document.activeElement)) this.#body.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
-  #row(row) {
+  /** Takes rows from one end to the other, so that those that stay in sight keep their elements. */
+  #shift(by) {
+    const rows = this.#rows;
+    if (!by || Math.abs(by) >= rows.length) return;
+    if (by > 0) {
+      const moved = rows.splice(0, by);
+      rows.push(...moved);
+      this.#below.before(...moved.map(({ element }) => element));
+    } else {
+      const moved = rows.splice(by);
+      rows.unshift(...moved);
+      this.#above.after(...moved.map(({ element }) => element));
+    }
+  }
+
+  #row() {
     const cells = this.columns.map(({ isNumber, className }) => h("td", { class: [isNumber ? "number-cell" : "", className ?? ""].join(" ").trim() || null }));
-    const made = { element: h("tr", {}, cells), cells, marks: [] };
-    this.#update(made, row);
-    return made;
+    const element = h("tr", {}, cells);
+    this.#below.before(element);
+    return { element, cells, marks: [] };
   }
 
   /** Makes what has changed of a row anew, and nothing else: a click needs its element to stay. */
@@ -99,10 +115,13 @@ export class WindowTable {
     });
   }
 
-  #gap(rows) {
-    if (!rows) return null;
-    const gap = h("tr", { class: "gap", "aria-hidden": "true" }, h("td", { colspan: this.columns.length }));
-    gap.firstChild.style.height = `${rows * ROW}px`;
-    return gap;
+  #gap() {
+    return h("tr", { class: "gap", "aria-hidden": "true", hidden: true }, h("td", { colspan: this.columns.length }));
   }
+}
+
+/** Lets a gap stand for so many rows. */
+function size(gap, rows) {
+  gap.hidden = !rows;
+  gap.firstChild.style.height = `${rows * ROW}px`;
 }

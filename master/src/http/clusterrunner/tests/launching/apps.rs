@@ -176,6 +176,120 @@ async fn an_app_is_shown_with_its_processes_and_releases_but_not_its_secrets() {
 }
 
 #[tokio::test]
+async fn an_app_is_scaled_configured_rolled_back_and_deleted() {
+    let master = farm().await;
+    master.app_with_a_process().await;
+    let path = "/v2/apps/shop";
+    master.create_user("root", true).await;
+    let token = format!("Bearer {}", master.create_token("root", "read").await);
+    let proof = [("authorization", token.as_str())];
+    let mut reader = master.follow_with("/v2/events", &proof).await.unwrap();
+    assert_eq!(reader.next().await.unwrap().name, "begin");
+    let change = async |body: Value| master.signed("PUT", path, &body).await;
+    let (status, body) = change(json!({"structure": {"web": 0}})).await;
+    assert_eq!((status, &body["access"]), (200, &json!("own")), "{body}");
+    assert_eq!(body["app"]["structure"], json!({"web": 0}));
+    let secret = "a \"password\"";
+    let config = json!({"config": {"values": {"KEY": secret, "N": 3}, "memory": {"web": "1G"}}});
+    let (status, body) = change(config).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["app"]["release"]["version"], 3);
+    assert_eq!(body["app"]["config_keys"], json!(["KEY", "N"]));
+    assert!(!body.to_string().contains("password"), "{body}");
+    let (_, shown) = master.signed_read("/v2/apps/shop/config").await;
+    assert_eq!(shown["config"]["values"]["KEY"], secret);
+    assert_eq!(shown["config"]["memory"], json!({"web": "1G"}));
+    let (status, _) = change(json!({"config": {"values": {"KEY": null}}})).await;
+    assert_eq!(status, 200);
+    let (status, body) = change(json!({"roll_back_to": 3})).await;
+    assert_eq!(
+        (status, &body["app"]["release"]["version"]),
+        (200, &json!(5))
+    );
+    let (_, shown) = master.signed_read("/v2/apps/shop/config").await;
+    assert_eq!(shown["config"]["values"]["KEY"], secret);
+    for (wrong, status, part) in [
+        (json!({}), 400, "Exactly one"),
+        (
+            json!({"structure": {}, "roll_back_to": 1}),
+            400,
+            "Exactly one",
+        ),
+        (json!({"structure": {"web": -1}}), 400, "-1"),
+        (json!({"structure": {"no": 1}}), 400, "no process type no"),
+        (json!({"config": {"values": {"A=B": "x"}}}), 400, "A=B"),
+        (
+            json!({"config": {"values": {"A": []}}}),
+            400,
+            "a text, a number",
+        ),
+        (
+            json!({"config": {"memory": {"web": "much"}}}),
+            400,
+            "memory is",
+        ),
+        (json!({"roll_back_to": 99}), 404, "no release v99"),
+        (json!({"scale": {"web": 1}}), 400, "scale"),
+    ] {
+        let (found, answer) = change(wrong.clone()).await;
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(
+            found == status && error.contains(part),
+            "{wrong}: {found} {answer}"
+        );
+    }
+    let (status, _) = master.signed("DELETE", path, &json!({})).await;
+    assert_eq!(status, 200);
+    let told = reader.until("app_deleted").await;
+    assert_eq!(
+        told.last().unwrap().data,
+        json!({"id": body["app"]["project_id"]})
+    );
+    assert_eq!(master.signed_read(path).await.0, 404);
+    assert_eq!(change(json!({"structure": {}})).await.0, 404);
+}
+
+#[tokio::test]
+async fn only_those_who_work_on_an_app_change_it() {
+    let master = farm().await;
+    for name in ["ann", "bob"] {
+        master.create_user(name, false).await;
+    }
+    let look = |cluster: &Cluster| cluster.owner_named("ann").unwrap();
+    let Owner::User(ann) = master.cluster.read(look).await.unwrap() else {
+        panic!("ann is no user");
+    };
+    let (by, id) = (Actor::User(ann), "hill".to_owned());
+    let command = AppCommand::Create { id };
+    master.decide(Command::App { by, command }).await;
+    let body = json!({"config": {"values": {"A": "1"}}});
+    for (user, role, read, changed, deleted) in [
+        ("bob", "admin", 404, 404, 404),
+        ("ann", "read", 200, 403, 403),
+        ("ann", "submit", 200, 200, 403),
+        ("ann", "admin", 200, 200, 200),
+    ] {
+        let token = master.create_token(user, role).await;
+        let config = "/v2/apps/hill/config";
+        let (status, _) = master.as_user(&token, "GET", config, &Value::Null).await;
+        assert_eq!(status, read, "{user} {role}");
+        let app = "/v2/apps/hill";
+        let (status, _) = master.as_user(&token, "PUT", app, &body).await;
+        assert_eq!(status, changed, "{user} {role}");
+        let (status, _) = master.as_user(&token, "DELETE", app, &json!({})).await;
+        assert_eq!(status, deleted, "{user} {role}");
+    }
+    for (method, path) in [
+        ("GET", "/v2/apps/hill/config"),
+        ("PUT", "/v2/apps/hill"),
+        ("DELETE", "/v2/apps/hill"),
+    ] {
+        let (status, _, _) = master.exchange(method, path, &[], "{}").await;
+        assert_eq!(status, 401, "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn the_latest_fifty_releases_of_an_app_are_shown() {
     let master = farm().await;
     let project = master.app_with_a_process().await;

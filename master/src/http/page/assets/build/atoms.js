@@ -15,6 +15,8 @@ const COLUMNS = ["subjob_id", "atom_id", "name", "value", "state", "exit_code", 
   "is_flaky", "failed_attempts"];
 const NUMBERS = ["subjob_id", "atom_id", "exit_code", "signal", "attempt", "slave_id", "executor_id", "started_at",
   "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds", "is_flaky"];
+/** Subjobs with larger numbers are found in another way, so that a number alone takes no memory. */
+const MOST_SUBJOBS = 2 ** 22;
 const TEXTS = ["name", "value", "trouble", "slave_url"];
 
 export class Atoms {
@@ -22,7 +24,9 @@ export class Atoms {
   #texts = Object.fromEntries(TEXTS.map((name) => [name, []]));
   /** One string for each text that many atoms have. */
   #known = new Map();
-  #places = new Map();
+  /** The places of the first atoms of subjobs, plus 1, and of all other atoms. */
+  #firsts = new Uint32Array(0);
+  #others = new Map();
   /** The state of each atom. */
   states = new Uint8Array(0);
   /** How many atoms there are. */
@@ -53,12 +57,12 @@ export class Atoms {
     const numbers = NUMBERS.filter((name) => name in at);
     const texts = TEXTS.filter((name) => name in at);
     for (const row of rows) {
-      const key = row[at.subjob_id] * 2 ** 21 + row[at.atom_id];
-      let place = this.#places.get(key);
+      const [subjob, atom] = [row[at.subjob_id], row[at.atom_id]];
+      let place = this.find(subjob, atom);
       if (place === undefined) {
         place = this.size;
         this.#grow(place + 1);
-        this.#places.set(key, place);
+        this.#note(subjob, atom, place);
         this.states[place] = WAITING;
         this.counts[WAITING] += 1;
       }
@@ -146,7 +150,22 @@ export class Atoms {
 
   /** The place of an atom, or undefined. */
   find(subjob, atom) {
-    return this.#places.get(subjob * 2 ** 21 + atom);
+    if (atom !== 0 || subjob >= MOST_SUBJOBS) return this.#others.get(`${subjob} ${atom}`);
+    const found = this.#firsts[subjob];
+    return found ? found - 1 : undefined;
+  }
+
+  #note(subjob, atom, place) {
+    if (atom !== 0 || subjob >= MOST_SUBJOBS) {
+      this.#others.set(`${subjob} ${atom}`, place);
+      return;
+    }
+    if (subjob >= this.#firsts.length) {
+      const longer = new Uint32Array(Math.max(64, this.#firsts.length * 2, subjob + 1));
+      longer.set(this.#firsts);
+      this.#firsts = longer;
+    }
+    this.#firsts[subjob] = place + 1;
   }
 
   /** How an atom ended: as `ending` takes it. */

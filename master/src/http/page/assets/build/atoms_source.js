@@ -2,8 +2,8 @@
 
 import { ApiError, read } from "../api.js";
 
-/** How many atoms one answer has. */
-const PAGE = 10000;
+/** How many atoms one answer has: few enough that to read them is no long task. */
+const PAGE = 5000;
 /** How many subjobs one answer of an older master has. */
 const SUBJOBS = 200;
 const COLUMNS = ["subjob_id", "atom_id", "name", "value", "state", "exit_code", "trouble", "slave_id", "slave_url",

@@ -15,29 +15,45 @@ const SAMPLE = 1000;
 /** The rows of a build, which grow with its atoms. */
 export class Rows {
   #slaves = new Map();
-  /** The lane of each atom that has one. */
-  #lanes = new Map();
+  /** All lanes, by their numbers; none has the number 0. */
+  #all = [null];
+  /** Of each atom the number of its lane, 0 where it has none, and when it began there. */
+  #numbers = new Uint32Array(0);
+  #starts = new Float64Array(0);
 
   /** Takes those atoms that have changed. @param {import("./atoms.js").Atoms} atoms @param {number[]} changed */
   take(atoms, changed) {
     const [slaves, executors, starts] = ["slave_id", "executor_id", "started_at"].map((name) => atoms.column(name));
     const unordered = new Set();
+    this.#grow(atoms.size);
     for (const place of changed) {
       const [slave, executor, start] = [slaves[place], executors[place], starts[place]];
       const isPlaced = !Number.isNaN(slave) && !Number.isNaN(executor) && !Number.isNaN(start);
-      const lane = isPlaced ? this.#lane(slave, atoms.text("slave_url", place), executor) : undefined;
-      const before = this.#lanes.get(place);
-      if (before && before.lane === lane && before.start === start) continue;
+      const lane = isPlaced ? this.#lane(slave, atoms.text("slave_url", place), executor) : null;
+      const before = this.#all[this.#numbers[place]];
+      if (before === lane && (!lane || this.#starts[place] === start)) continue;
       // An atom that runs again goes elsewhere, or begins later.
-      if (before) before.lane.places.splice(before.lane.places.indexOf(place), 1);
-      this.#lanes.delete(place);
+      if (before) before.places.splice(before.places.indexOf(place), 1);
+      this.#numbers[place] = lane?.number ?? 0;
+      this.#starts[place] = start;
       if (!lane) continue;
       const last = lane.places.at(-1);
       if (last !== undefined && starts[last] > start) unordered.add(lane);
       lane.places.push(place);
-      this.#lanes.set(place, { lane, start });
     }
     for (const { places } of unordered) places.sort((one, other) => starts[one] - starts[other]);
+  }
+
+  #grow(size) {
+    if (size <= this.#numbers.length) return;
+    const length = Math.max(64, this.#numbers.length * 2, size);
+    const longer = (old, Kind) => {
+      const array = new Kind(length);
+      array.set(old);
+      return array;
+    };
+    this.#numbers = longer(this.#numbers, Uint32Array);
+    this.#starts = longer(this.#starts, Float64Array);
   }
 
   #slave(id, url) {
@@ -47,7 +63,11 @@ export class Rows {
 
   #lane(id, url, executor) {
     const { lanes } = this.#slave(id, url);
-    if (!lanes.has(executor)) lanes.set(executor, { places: [] });
+    if (!lanes.has(executor)) {
+      const lane = { number: this.#all.length, places: [] };
+      lanes.set(executor, lane);
+      this.#all.push(lane);
+    }
     return lanes.get(executor);
   }
 

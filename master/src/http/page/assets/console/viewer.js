@@ -39,7 +39,9 @@ export class Viewer {
     on("keydown", (event) => this.#key(event));
     on("click", (event) => this.#click(event));
     const observer = new ResizeObserver(() => {
-      if (this.isWrapping) this.#heights.forget();
+      // Lines that do not wrap are the same at any width, and stay: a picture without them would be seen.
+      if (!this.isWrapping) return this.draw();
+      this.#heights.forget();
       this.#redraw();
     });
     observer.observe(this.scroller);

@@ -4,13 +4,10 @@ import { read } from "../api.js";
 import { addressesOf, hostLink, reasonOf, stateOf, typesOf } from "../apps.js";
 import { chip, fill, h, name } from "../dom.js";
 import { ago, count, moment } from "../format.js";
-import { follow, soon, until } from "../live.js";
+import { follow, soon } from "../live.js";
 import { tab } from "../notify.js";
 import { to } from "../router.js";
 import { short } from "../text.js";
-
-/** How soon it is seen that an app was deleted, of which no event tells, in milliseconds. */
-const DELETED = 30000;
 
 /** Shows the view. */
 export async function show({ main, signal }) {
@@ -26,13 +23,7 @@ export async function show({ main, signal }) {
         h("pre", { class: "command" }, "clusterrunner app create NAME")));
   };
   const changed = soon(load, signal);
-  const again = async () => {
-    while (!signal.aborted) {
-      await until(signal, [], DELETED);
-      changed();
-    }
-  };
-  await Promise.all([again(), follow({ events: "/v2/events", load, on: { app: changed, app_deleted: changed, instance: changed }, signal })]);
+  await follow({ events: "/v2/events", load, on: { app: changed, app_deleted: changed, instance: changed }, signal });
 }
 
 function table(apps) {
@@ -45,7 +36,7 @@ function table(apps) {
     h("td", { title: moment(app.release.created) }, ago(app.release.created, now)),
     h("td", {}, name(short(app.owner, 80))),
     h("td", { class: "long" }, addressesOf(app, location).map((address) => h("div", {}, hostLink(address)))));
-  const heads = ["App", "State", "Processes up", "Release", "Released", "Owner", "Hosts"];
+  const heads = ["App", "State", "Processes up", "Release", "Released", "Owner", "Addresses"];
   return h("div", { class: "card scroll", tabindex: "0", role: "region", "aria-label": "Apps" },
     h("table", { class: "roomy" }, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, apps.map(row))));
 }

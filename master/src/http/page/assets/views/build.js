@@ -125,7 +125,9 @@ class BuildView {
     if (over) this.atoms.buildEnded();
     tab(`${state.word}: ${short(projectOf(build), 40)} #${build.id}`, state.key);
     this.drawHead(state);
-    const numbers = build.num_atoms === null && this.atoms.size ? partsOf(this.atoms.counts) : parts(build);
+    // Only the atoms themselves say which of them ran when their build was canceled or failed.
+    const isCut = build.status === "CANCELED" || build.status === "ERROR";
+    const numbers = (isCut || build.num_atoms === null) && this.atoms.size ? partsOf(this.atoms.counts) : parts(build);
     fill(this.bar, numbers.total || !over ? [bar(numbers, over), h("p", { class: "muted small under-bar" }, words(numbers, over) || waitWords(build))] : null);
     this.message.hidden = !build.error_message;
     fill(this.message, build.error_message ?? "");

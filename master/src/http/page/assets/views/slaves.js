@@ -51,7 +51,7 @@ export function slaveState(slave) {
 class Slaves {
   constructor(main) {
     this.slaves = new Map();
-    /** What runs, by the address of its slave. */
+    /** What runs, by the number of its slave. */
     this.running = new Map();
     this.summary = h("p", { class: "muted" });
     this.problem = h("p", { class: "wrong", role: "alert", hidden: true });
@@ -67,10 +67,10 @@ class Slaves {
       const builds = new Set([...this.slaves.values()].map((slave) => slave.is_alive && slave.current_build_id).filter(Boolean));
       const running = new Map();
       for (const build of [...builds].slice(0, MOST_BUILDS)) {
-        const found = await read(`/v1/build/${build}/subjob?state=in_progress`, signal).catch(() => ({ subjobs: [] }));
-        for (const subjob of found.subjobs) {
-          const atoms = subjob.atoms.filter((atom) => atom.state === "IN_PROGRESS").map((atom) => ({ ...atom, build }));
-          if (atoms.length) running.set(subjob.slave, [...running.get(subjob.slave) ?? [], ...atoms]);
+        const found = await read(`/v2/builds/${build}/atoms?state=in_progress`, signal).catch(() => ({ columns: [], rows: [] }));
+        for (const row of found.rows) {
+          const atom = Object.fromEntries(found.columns.map((column, at) => [column, row[at]]));
+          running.set(atom.slave_id, [...running.get(atom.slave_id) ?? [], { ...atom, build }]);
         }
       }
       this.running = running;
@@ -104,7 +104,7 @@ class Slaves {
       executors(slave),
       h("p", { class: "small" }, `${slave.num_executors_in_use} of ${count(slave.num_executors, "executor")} in use`,
         slave.current_build_id ? [", build ", h("a", { href: to.build(slave.current_build_id) }, `#${slave.current_build_id}`), stateWords(slave.current_build_state)] : null),
-      runningNow(this.running.get(slave.url) ?? []),
+      runningNow(this.running.get(slave.id) ?? []),
       slave.labels?.length ? h("p", { class: "labels" }, h("span", { class: "visually-hidden" }, "Labels: "), slave.labels.map((label) => [h("bdi", { class: "tag" }, short(label, 60)), " "])) : null,
       slave.is_in_doubt ? h("p", { class: "small why" }, "In doubt: all its latest atoms failed, so it gets one at a time.") : null,
       slave.quarantine_reason ? h("p", { class: "small wrong" }, short(slave.quarantine_reason, 300), slave.next_probe_at ? ` Next try: ${moment(slave.next_probe_at)}.` : null) : null,
@@ -146,7 +146,7 @@ function runningNow(atoms) {
   const now = Date.now() / 1000;
   const shown = [...atoms].sort((one, other) => (one.executor_id ?? 0) - (other.executor_id ?? 0)).slice(0, 16);
   return h("ul", { class: "running-now small" }, shown.map((atom) => h("li", {},
-    h("a", { href: to.atom(atom.build, atom.subjob_id, atom.id) }, name(short(atom.value ?? atom.command_string, 60))),
+    h("a", { href: to.atom(atom.build, atom.subjob_id, atom.atom_id) }, name(short(atom.value, 60))),
     h("span", { class: "muted" }, atom.started_at ? ` ${duration(now - atom.started_at)}` : ""))));
 }
 
