@@ -1,9 +1,9 @@
 // Cases of the pure modules. Gives how many there are, and those that failed.
 return (async () => {
   const load = (name) => import(`/ui/assets/${name}.js`);
-  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, doing, apps, artifacts, scale, variables] = await Promise.all(
+  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, apps, artifacts, scale, variables] = await Promise.all(
     ["console/source", "console/ansi", "text", "format", "router", "console/line_link", "console/heights", "console/search", "build/atoms", "build/layout",
-      "submit_request", "progress", "build/why", "build/doing", "apps", "build/artifacts", "app/scale", "app/variables"].map(load));
+      "submit_request", "progress", "build/why", "apps", "build/artifacts", "app/scale", "app/variables"].map(load));
   const failed = [];
   let cases = 0;
   const is = (found, expected, what) => {
@@ -123,7 +123,6 @@ return (async () => {
   is(progress.parts({ num_atoms: 9, num_atoms_completed: 4, num_atoms_failed: 1, num_atoms_in_progress: 2 }), { failed: 1, passed: 3, running: 2, waiting: 3, total: 9 });
   is(progress.words(progress.partsOf([1, 0, 2, 0, 4]), true), "7 atoms: 1 failed, 2 canceled, 4 not run");
   is(why.partsOf({ seconds: 4, parts: [{ name: "queue", seconds: 1 }, { name: "retries", seconds: 0 }, { name: "new_one", seconds: 3 }] }).map(({ word, share }) => [word, share]), [["Waiting for its turn", 0.25], ["new one", 0.75]]);
-  is(doing.again({ request_params: { type: "git", url: "u", branch: null }, commit: "c" }, ["a"]), { type: "git", url: "u", hash: "c", atoms_override: ["a"] });
 
   // Apps.
   const process = (name, status, release = 2) => ({ name, status, release });
