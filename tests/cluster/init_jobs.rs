@@ -37,7 +37,7 @@ fn run_to(code: i32, machine: &Machine, arguments: &[&str]) -> Ended {
 }
 
 /// Checks that the project passes as it is, and that the fault is found by one atom alone.
-fn check(files: &[(&str, &str)], fault: (&str, &str), found_by: &str) {
+fn check(files: &[(&str, &str)], fault: (&str, &str), found_by: &str) -> Machine {
     let machine = machine_with(files);
     run_to(0, &machine, &["init"]);
     run_to(0, &machine, &["validate"]);
@@ -47,6 +47,7 @@ fn check(files: &[(&str, &str)], fault: (&str, &str), found_by: &str) {
     let Ended { stdout, .. } = run_to(0, &machine, &["logs", "2", "--failed"]);
     assert_eq!(stdout.matches("exit code").count(), 1, "{stdout}");
     assert!(stdout.contains(found_by), "{stdout}");
+    machine
 }
 
 const UNITTEST: &str =
@@ -125,10 +126,19 @@ fn javascript_with_node() {
         ("test/a.test.js", test),
         ("lib/b.test.js", test),
     ];
-    check(
+    let machine = check(
         &files,
         ("lib/b.test.js", &test.replace("ok(1)", "ok(0)")),
         "lib/b.test.js",
+    );
+    let tests = machine.run(&["tests", "2"]).stdout;
+    assert!(
+        tests.contains("FAILED  holds") || tests.contains("> holds"),
+        "{tests}"
+    );
+    assert!(
+        tests.contains("1 failed") && tests.contains("1 passed"),
+        "{tests}"
     );
 }
 

@@ -167,12 +167,22 @@ Cargo:
     })
 }
 
-/// Test runners for JavaScript: the word that a test script has, the name of the job, the command for one file.
+/// Test runners for JavaScript: the word that a test script has, the name of the job, the command for one file, with a
+/// report of its tests where the runner makes one by itself.
 const NODE_RUNNERS: [(&str, &str, &str); 4] = [
-    ("vitest", "Vitest", "npx vitest run \"$TEST_FILE\""),
+    (
+        "vitest",
+        "Vitest",
+        "npx vitest run --reporter=default --reporter=junit --outputFile.junit=\"$ARTIFACT_DIR/junit.xml\" \"$TEST_FILE\"",
+    ),
     ("jest", "Jest", "npx jest --runTestsByPath \"$TEST_FILE\""),
     ("mocha", "Mocha", "npx mocha \"$TEST_FILE\""),
-    ("--test", "Node", "node --test \"$TEST_FILE\""),
+    (
+        "--test",
+        "Node",
+        "node --test --test-reporter=spec --test-reporter-destination=stdout --test-reporter=junit \
+         --test-reporter-destination=\"$ARTIFACT_DIR/junit.xml\" \"$TEST_FILE\"",
+    ),
 ];
 
 fn node(project: &Project) -> Option<Job> {
