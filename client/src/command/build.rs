@@ -167,7 +167,14 @@ pub(super) async fn follow_to_its_end(
         junit,
         ..
     } = following;
-    let ended = finish(destination, client, interrupt, (watch, end), is_compat).await;
+    let ended = Box::pin(finish(
+        destination,
+        client,
+        interrupt,
+        (watch, end),
+        is_compat,
+    ))
+    .await;
     let Some(path) = junit else {
         return ended;
     };
