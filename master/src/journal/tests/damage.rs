@@ -58,15 +58,17 @@ async fn a_damaged_or_missing_event_is_named_and_nothing_starts() {
         (event_key(3, 0), 3),
         (event_key(4, 0), 4),
     ] {
+        let files = Files(directory.path().to_owned());
         let store = Store::open(directory.path()).unwrap();
         store.events.insert(&key, good.clone()).unwrap();
         let removed = store.events.remove(&missing).unwrap().unwrap();
-        drop(store);
+        drop((store, files));
         let error = refusal(directory.path());
         assert!(
             error.contains(&format!("event {named} ")) && error.contains("missing"),
             "{error}"
         );
+        let _files = Files(directory.path().to_owned());
         let store = Store::open(directory.path()).unwrap();
         store.events.insert(&missing, removed).unwrap();
     }
