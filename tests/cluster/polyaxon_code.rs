@@ -108,7 +108,7 @@ async fn code_is_uploaded_and_built_by_steps() {
     assert_eq!(build["commit"], Value::Null);
     let shown = farm.user(&["status", &build["id"].to_string()]);
     assert!(
-        shown.stdout.contains("template of project 1"),
+        shown.stdout.contains("template ann-hill of project 1"),
         "{}",
         shown.stdout
     );
