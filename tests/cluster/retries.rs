@@ -73,6 +73,9 @@ async fn an_atom_that_passes_when_it_is_run_again_is_flaky() {
     );
     let status = farm.user(&["status", &build.id.to_string()]).stdout;
     assert!(status.contains("0 failed, 1 flaky"), "{status}");
+    let tests = farm.user(&["tests", &build.id.to_string()]).stdout;
+    let why = "passed when run again, failed before: exit code 7";
+    assert!(tests.contains(why), "{tests}");
     let files = zip_of(&farm, build.id).await;
     let note = |directory: &str| String::from_utf8(files[&format!("{directory}/note")].clone());
     let directory = format!("artifact_{}_0", atom.subjob_id);

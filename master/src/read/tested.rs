@@ -95,10 +95,10 @@ fn failed_before(subjob: &Subjob, atom: AtomId) -> Option<String> {
     let failed = subjob.failed_attempts();
     let last = failed.last()?.outcomes.get(atom.0 as usize)?;
     let how = why(last)?;
-    Some(format!(
-        "passed when run again; failed before {} times, the last time: {how}",
-        failed.len()
-    ))
+    Some(match failed.len() {
+        1 => format!("passed when run again, failed before: {how}"),
+        number => format!("passed when run again, failed {number} times before, at last: {how}"),
+    })
 }
 
 impl EndedAtom {
