@@ -3,7 +3,9 @@
 mod accounts;
 mod apps;
 mod build;
+mod builds;
 mod farm;
+mod here;
 mod instances;
 mod tested;
 #[cfg(test)]
@@ -14,9 +16,17 @@ pub(crate) use accounts::{
     TokenTask, UserOptions, UserTask,
 };
 pub(crate) use apps::{AppLogOptions, AppOptions, AppTask, AppsOptions, ConfigOptions};
-pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
+pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions, RetryOptions};
+pub(crate) use builds::{
+    AttachOptions, CancelOptions, ExplainOptions, ListedBuilds, ListedState, LogsOptions,
+    OpenOptions, ResultsOptions, StatusOptions, TraceOptions, WaitOptions, WaitUntil,
+};
 pub(crate) use farm::{
-    DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, UndrainOptions,
+    DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, SlavesOptions,
+    UndrainOptions,
+};
+pub(crate) use here::{
+    CompletionsOptions, DoctorOptions, InitOptions, ManOptions, Shell, StopOptions, ValidateOptions,
 };
 pub(crate) use instances::{
     InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplateOptions, TemplateTask,
@@ -25,15 +35,11 @@ pub(crate) use instances::{
 pub(crate) use tested::TestsOptions;
 
 use crate::daemons::{MasterOptions, SlaveOptions};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::auth::user_token::UserToken;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
-use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
-use clusterrunner_common::job::config::MOST_RETRIES;
 use clusterrunner_slave::options::{InvalidMasterAddress, MasterAddress as ParsedAddress};
-use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::Duration;
 
 const ABOUT: &str = "Runs a build or a test suite as many small pieces on machines you own.";
@@ -355,307 +361,4 @@ impl MasterAddress {
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse()
         .map_err(|_| "expected a whole number, as `clusterrunner status` and `slaves` show it")
-}
-
-/// The number of an attempt at an atom.
-fn attempt_number(text: &str) -> Result<Attempt, &'static str> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    let number = number.map(Attempt);
-    number.ok_or("expected a whole number from 1, as `clusterrunner status` and `logs` show it")
-}
-
-/// Options of `clusterrunner status`.
-#[derive(Args, Debug)]
-pub(crate) struct StatusOptions {
-    /// One build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: Option<BuildId>,
-    #[command(flatten)]
-    pub(crate) listed: ListedBuilds,
-    /// Print the master's JSON answer
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner logs`.
-#[derive(Args, Debug)]
-#[command(
-    group(clap::ArgGroup::new("printed").multiple(true).args(["atom", "setup", "teardown", "atomizer", "app"])),
-    group(clap::ArgGroup::new("on_slave").args(["setup", "teardown"])),
-)]
-pub(crate) struct LogsOptions {
-    /// The build, by its number
-    #[arg(required_unless_present = "app", value_parser = number::<BuildId>)]
-    pub(crate) build: Option<BuildId>,
-    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S; with --setup or --teardown the slave, by its number
-    pub(crate) atom: Option<String>,
-    /// Print what the atom printed in this attempt [default: the last one]
-    #[arg(long, value_name = "N", requires = "atom", conflicts_with_all = ["setup", "teardown", "atomizer", "follow"], value_parser = attempt_number)]
-    pub(crate) attempt: Option<Attempt>,
-    /// List only the atoms that failed
-    #[arg(long, conflicts_with_all = ["atom", "setup", "teardown", "atomizer"])]
-    pub(crate) failed: bool,
-    /// Print what the job's setup_build printed on a slave
-    #[arg(long, conflicts_with_all = ["teardown", "atomizer"])]
-    pub(crate) setup: bool,
-    /// Print what the job's teardown_build printed on a slave
-    #[arg(long, conflicts_with = "atomizer")]
-    pub(crate) teardown: bool,
-    /// Print what the job's atomizers printed on the master
-    #[arg(long, conflicts_with = "atom")]
-    pub(crate) atomizer: bool,
-    /// With --setup or --teardown: the slave, by its number
-    #[arg(long, value_name = "SLAVE", conflicts_with = "atom", requires = "on_slave", value_parser = number::<SlaveId>)]
-    pub(crate) slave: Option<SlaveId>,
-    /// Print the last lines of the log of this app
-    #[arg(long, value_name = "APP", conflicts_with_all = ["build", "raw", "setup", "teardown", "atomizer"], value_parser = apps::app_id)]
-    pub(crate) app: Option<String>,
-    /// Follow the output until the atom or the command ends
-    #[arg(short, long, requires = "printed")]
-    pub(crate) follow: bool,
-    /// Print the output unfiltered, for pipes and files; by default escape sequences other than
-    /// colours are removed
-    #[arg(long, requires = "printed")]
-    pub(crate) raw: bool,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner retry`.
-#[derive(Args, Debug)]
-pub(crate) struct RetryOptions {
-    /// The build that is run again, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
-    /// Run only the atoms that failed in it
-    #[arg(long)]
-    pub(crate) failed: bool,
-    /// Build the newest commit of the branch [default: the commit that was built]
-    #[arg(long)]
-    pub(crate) newest: bool,
-    /// Run an atom that fails again up to N times [default: as in the other build]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_RETRIES)))]
-    pub(crate) retries: Option<u32>,
-    /// After N failed atoms (1 where no number is given) do not run the rest [default: as in the other build]
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
-    pub(crate) fail_fast: Option<NonZeroU32>,
-    /// Unpack the results just into this directory [default: build_results/N, N being the new build]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) results_dir: Option<PathBuf>,
-    /// Leave the results on the master
-    #[arg(long, conflicts_with = "results_dir")]
-    pub(crate) no_results: bool,
-    /// Print the build's id and end: `attach`, `wait` and `results` come back to it
-    #[arg(long, conflicts_with_all = ["results_dir", "no_results"])]
-    pub(crate) detach: bool,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner attach`.
-#[derive(Args, Debug)]
-pub(crate) struct AttachOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// What `clusterrunner wait` waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WaitUntil {
-    /// The end of the build
-    Over,
-    /// The first atom that fails for good, or the end of the build
-    Failing,
-}
-
-/// Options of `clusterrunner wait`.
-#[derive(Args, Debug)]
-pub(crate) struct WaitOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
-    /// What to wait for
-    #[arg(long, value_enum, default_value = "over")]
-    pub(crate) until: WaitUntil,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner results`.
-#[derive(Args, Debug)]
-pub(crate) struct ResultsOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
-    /// Unpack just into this directory [default: build_results/N, N being the build]
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Which builds `clusterrunner status` lists.
-#[derive(Args, Debug)]
-pub(crate) struct ListedBuilds {
-    /// List all builds that the master knows, not only the newest 10 and those that are not over
-    #[arg(long, conflicts_with = "build")]
-    pub(crate) all: bool,
-    /// List at most so many builds, the newest first
-    #[arg(long, value_name = "N", conflicts_with_all = ["all", "build"])]
-    pub(crate) limit: Option<usize>,
-    /// List only builds in these states
-    #[arg(
-        long,
-        value_name = "STATE",
-        value_delimiter = ',',
-        conflicts_with = "build"
-    )]
-    pub(crate) state: Vec<ListedState>,
-    /// List only builds of this job
-    #[arg(short, long, value_name = "JOB", conflicts_with = "build")]
-    pub(crate) job: Option<String>,
-}
-
-/// A state that builds can be listed by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum ListedState {
-    /// Accepted, prepared or waiting for a slave
-    Queued,
-    /// At work
-    Building,
-    /// All atoms passed
-    Passed,
-    /// An atom failed
-    Failed,
-    /// Could not be prepared or run
-    Error,
-    /// Canceled
-    Canceled,
-}
-
-/// Options of `clusterrunner cancel`.
-#[derive(Args, Debug)]
-pub(crate) struct CancelOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner explain`.
-#[derive(Args, Debug)]
-pub(crate) struct ExplainOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
-    /// Print the master's JSON answer
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner trace`.
-#[derive(Args, Debug)]
-pub(crate) struct TraceOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
-    /// The file to write [default: standard output]
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner open`.
-#[derive(Args, Debug)]
-pub(crate) struct OpenOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: Option<BuildId>,
-    /// Print the address instead of opening it
-    #[arg(long)]
-    pub(crate) print: bool,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner slaves`.
-#[derive(Args, Debug)]
-pub(crate) struct SlavesOptions {
-    /// Print the master's JSON answer
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner doctor`.
-#[derive(Args, Debug)]
-pub(crate) struct DoctorOptions {
-    #[command(flatten)]
-    pub(crate) master: MasterAddress,
-}
-
-/// Options of `clusterrunner stop`.
-#[derive(Args, Debug)]
-pub(crate) struct StopOptions {
-    /// Wait until the slaves have finished and delivered their running atoms
-    #[arg(long)]
-    pub(crate) drain: bool,
-}
-
-/// Options of `clusterrunner completions`.
-#[derive(Args, Debug)]
-pub(crate) struct CompletionsOptions {
-    /// The shell
-    pub(crate) shell: Shell,
-}
-
-/// A shell that completions are made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Shell {
-    /// GNU bash, with the bash-completion package
-    Bash,
-    /// Z shell
-    Zsh,
-    /// fish
-    Fish,
-}
-
-/// Options of `clusterrunner man`.
-#[derive(Args, Debug)]
-pub(crate) struct ManOptions {
-    /// Write clusterrunner.1 and a page for each subcommand into this directory
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) output: Option<PathBuf>,
-}
-
-/// Options of `clusterrunner init`.
-#[derive(Args, Debug)]
-pub(crate) struct InitOptions {
-    /// The directory of the project
-    #[arg(value_name = "PATH", default_value = ".")]
-    pub(crate) path: PathBuf,
-    /// Print the file and write nothing
-    #[arg(long)]
-    pub(crate) print: bool,
-    /// Write over a clusterrunner.yaml that is there
-    #[arg(long, conflicts_with = "print")]
-    pub(crate) force: bool,
-}
-
-/// Options of `clusterrunner validate`.
-#[derive(Args, Debug)]
-pub(crate) struct ValidateOptions {
-    /// A clusterrunner.yaml or the directory it is in
-    #[arg(value_name = "PATH", default_value = ".")]
-    pub(crate) path: PathBuf,
 }

@@ -1,8 +1,9 @@
-//! Options of `clusterrunner build`, and the help that goes with them.
+//! Options of `clusterrunner build` and `retry`, and the help that goes with them.
 
-use super::MasterAddress;
+use super::{MasterAddress, number};
 use clap::{Args, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::config::MOST_RETRIES;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -136,4 +137,35 @@ pub(crate) struct DirectoryOptions {
     /// The directory, as all machines see it
     #[arg(long, value_name = "DIR")]
     pub(crate) project_directory: PathBuf,
+}
+
+/// Options of `clusterrunner retry`.
+#[derive(Args, Debug)]
+pub(crate) struct RetryOptions {
+    /// The build that is run again, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// Run only the atoms that failed in it
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Build the newest commit of the branch [default: the commit that was built]
+    #[arg(long)]
+    pub(crate) newest: bool,
+    /// Run an atom that fails again up to N times [default: as in the other build]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_RETRIES)))]
+    pub(crate) retries: Option<u32>,
+    /// After N failed atoms (1 where no number is given) do not run the rest [default: as in the other build]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    pub(crate) fail_fast: Option<NonZeroU32>,
+    /// Unpack the results just into this directory [default: build_results/N, N being the new build]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) results_dir: Option<PathBuf>,
+    /// Leave the results on the master
+    #[arg(long, conflicts_with = "results_dir")]
+    pub(crate) no_results: bool,
+    /// Print the build's id and end: `attach`, `wait` and `results` come back to it
+    #[arg(long, conflicts_with_all = ["results_dir", "no_results"])]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
 }

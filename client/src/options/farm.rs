@@ -1,4 +1,4 @@
-//! Options of the commands that change a whole farm.
+//! Options of the commands that change a whole farm or list its slaves.
 
 use super::MasterAddress;
 use clap::{Args, Subcommand};
@@ -137,4 +137,14 @@ pub(crate) enum JournalTask {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// Options of `clusterrunner slaves`.
+#[derive(Args, Debug)]
+pub(crate) struct SlavesOptions {
+    /// Print the master's JSON answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
 }

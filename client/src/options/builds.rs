@@ -1,0 +1,205 @@
+//! Options of the commands that look at builds, wait for them, or end them.
+
+use super::{MasterAddress, apps, number};
+use clap::{Args, ValueEnum};
+use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
+use std::path::PathBuf;
+
+/// Options of `clusterrunner status`.
+#[derive(Args, Debug)]
+pub(crate) struct StatusOptions {
+    /// One build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: Option<BuildId>,
+    #[command(flatten)]
+    pub(crate) listed: ListedBuilds,
+    /// Print the master's JSON answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Which builds `clusterrunner status` lists.
+#[derive(Args, Debug)]
+pub(crate) struct ListedBuilds {
+    /// List all builds that the master knows, not only the newest 10 and those that are not over
+    #[arg(long, conflicts_with = "build")]
+    pub(crate) all: bool,
+    /// List at most so many builds, the newest first
+    #[arg(long, value_name = "N", conflicts_with_all = ["all", "build"])]
+    pub(crate) limit: Option<usize>,
+    /// List only builds in these states
+    #[arg(
+        long,
+        value_name = "STATE",
+        value_delimiter = ',',
+        conflicts_with = "build"
+    )]
+    pub(crate) state: Vec<ListedState>,
+    /// List only builds of this job
+    #[arg(short, long, value_name = "JOB", conflicts_with = "build")]
+    pub(crate) job: Option<String>,
+}
+
+/// A state that builds can be listed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListedState {
+    /// Accepted, prepared or waiting for a slave
+    Queued,
+    /// At work
+    Building,
+    /// All atoms passed
+    Passed,
+    /// An atom failed
+    Failed,
+    /// Could not be prepared or run
+    Error,
+    /// Canceled
+    Canceled,
+}
+
+/// Options of `clusterrunner logs`.
+#[derive(Args, Debug)]
+#[command(
+    group(clap::ArgGroup::new("printed").multiple(true).args(["atom", "setup", "teardown", "atomizer", "app"])),
+    group(clap::ArgGroup::new("on_slave").args(["setup", "teardown"])),
+)]
+pub(crate) struct LogsOptions {
+    /// The build, by its number
+    #[arg(required_unless_present = "app", value_parser = number::<BuildId>)]
+    pub(crate) build: Option<BuildId>,
+    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S; with --setup or --teardown the slave, by its number
+    pub(crate) atom: Option<String>,
+    /// Print what the atom printed in this attempt [default: the last one]
+    #[arg(long, value_name = "N", requires = "atom", conflicts_with_all = ["setup", "teardown", "atomizer", "follow"], value_parser = attempt_number)]
+    pub(crate) attempt: Option<Attempt>,
+    /// List only the atoms that failed
+    #[arg(long, conflicts_with_all = ["atom", "setup", "teardown", "atomizer"])]
+    pub(crate) failed: bool,
+    /// Print what the job's setup_build printed on a slave
+    #[arg(long, conflicts_with_all = ["teardown", "atomizer"])]
+    pub(crate) setup: bool,
+    /// Print what the job's teardown_build printed on a slave
+    #[arg(long, conflicts_with = "atomizer")]
+    pub(crate) teardown: bool,
+    /// Print what the job's atomizers printed on the master
+    #[arg(long, conflicts_with = "atom")]
+    pub(crate) atomizer: bool,
+    /// With --setup or --teardown: the slave, by its number
+    #[arg(long, value_name = "SLAVE", conflicts_with = "atom", requires = "on_slave", value_parser = number::<SlaveId>)]
+    pub(crate) slave: Option<SlaveId>,
+    /// Print the last lines of the log of this app
+    #[arg(long, value_name = "APP", conflicts_with_all = ["build", "raw", "setup", "teardown", "atomizer"], value_parser = apps::app_id)]
+    pub(crate) app: Option<String>,
+    /// Follow the output until the atom or the command ends
+    #[arg(short, long, requires = "printed")]
+    pub(crate) follow: bool,
+    /// Print the output unfiltered, for pipes and files; by default escape sequences other than
+    /// colours are removed
+    #[arg(long, requires = "printed")]
+    pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner attach`.
+#[derive(Args, Debug)]
+pub(crate) struct AttachOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// What `clusterrunner wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitUntil {
+    /// The end of the build
+    Over,
+    /// The first atom that fails for good, or the end of the build
+    Failing,
+}
+
+/// Options of `clusterrunner wait`.
+#[derive(Args, Debug)]
+pub(crate) struct WaitOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// What to wait for
+    #[arg(long, value_enum, default_value = "over")]
+    pub(crate) until: WaitUntil,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner results`.
+#[derive(Args, Debug)]
+pub(crate) struct ResultsOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// Unpack just into this directory [default: build_results/N, N being the build]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner cancel`.
+#[derive(Args, Debug)]
+pub(crate) struct CancelOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner explain`.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// Print the master's JSON answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner trace`.
+#[derive(Args, Debug)]
+pub(crate) struct TraceOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: BuildId,
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// Options of `clusterrunner open`.
+#[derive(Args, Debug)]
+pub(crate) struct OpenOptions {
+    /// The build, by its number
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: Option<BuildId>,
+    /// Print the address instead of opening it
+    #[arg(long)]
+    pub(crate) print: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// The number of an attempt at an atom.
+fn attempt_number(text: &str) -> Result<Attempt, &'static str> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    let number = number.map(Attempt);
+    number.ok_or("expected a whole number from 1, as `clusterrunner status` and `logs` show it")
+}
