@@ -157,41 +157,19 @@ impl Check<'_> {
     }
 
     pub(super) fn priority(&mut self, section: &str, node: &Node) -> Option<i32> {
-        const EXPECTED: &str = "<class 'int'>";
-        self.not_octal(section, node, EXPECTED)?;
-        let (number, found) = match &node.value {
-            Value::Integer(written, number) => (*number, written.clone()),
-            other => (None, python_type(other, false)),
-        };
-        let number = number.and_then(|number| i32::try_from(number).ok());
-        let number = number.filter(|n| (-MOST_PRIORITY..=MOST_PRIORITY).contains(n));
-        if number.is_none() {
-            let cure = format!(
-                "write a whole number between -{MOST_PRIORITY} and {MOST_PRIORITY}, without quotes; higher ones go \
-                 first, 0 is the usual one"
-            );
-            self.wrong_value(node, section, EXPECTED, &found, &cure);
-        }
-        number
+        let cure = format!(
+            "write a whole number between -{MOST_PRIORITY} and {MOST_PRIORITY}, without quotes; higher ones go first, \
+             0 is the usual one"
+        );
+        let among = -MOST_PRIORITY..=MOST_PRIORITY;
+        self.whole(section, node, &cure, |number| among.contains(number))
     }
 
     pub(super) fn retries(&mut self, section: &str, node: &Node) -> Option<u32> {
-        const EXPECTED: &str = "<class 'int'>";
-        self.not_octal(section, node, EXPECTED)?;
-        let (number, found) = match &node.value {
-            Value::Integer(written, number) => (*number, written.clone()),
-            other => (None, python_type(other, false)),
-        };
-        let number = number.and_then(|number| u32::try_from(number).ok());
-        let number = number.filter(|n| *n <= MOST_RETRIES);
-        if number.is_none() {
-            let cure = format!(
-                "write a whole number between 0 and {MOST_RETRIES}, without quotes: so often an atom that fails is run \
-                 again"
-            );
-            self.wrong_value(node, section, EXPECTED, &found, &cure);
-        }
-        number
+        let cure = format!(
+            "write a whole number between 0 and {MOST_RETRIES}, without quotes: so often an atom that fails is run again"
+        );
+        self.whole(section, node, &cure, |number| *number <= MOST_RETRIES)
     }
 
     /// Whether an atom that passes only when it is run again counts as failed.
@@ -213,22 +191,35 @@ impl Check<'_> {
     }
 
     pub(super) fn weight(&mut self, section: &str, node: &Node) -> Option<NonZeroU32> {
+        let cure = format!(
+            "write a whole number between 1 and {MOST_WEIGHT}, without quotes; a build of weight 2 gets twice as many \
+             executors as one of weight 1, the usual one"
+        );
+        let weight = self.whole(section, node, &cure, |number| {
+            (1..=MOST_WEIGHT).contains(number)
+        })?;
+        NonZeroU32::new(weight)
+    }
+
+    /// A whole number that `fits`.
+    fn whole<T: TryFrom<i64>>(
+        &mut self,
+        section: &str,
+        node: &Node,
+        cure: &str,
+        fits: impl Fn(&T) -> bool,
+    ) -> Option<T> {
         const EXPECTED: &str = "<class 'int'>";
         self.not_octal(section, node, EXPECTED)?;
         let (number, found) = match &node.value {
             Value::Integer(written, number) => (*number, written.clone()),
             other => (None, python_type(other, false)),
         };
-        let number = number.and_then(|number| u32::try_from(number).ok());
         let number = number
-            .filter(|n| *n <= MOST_WEIGHT)
-            .and_then(NonZeroU32::new);
+            .and_then(|number| T::try_from(number).ok())
+            .filter(fits);
         if number.is_none() {
-            let cure = format!(
-                "write a whole number between 1 and {MOST_WEIGHT}, without quotes; a build of weight 2 gets twice as \
-                 many executors as one of weight 1, the usual one"
-            );
-            self.wrong_value(node, section, EXPECTED, &found, &cure);
+            self.wrong_value(node, section, EXPECTED, &found, cure);
         }
         number
     }
