@@ -1,27 +1,11 @@
 //! Builds that end after so many failed atoms, without the rest.
 
+use super::retries::{build, building_with as building};
 use super::scenario::{Scenario, finished, hand_out, plan, request, stale};
-use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::build::BuildState;
 use crate::core::command::Command;
-use crate::core::event::{Actor, Plan};
-use clusterrunner_common::ids::BuildId;
+use crate::core::event::Actor;
 use std::num::NonZeroU32;
-
-fn building(slaves: &[(&str, u32)], atoms: &[&str], change: impl FnOnce(&mut Plan)) -> Scenario {
-    let mut farm = Scenario::with_slaves(slaves);
-    farm.queue("p");
-    let mut plan = plan(atoms);
-    change(&mut plan);
-    farm.prepared(1, plan);
-    for slave in (1..).take(slaves.len()) {
-        farm.set_up(slave, 1);
-    }
-    farm
-}
-
-fn build(farm: &Scenario) -> &Build {
-    farm.cluster.build(BuildId(1)).unwrap()
-}
 
 #[test]
 fn the_rest_is_not_run_after_so_many_failed_atoms() {

@@ -12,7 +12,7 @@ fn building(slaves: &[(&str, u32)], atoms: &[&str], retries: u32) -> Scenario {
     building_with(slaves, atoms, |plan| plan.retries = retries)
 }
 
-fn building_with(
+pub(super) fn building_with(
     slaves: &[(&str, u32)],
     atoms: &[&str],
     change: impl FnOnce(&mut Plan),
@@ -28,7 +28,7 @@ fn building_with(
     farm
 }
 
-fn build(farm: &Scenario) -> &Build {
+pub(super) fn build(farm: &Scenario) -> &Build {
     farm.cluster.build(BuildId(1)).unwrap()
 }
 
