@@ -43,41 +43,26 @@ fn document() -> Value {
         "components": {
             "schemas": clusterrunner::openapi::schemas(),
             "securitySchemes": {
-                "signature": {
-                    "type": "apiKey", "in": "header", "name": "ClusterRunner-Signature",
-                    "description": "Made with the farm's secret for one request; docs/api.md says how.",
-                },
-                "digest": {
-                    "type": "apiKey", "in": "header", "name": "ClusterRunner-Message-Authentication-Digest",
-                    "description": "HMAC of the body, made with the farm's secret.",
-                },
-                "token": {
-                    "type": "http", "scheme": "bearer",
-                    "description": "The token of a user of the farm.",
-                },
-                "session": {
-                    "type": "apiKey", "in": "cookie", "name": "clusterrunner_session",
-                    "description": "The page's. What changes something has the header X-CSRF-Token, too.",
-                },
-                "polyaxon": {
-                    "type": "apiKey", "in": "header", "name": "Authorization",
-                    "description": "`token` and the token of a user of the farm.",
-                },
-                "binder": {
-                    "type": "apiKey", "in": "header", "name": "Authorization",
-                    "description": "The key of the farm's Binder, or the token of a user of the farm.",
-                },
-                "deis": {
-                    "type": "apiKey", "in": "header", "name": "Authorization",
-                    "description": "`token` and the token of a user of the farm.",
-                },
-                "deis_builder": {
-                    "type": "apiKey", "in": "header", "name": "X-Deis-Builder-Auth",
-                    "description": "What a program shows that receives pushes.",
-                },
+                "signature": key_in("header", "ClusterRunner-Signature",
+                    "Made with the farm's secret for one request; docs/api.md says how."),
+                "digest": key_in("header", "ClusterRunner-Message-Authentication-Digest",
+                    "HMAC of the body, made with the farm's secret."),
+                "token": {"type": "http", "scheme": "bearer", "description": "The token of a user of the farm."},
+                "session": key_in("cookie", "clusterrunner_session",
+                    "The page's. What changes something has the header X-CSRF-Token, too."),
+                "polyaxon": key_in("header", "Authorization", "`token` and the token of a user of the farm."),
+                "binder": key_in("header", "Authorization",
+                    "The key of the farm's Binder, or the token of a user of the farm."),
+                "deis": key_in("header", "Authorization", "`token` and the token of a user of the farm."),
+                "deis_builder": key_in("header", "X-Deis-Builder-Auth", "What a program shows that receives pushes."),
             },
         },
     })
+}
+
+/// A proof of a caller in a header or a cookie of this name.
+fn key_in(place: &str, name: &str, description: &str) -> Value {
+    json!({"type": "apiKey", "in": place, "name": name, "description": description})
 }
 
 #[cfg(test)]
