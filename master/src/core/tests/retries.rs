@@ -4,6 +4,7 @@ use super::scenario::{Scenario, finished, hand_out, plan, stale};
 use crate::core::builds::build::Build;
 use crate::core::command::Command;
 use crate::core::event::{Actor, Plan};
+use crate::http::clusterrunner::shapes as views;
 use clusterrunner_common::ids::{Attempt, BuildId};
 use std::num::NonZeroU32;
 
@@ -65,6 +66,18 @@ fn a_failed_atom_runs_again_after_the_rest() {
         &["archive 1: [0@2, 1@1], failed []", "slave 1: tear down 1"],
     );
     assert_eq!(counts(&farm), (2, 0, 1));
+}
+
+#[test]
+fn what_waits_to_run_again_is_left_to_be_done() {
+    let mut farm = building_with(&[("a", 1)], &["A", "B"], |plan| {
+        plan.retries = 1;
+        plan.expected_ms = vec![10_000; 2];
+    });
+    let left = |farm: &Scenario| views::build(build(farm)).seconds_left;
+    assert_eq!(left(&farm), Some(20.0));
+    farm.tell(finished(hand_out(1, 1, 0, 1), &[1]));
+    assert_eq!(left(&farm), Some(20.0));
 }
 
 #[test]

@@ -24,7 +24,8 @@ pub(super) fn seconds_left(build: &Build, running: &RunningInBuild, now: Timesta
     });
     let left_of_held: Vec<u64> = some.collect();
     let aside = build.set_aside().map(|(_, subjob)| subjob.expected_ms());
-    let waiting_ms = progress.unstarted.expected_ms() + aside.sum::<u64>();
+    let waiting_ms =
+        progress.unstarted.expected_ms() + progress.again.expected_ms() + aside.sum::<u64>();
     let left_ms = left(
         waiting_ms,
         (&left_of_held, held as u64),
