@@ -7,7 +7,7 @@ use crate::core::Cluster;
 use crate::core::access::Caller;
 use crate::core::builds::build::Build;
 use crate::read::lists::{AtBuild, AtSubjob, Part};
-use crate::read::running::{RunningInBuild, Runs};
+use crate::read::running::{RunningAtoms, RunningInBuild, Runs};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::IntoResponse as _;
@@ -184,7 +184,8 @@ async fn some_builds(
     at: AtBuild,
     version: ApiVersion,
 ) -> Result<Part<BuildView, AtBuild>, ApiError> {
-    let some = api.builds.some(at, shown_now(&api), shapes::ended_build);
+    let shown = shown_now(&api.running);
+    let some = api.builds.some(at, shown, shapes::ended_build);
     let Part { mut entries, next } = some.await?;
     let hidden = hidden(&api, caller, entries.iter().map(|(id, _)| *id)).await?;
     entries.retain(|(id, _)| !hidden.contains(id));
@@ -198,9 +199,9 @@ async fn some_builds(
 
 /// How builds in the cluster are shown at this moment.
 pub(super) fn shown_now(
-    api: &Api,
+    running: &RunningAtoms,
 ) -> impl Fn(&Cluster, &Build) -> BuildView + Clone + Send + Sync + 'static {
-    let (running, now) = (api.running.clone(), Timestamp::now());
+    let (running, now) = (running.clone(), Timestamp::now());
     move |cluster, build| {
         let running = match build.progress() {
             Some(_) => running.of(build.id),
@@ -220,7 +221,10 @@ pub(super) async fn queue(
     let part = move |at| {
         let api = Arc::clone(&api);
         async move {
-            let mut some = api.builds.some_unfinished(at, shown_now(&api)).await?;
+            let mut some = api
+                .builds
+                .some_unfinished(at, shown_now(&api.running))
+                .await?;
             let hidden = hidden(&api, caller, some.entries.iter().map(|build| build.id)).await?;
             some.entries.retain(|build| !hidden.contains(&build.id));
             Ok(some)

@@ -95,7 +95,9 @@ pub(super) async fn build(
 
 /// A build as it stands at this moment.
 async fn now(api: &Api, id: BuildId) -> Result<BuildPage, ApiError> {
-    let seen = api.builds.seen(id, shown_now(api), shapes::ended_build);
+    let seen = api
+        .builds
+        .seen(id, shown_now(&api.running), shapes::ended_build);
     Ok(BuildPage::new(seen.await?))
 }
 

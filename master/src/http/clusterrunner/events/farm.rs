@@ -1,11 +1,13 @@
 //! What is told of the whole farm: builds, slaves, instances and apps, each as it is when it has changed.
 
+use super::super::lists::shown_now;
 use super::super::shapes;
 use super::Farm;
 use super::frames::{Audience, Frame};
 use super::room::{Changes, Cursor, Looked, Scene};
 use crate::coordinator::Gone;
 use crate::core::Cluster;
+use crate::core::builds::build::Build;
 use crate::core::event::{BuildFact, Event, Fact};
 use clusterrunner_common::api::launching::{InstanceBody, InstanceView};
 use clusterrunner_common::api::{BuildBody, BuildView, SlaveBody, SlaveView};
@@ -223,7 +225,8 @@ impl Scene for WholeFarm {
         joining: Vec<Cursor<FarmChanges>>,
     ) -> Result<Looked<FarmChanges>, Gone> {
         let with_slaves = !joining.is_empty() || self.slaves_told.elapsed() >= SLAVES;
-        let look = move |cluster: &Cluster| look(cluster, with_slaves, room, joining);
+        let shown = shown_now(&self.farm.running);
+        let look = move |cluster: &Cluster| look(cluster, shown, with_slaves, room, joining);
         let mut seen = self.farm.cluster.read(look).await?;
         if with_slaves {
             self.slaves_told = Instant::now();
@@ -259,6 +262,7 @@ impl Scene for WholeFarm {
 /// Takes along what has changed.
 fn look(
     cluster: &Cluster,
+    shown: impl Fn(&Cluster, &Build) -> BuildView,
     with_slaves: bool,
     mut room: Cursor<FarmChanges>,
     mut joining: Vec<Cursor<FarmChanges>>,
@@ -281,7 +285,7 @@ fn look(
     let builds = wanted.builds.iter().filter_map(|id| {
         let is_there = !cluster.is_deleted(*id) && !cluster.is_forgotten(*id);
         let view = cluster.build(*id);
-        let view = view.map(|build| shapes::build_of(cluster, build));
+        let view = view.map(|build| shown(cluster, build));
         let audience = Audience::of_project(cluster.project_of(*id));
         is_there.then_some((*id, (audience, view)))
     });
