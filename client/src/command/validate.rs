@@ -99,7 +99,11 @@ fn slips(file: &str, config: &JobConfig) -> Vec<(ShellText, String)> {
 /// What bash says of a text that it does not understand.
 fn slip(text: &str) -> Option<String> {
     let mut bash = Command::new("bash");
-    bash.args(["-n", "-c", text]).env("LC_ALL", "C");
+    // Nothing is run, so bash does not see that the text itself turns this on.
+    if text.contains("extglob") {
+        bash.args(["-O", "extglob"]);
+    }
+    bash.args(["-n", "-c", "--", text]).env("LC_ALL", "C");
     let said = bash.stdin(Stdio::null()).output().ok()?;
     let errors = String::from_utf8_lossy(&said.stderr);
     let error = errors.lines().next().filter(|_| !said.status.success())?;

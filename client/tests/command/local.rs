@@ -71,9 +71,16 @@ fn a_slip_of_shell_syntax_has_its_line() {
         &[],
     );
     // What begins in one command may end in the next one.
-    let text = "A:\n  commands: ['( make', 'make check )']\n  atomizers:\n    - X: seq 2\n";
-    std::fs::write(user.path("slips.yaml"), text).unwrap();
-    user.run(&["validate", "slips.yaml"]).expect_code(0);
+    for commands in [
+        "['( make', 'make check )']",
+        // What the first line turns on is in force when a slave runs the second one.
+        "[\"shopt -s extglob\\nls !(keep)\"]",
+        "['cc \\', '-DFOO=1']",
+    ] {
+        let text = format!("A:\n  commands: {commands}\n  atomizers:\n    - X: seq 2\n");
+        std::fs::write(user.path("slips.yaml"), text).unwrap();
+        user.run(&["validate", "slips.yaml"]).expect_code(0);
+    }
 }
 
 #[test]
