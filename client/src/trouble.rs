@@ -190,8 +190,8 @@ fn no_archive(error: &ClientError) -> Option<Trouble> {
     (status.as_u16() == 404 && is_without).then(|| Trouble::new(said.trim_end_matches('.')))
 }
 
-fn hint_for(error: &CallError) -> Option<&'static str> {
-    match error {
+fn hint_for(error: &CallError) -> Option<String> {
+    let hint = match error {
         CallError::Unreachable { .. } => Some(
             "is the master running there? Start one with `clusterrunner master`, or name another with --master-url HOST:PORT",
         ),
@@ -202,18 +202,20 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         CallError::Refused { status, error, .. }
             if status.as_u16() == 401 && error.starts_with("The token in the header") =>
         {
-            Some(
-                "`clusterrunner token create` makes a token; one is given with --token or in CLUSTERRUNNER_TOKEN",
-            )
+            return Some(format!(
+                "`{}` makes a token; one is given with --token or in CLUSTERRUNNER_TOKEN",
+                command("token create")
+            ));
         }
         // Said without a token, and by some calls where the token is nobody's.
         CallError::Refused { status, error, .. }
             if status.as_u16() == 401 && error.starts_with("This needs the farm's secret") =>
         {
-            Some(
-                "`clusterrunner token create` makes a token; one that is valid is given with --token or in \
-                 CLUSTERRUNNER_TOKEN, the `secret` in clusterrunner.conf",
-            )
+            return Some(format!(
+                "`{}` makes a token; one that is valid is given with --token or in CLUSTERRUNNER_TOKEN, the `secret` in \
+                 clusterrunner.conf",
+                command("token create")
+            ));
         }
         CallError::Refused { status, .. } if status.as_u16() == 401 => Some(
             "master and client must have the same `secret` in their clusterrunner.conf, and clocks that agree",
@@ -239,5 +241,6 @@ fn hint_for(error: &CallError) -> Option<&'static str> {
         | CallError::Body(_)
         | CallError::Refused { .. }
         | CallError::NoSecret => None,
-    }
+    };
+    hint.map(str::to_owned)
 }

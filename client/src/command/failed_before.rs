@@ -1,6 +1,7 @@
 //! What failed in an earlier build: what `build --failed` and `retry --failed` run.
 
 use crate::output;
+use crate::output::again::command;
 use crate::output::text::count;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
@@ -21,7 +22,10 @@ pub(super) async fn only_failed(
         return Err(Trouble::usage(
             "there is no finished build of this job, so nothing is known to fail",
         )
-        .hint("leave --failed out, or name a build with `clusterrunner retry BUILD --failed`"));
+        .hint(format!(
+            "leave --failed out, or name a build with `{}`",
+            command("retry BUILD --failed")
+        )));
     };
     let failed = failed_atoms(client, before.id).await?;
     if failed.is_empty() {

@@ -62,7 +62,8 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
     };
     let (subjob, atom) = parse_atom(text).ok_or_else(|| {
         Trouble::usage(format!("'{text}' names no atom")).hint(format!(
-            "write S_K for atom K of subjob S, such as 3_0; `clusterrunner logs {build}` lists them"
+            "write S_K for atom K of subjob S, such as 3_0; `{}` lists them",
+            command(format_args!("logs {build}"))
         ))
     })?;
     // The first look fails soon where there is no master; the others ride through its restart.
@@ -129,7 +130,8 @@ async fn no_such_atom(
             "atom {atom} of build {build} has no attempt {attempt}, or its output is removed by now"
         ))
         .hint(format!(
-            "`clusterrunner logs {build}` lists the atoms and how often they ran"
+            "`{}` lists the atoms and how often they ran",
+            command(format_args!("logs {build}"))
         ));
     }
     let is_there = parse_atom(atom).map(|(subjob, atom)| client.atom(build, subjob, atom));
@@ -152,7 +154,8 @@ async fn no_such_atom(
             .hint("it has not begun to run; --follow waits for it");
     }
     Trouble::usage(format!("build {build} has no atom {atom}")).hint(format!(
-        "`clusterrunner logs {build}` lists the atoms that it has"
+        "`{}` lists the atoms that it has",
+        command(format_args!("logs {build}"))
     ))
 }
 
@@ -279,13 +282,14 @@ impl Console<'_> {
                 output::pass_on(b"\n");
                 output::complain(format!(
                     "{} line {} is longer than the master sends while the atom runs: {} bytes of it are left out; \
-                     `clusterrunner logs {} {}_{}` shows all of it when the atom has ended",
+                     `{}` shows all of it when the atom has ended",
                     styled(NOTICE, "warning:"),
                     self.line,
                     page.num_bytes_cut,
-                    self.build,
-                    self.subjob,
-                    self.atom
+                    command(format_args!(
+                        "logs {} {}_{}",
+                        self.build, self.subjob, self.atom
+                    ))
                 ));
             }
         }
