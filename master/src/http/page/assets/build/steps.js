@@ -40,15 +40,14 @@ export function stateWords(step) {
 }
 
 /**
- * All steps of a build: those that the master lists, and what came before them. Where it lists none, set-ups under way.
+ * All steps of a build: those that the master lists. Where it lists none, the preparation and set-ups under way.
  * Pure.
  */
 export function stepsOf(build, listed) {
   const times = build.state_timestamps ?? {};
   const found = [...listed ?? []];
-  if (times.preparing && !found.some((step) => step.kind === "fetch")) {
-    const atomizer = found.find((step) => step.kind === "atomizer");
-    const ended = atomizer?.began_at ?? times.prepared ?? times.error ?? times.canceled ?? null;
+  if (!listed && times.preparing) {
+    const ended = times.prepared ?? times.error ?? times.canceled ?? null;
     found.push({ kind: "fetch", slave_id: null, slave_url: null, began_at: times.preparing, ended_at: ended });
   }
   for (const slave of listed ? [] : build.slaves_setting_up ?? []) {

@@ -13,10 +13,10 @@ const PARTS = {
   atomizer: ["Atomizer", "The master found out what to run."],
   waiting_for_slaves: ["Waiting for slaves", "No slave was free."],
   set_up: ["Set-up", "The first slave fetched the commit and ran setup_build."],
-  atoms: ["Atoms, shared out evenly", "What the atoms take on these executors at best."],
+  atoms: ["Atoms, shared out evenly", "What the atoms take on these executors at best; where the build was cut off, all the time in which they ran."],
   longest_atom: ["Longest atom beyond that", "One atom is longer than an even share: split it."],
   imbalance: ["Imbalance", "Executors had nothing left to run while others ran."],
-  retries: ["Retries", "Only atoms ran that had been lost or doubted before."],
+  retries: ["Retries", "Only atoms ran that had run before: they had failed, or were lost or doubted."],
   upload: ["Upload", "The last results came to the master, and the archive was made."],
 };
 
