@@ -291,7 +291,7 @@ fn find_content<T, B: BufRead>(
 /// uncompressed block, in its order. Returns the offsets that they have in the new one.
 ///
 /// # Errors
-/// The block can not be read, or the new one not be written.
+/// The block can not be read, is damaged, or the new one can not be written.
 pub fn copy_results(
     block: impl BufRead,
     parts: impl Iterator<Item = (u64, u64)>,
@@ -308,15 +308,23 @@ pub fn copy_results(
         position = offset + length;
         written += length;
     }
+    check_rest(block)?;
     out.finish()?;
     Ok(offsets)
+}
+
+/// Reads a block to its end, where its checksum is. A copy of a part has a checksum of its own, which would make damage
+/// look sound.
+fn check_rest(mut block: GzDecoder<impl BufRead>) -> io::Result<()> {
+    io::copy(&mut block, &mut io::sink())?;
+    Ok(())
 }
 
 /// Makes a block of one result of another, whose directories have other names: `suffix` is added to each. The result
 /// begins at `offset` and is `length` long, in bytes of the uncompressed block. Returns how long it is in the new one.
 ///
 /// # Errors
-/// The block can not be read, or the new one not be written.
+/// The block can not be read, is damaged, or the new one can not be written.
 pub fn copy_renamed(
     block: impl BufRead,
     (offset, length): (u64, u64),
@@ -342,6 +350,7 @@ pub fn copy_renamed(
         });
         write_member(&mut out, header, &name, target.as_deref(), &mut archive)?;
     }
+    check_rest(archive.into_inner().into_inner())?;
     let written = out.written;
     out.inner.finish()?;
     Ok(written)

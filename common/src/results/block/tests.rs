@@ -523,3 +523,33 @@ fn a_result_is_copied_under_another_name() {
     let is_renamed = |path: &PathBuf| path.starts_with("./artifact_3_0.attempt_1");
     assert!(members.keys().all(is_renamed), "{members:?}");
 }
+
+/// Otherwise a copy with a checksum of its own would make it look sound.
+#[test]
+fn damage_anywhere_in_a_block_is_found_when_a_part_is_copied() {
+    let (whole, places) = block(|block| {
+        for subjob in 0..3 {
+            block.begin(SubjobId(subjob), Attempt(1));
+            block.add(AtomId(0), &atom(b"said\n", 0, None)).unwrap();
+        }
+    });
+    let part = (places[0].offset, places[0].length);
+    let copies = |whole: &[u8]| {
+        let (mut copied, mut renamed) = (Vec::new(), Vec::new());
+        copy_results(whole, [part].into_iter(), &mut copied)?;
+        copy_renamed(whole, part, ".attempt_1", &mut renamed)?;
+        Ok::<_, io::Error>((copied, renamed))
+    };
+    let sound = copies(&whole).unwrap();
+    let mut found = 0;
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        match copies(&damaged) {
+            // Some bits, such as those of times, say nothing of the content.
+            Ok(copies) => assert!(copies == sound, "byte {at} of {}", whole.len()),
+            Err(_) => found += 1,
+        }
+    }
+    assert!(found > whole.len() / 2, "{found} of {}", whole.len());
+}
