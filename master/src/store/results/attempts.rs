@@ -3,9 +3,10 @@
 
 use super::Results;
 use super::archive::Archive;
-use super::build_store::{BuildStore, NewBlock, NewContent};
+use super::build_store::{BuildStore, CHECKED_BLOCK, NewBlock, NewContent};
 use super::incoming::Incoming;
 use super::index::Key;
+use clusterrunner_common::disk::space::is_disk_full;
 use clusterrunner_common::ids::{Attempt, BuildId};
 use clusterrunner_common::results::artifact::attempt_suffix;
 use clusterrunner_common::results::block::copy_renamed;
@@ -14,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 /// In the index, attempts from this number on are the renamed copies of results. No hand-out has such a number.
 const COPY: u32 = 1 << 31;
+
+/// So many bytes of copies are brought to disk at a time.
+const AT_A_TIME: usize = 8 << 20;
 
 /// The renamed copy of a result.
 fn copy_of((subjob, attempt): Key) -> Key {
@@ -27,11 +31,11 @@ pub(super) fn is_copy((_, attempt): Key) -> bool {
 
 impl Results {
     /// Adds to the results of an archive those of failed attempts, as copies with other names; what is copied already
-    /// stays. A failed attempt whose result is not there any more is left out. Told to stop, it may leave some out.
-    /// Blocks.
+    /// stays. A failed attempt whose result is not there any more, or is damaged, is left out: it does not count. Told to
+    /// stop, it may leave some out. Blocks.
     ///
     /// # Errors
-    /// The disk refuses, or what it has is damaged.
+    /// The disk refuses.
     pub fn with_failed_attempts(
         &self,
         build: BuildId,
@@ -43,50 +47,67 @@ impl Results {
             return Ok(results);
         }
         let store = self.stored(build)?;
+        let (mut copies, mut held) = (Vec::new(), 0);
         for key in failed {
             if stop.is_cancelled() {
                 break;
             }
-            match copy(&store, *key) {
-                Ok(copy) => results.push(copy),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let (subjob, attempt) = (key.0.0, key.1.0);
-                    tracing::warn!(
-                        build.id = build.0,
-                        subjob,
-                        attempt,
-                        "a failed attempt left nothing"
-                    );
+            let copy = copy_of(*key);
+            if !store.has(copy) {
+                match renamed(&store, *key) {
+                    Ok((block, bytes)) => {
+                        copies.push(block);
+                        held += bytes;
+                    }
+                    Err(error) if is_disk_full(&error) => return Err(error),
+                    Err(error) => {
+                        let (subjob, attempt) = (key.0.0, key.1.0);
+                        tracing::warn!(
+                            build.id = build.0,
+                            subjob,
+                            attempt,
+                            %error,
+                            "the archive lacks what a failed attempt left"
+                        );
+                        continue;
+                    }
                 }
-                Err(error) => return Err(error),
+                if held >= AT_A_TIME {
+                    store.append(std::mem::take(&mut copies))?;
+                    held = 0;
+                }
             }
+            results.push(copy);
+        }
+        if !copies.is_empty() {
+            store.append(copies)?;
         }
         Ok(results)
     }
 }
 
-fn copy(store: &BuildStore, key: Key) -> io::Result<Key> {
-    let copy = copy_of(key);
-    if store.has(copy) {
-        return Ok(copy);
-    }
+/// The copy of a result under other names, and how many bytes of it are in memory.
+fn renamed(store: &BuildStore, key: Key) -> io::Result<(NewBlock, usize)> {
     let place = store.place_of(key)?;
-    let incoming = Incoming::new(store.directory())?;
-    let result = (place.offset, place.length);
-    let suffix = attempt_suffix(key.1);
-    let length = copy_renamed(
-        store.read_block(place.block)?,
-        result,
-        &suffix,
-        incoming.file(),
-    )?;
-    store.append(vec![NewBlock {
-        results: vec![(copy, 0, length)],
-        content: NewContent::File(incoming),
+    let (part, suffix) = ((place.offset, place.length), attempt_suffix(key.1));
+    let block = store.read_block(place.block)?;
+    let (content, length, held) = if place.length <= CHECKED_BLOCK {
+        let mut bytes = Vec::new();
+        let length = copy_renamed(block, part, &suffix, &mut bytes)?;
+        let held = bytes.len();
+        (NewContent::Memory(bytes), length, held)
+    } else {
+        let incoming = Incoming::new(store.directory())?;
+        let length = copy_renamed(block, part, &suffix, incoming.file())?;
+        (NewContent::File(incoming), length, 0)
+    };
+    let copy = NewBlock {
+        results: vec![(copy_of(key), 0, length)],
+        content,
         // Tests are those of the attempt that counts.
         tests: Vec::new(),
-    }])?;
-    Ok(copy)
+    };
+    Ok((copy, held))
 }
 
 impl Archive {

@@ -129,6 +129,40 @@ impl Scenario {
     }
 }
 
+#[tokio::test]
+async fn what_a_failed_attempt_left_is_beside_what_counts_unless_it_is_damaged() {
+    let scenario = Scenario::new();
+    scenario.append(&[key(1, 1)], true).await;
+    let files = std::fs::read_dir(scenario.file("")).unwrap();
+    let mut files = files.map(|file| file.unwrap().path());
+    let is_large = |path: &PathBuf| path.to_str().unwrap().contains("/block-");
+    let large = files.find(is_large).unwrap();
+    let mut damaged = std::fs::read(&large).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 0xff;
+    std::fs::write(&large, damaged).unwrap();
+    scenario.append(&[key(0, 1)], true).await;
+    scenario.append(&[key(0, 2), key(1, 2)], false).await;
+    let counted = vec![key(0, 2), key(1, 2)];
+    let go_on = CancellationToken::new();
+    let all = || {
+        let failed = [key(0, 1), key(1, 1), key(7, 1)];
+        let results = &scenario.results;
+        results.with_failed_attempts(BUILD, counted.clone(), &failed, &go_on)
+    };
+    let results = all().unwrap();
+    assert_eq!(results.len(), 3);
+    assert_eq!(all().unwrap(), results, "a second try makes no second copy");
+    let consoles = scenario.archived(&results).await;
+    let names: Vec<&str> = consoles.keys().map(String::as_str).collect();
+    let expected = [
+        "./artifact_0_0",
+        "./artifact_0_0.attempt_1",
+        "./artifact_1_0",
+    ];
+    assert_eq!(names, expected);
+}
+
 async fn bytes_of(stream: impl Stream<Item = io::Result<Bytes>>) -> Vec<u8> {
     let chunks: Vec<Bytes> = stream.try_collect().await.unwrap();
     chunks.concat()
