@@ -100,6 +100,13 @@ impl Cluster {
                     self.attend_to_all();
                 }
             }
+            BuildFact::AttemptFailed { .. } => {
+                // Another slave may take the subjob, or be set up for it.
+                self.dirty.builds.insert(build);
+                if !self.reserved.is_empty() || !self.suspicious.is_empty() {
+                    self.attend_to_all();
+                }
+            }
             BuildFact::SetupCompleted { .. } => {
                 // Other builds may have taken the executors that the set-up was for.
                 self.dirty.builds_to_set_up.insert(build);
