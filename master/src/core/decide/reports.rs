@@ -127,8 +127,13 @@ impl Cluster {
         Ok(when(is_new, Fact::Build(hand_out.build, fact)))
     }
 
-    /// Whether a result does not count, since its subjob is run again.
+    /// Whether a result does not count, since its subjob is run again. Slaves of the original do not say which hand-out
+    /// they bring a result of, so one that they send twice would count for the next hand-out: their results count at once.
     fn runs_again(&self, hand_out: HandOut, outcomes: &[AtomOutcome]) -> bool {
+        let slave = self.slave(hand_out.slave);
+        if slave.is_some_and(|slave| slave.is_legacy) {
+            return false;
+        }
         let build = self.build(hand_out.build);
         let subjob = build.and_then(|build| Some((build, build.subjob(hand_out.subjob)?)));
         subjob.is_some_and(|(build, subjob)| build.runs_again(subjob, outcomes))

@@ -1,6 +1,6 @@
 //! Slaves of the original: one build at a time, nothing twice, and words that name no build.
 
-use super::scenario::{Scenario, Turn, big_plan, hand_out, plan};
+use super::scenario::{Scenario, Turn, big_plan, finished, hand_out, plan};
 use crate::core::command::{Command, Refusal};
 use crate::core::event::Actor;
 use crate::core::slaves::slave::Presence;
@@ -33,6 +33,23 @@ fn meant(farm: &Scenario, url: &str, build: u64, subjob: u32) -> Option<(u64, u3
         .legacy_hand_out(url, BuildId(build), SubjobId(subjob));
     let found = found.unwrap().map(|(hand_out, _)| hand_out);
     found.map(|hand_out| (hand_out.slave.0, hand_out.attempt.0))
+}
+
+/// It sends a result again until it hears that the result is there. A retry would take the second one for its own.
+#[test]
+fn what_it_runs_is_not_run_again() {
+    let mut farm = farm(1);
+    let mut plan = plan(&["x"]);
+    plan.retries = 2;
+    farm.build(plan);
+    farm.set_up(1, 1);
+    farm.tell(finished(hand_out(1, 1, 0, 1), &[1]))
+        .check_facts(&[
+            "1.0 finished by slave 1, attempt 1: [1]",
+            "1 archiving",
+            "1 off slave 1",
+        ]);
+    assert_eq!(meant(&farm, "a", 1, 0), None);
 }
 
 #[test]
