@@ -347,7 +347,7 @@ fn check_attempts(build: &Build) -> Result<(), Inconsistency> {
         format!("build {id} counts its flaky atoms wrongly")
     })?;
     let failing = build.subjobs.iter().map(|subjob| match &subjob.result {
-        Some(_) if build.flaky_fails() && subjob.is_flaky() => subjob.atoms.len(),
+        Some(_) if build.fails_as_flaky(subjob) => subjob.atoms.len(),
         Some((_, outcomes)) => outcomes.iter().filter(|o| o.exit_code != 0).count(),
         None => 0,
     });

@@ -130,7 +130,7 @@ pub enum BuildState {
     Prepared,
     /// Slaves were chosen and run its subjobs.
     Building(Progress),
-    /// All results are in; the archives are made.
+    /// All results are in, or so many atoms failed that the rest is not run; the archives are made.
     Archiving,
     /// The archives are there.
     Finished,

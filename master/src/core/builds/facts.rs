@@ -47,7 +47,7 @@ pub enum BuildFact {
     },
     /// A user canceled it.
     Canceled,
-    /// All its subjobs have a result; its archives are next.
+    /// All its subjobs have a result, or so many atoms failed that the rest is not run; its archives are next.
     ArchivingStarted,
     /// Its archives are there.
     Finished,

@@ -221,8 +221,8 @@ pub(in crate::core) fn open(build: &Build) -> impl Iterator<Item = (SubjobId, &S
     build.set_aside().filter(|(_, subjob)| !subjob.is_suspect())
 }
 
-/// Whether a slave may have a subjob that is set aside. A subjob whose result from a slave was unusable or doubted goes
-/// to another slave, even a busy one; to the same slave only if there is no other.
+/// Whether a slave may have a subjob that is set aside or run again. A subjob whose result from a slave failed, was
+/// unusable or doubted goes to another slave, even a busy one; to the same slave only if there is no other.
 fn may_have(cluster: &Cluster, slave: &Slave, build: &Build, subjob: &Subjob) -> bool {
     !subjob.is_shunned_by(slave.id) || !cluster.has_better(build, subjob)
 }
