@@ -20,7 +20,7 @@ pub use form::read_form;
 pub use reader::ReportError;
 pub use writer::{SuiteOfAtom, beginning, end, suite};
 
-use bounds::{MAX_REPORT, MAX_TESTS};
+use bounds::{MAX_REPORT, MAX_TESTS, MAX_TEXTS};
 use serde::{Deserialize, Serialize};
 
 /// How a test ended.
@@ -74,11 +74,22 @@ pub struct ReportedTest {
     pub message: Option<String>,
 }
 
+impl ReportedTest {
+    /// How many bytes its texts have.
+    fn size(&self) -> usize {
+        let others = [&self.class, &self.file, &self.message];
+        let others = others.into_iter().flatten().map(String::len);
+        self.name.len() + others.sum::<usize>()
+    }
+}
+
 /// What the reports of one atom say.
 #[derive(Debug, Default)]
 pub struct Reported {
     /// The tests, in the order of the reports.
     pub tests: Vec<ReportedTest>,
+    /// How many bytes their texts have.
+    bytes: usize,
     unread: Unread,
 }
 
@@ -101,18 +112,26 @@ impl Reported {
             self.leave_out(name, &ReportError::TooLarge);
             return;
         }
-        let (before, left_out) = (self.tests.len(), self.unread.tests);
+        let before = (self.tests.len(), self.bytes, self.unread.tests);
         let text = encoding::decode(report);
-        let (tests, unread) = (&mut self.tests, &mut self.unread);
-        let read = reader::read(&text, |test| {
-            if tests.len() < MAX_TESTS {
+        let (tests, bytes, unread) = (&mut self.tests, &mut self.bytes, &mut self.unread);
+        let read = reader::read(&text, |mut test| {
+            // By then there is no room for messages in the form that is kept.
+            if *bytes > MAX_TEXTS / 2 {
+                test.message = None;
+            }
+            // A short report can say a long name once for very many tests.
+            if tests.len() < MAX_TESTS && *bytes < MAX_TEXTS {
+                *bytes += test.size();
                 tests.push(test);
             } else {
                 unread.tests += 1;
             }
         });
         if let Err(error) = read {
-            self.tests.truncate(before);
+            let (number, bytes, left_out) = before;
+            self.tests.truncate(number);
+            self.bytes = bytes;
             self.unread.tests = left_out;
             self.leave_out(name, &error);
         }

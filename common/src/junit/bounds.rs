@@ -23,6 +23,9 @@ pub const MAX_TESTS: usize = 100_000;
 /// How many bytes the tests of one atom have in the form in which they are kept.
 pub const MAX_FORM: usize = MAX_TESTS_FILE;
 
+/// How many bytes of texts are held while the reports of one atom are read.
+pub(super) const MAX_TEXTS: usize = 4 * MAX_FORM;
+
 /// From so many bytes on, tests are kept without their messages.
 pub(super) const FORM_WITH_MESSAGES: usize = 6 << 20;
 

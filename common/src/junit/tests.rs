@@ -228,6 +228,26 @@ fn of_many_broken_reports_some_are_named() {
     assert_eq!(reported.to_form(), None);
 }
 
+/// Names that are said once for very many tests take no more memory than other texts.
+#[test]
+fn long_names_of_suites_do_not_multiply() {
+    let name = "\u{1f600}".repeat(1_000);
+    let cases = "<testcase/>".repeat(20_000);
+    let report = format!("<testsuite name='{name}' file='{name}'>{cases}</testsuite>");
+    let reported = read(report);
+    let sizes = reported.tests.iter().map(ReportedTest::size);
+    assert!(sizes.sum::<usize>() <= bounds::MAX_TEXTS + 10_000);
+    assert!(reported.warning().is_some());
+    let value = "v".repeat(100_000);
+    let tests = &read("<testsuite><testcase name='a'/><testcase name='b'/></testsuite>").tests;
+    let suite = suite(SuiteOfAtom {
+        name: &value,
+        time: None,
+        tests,
+    });
+    assert!(suite.len() < 2_000, "{}", suite.len());
+}
+
 #[test]
 fn a_report_cut_anywhere_is_left_out_or_whole() {
     for sample in samples::ALL {

@@ -1,5 +1,6 @@
 //! One report of many: a suite for each atom. It is made piece by piece, so that it may be long. Pure.
 
+use super::text::cut_at;
 use super::{ReportedTest, TestOutcome};
 use std::fmt::Write as _;
 
@@ -29,9 +30,16 @@ pub fn end() -> &'static str {
     "</testsuites>\n"
 }
 
-/// A suite.
+/// The longest name of a suite, in bytes: tests without a class have it, too.
+const MAX_SUITE: usize = 200;
+
+/// A suite. Of a very long name it has the beginning.
 #[must_use]
 pub fn suite(suite: SuiteOfAtom<'_>) -> String {
+    let suite = SuiteOfAtom {
+        name: cut_at(suite.name, MAX_SUITE),
+        ..suite
+    };
     let count = |outcome| {
         let tests = suite.tests.iter().filter(|test| test.outcome == outcome);
         tests.count().to_string()

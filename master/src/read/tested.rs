@@ -5,6 +5,7 @@ use crate::core::event::AtomOutcome;
 use crate::read::builds::{Builds, ReadError};
 use crate::read::lists::AtSubjob;
 use crate::store::results::{Results, StoredTests};
+use clusterrunner_common::http::turns::Turn;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::job::config::variable_of;
 use clusterrunner_common::junit::{self, ReportedTest, SuiteOfAtom, TestOutcome};
@@ -179,12 +180,13 @@ impl Walk {
     }
 
     /// Visits some atoms, until `visit` has enough or a part of them is through. Whether there may be more is
-    /// [`Self::is_over`].
+    /// [`Self::is_over`]. A `turn` is held as long as the work goes on, also where nobody waits for it any more.
     ///
     /// # Errors
     /// The build can not be read, or the disk refuses.
     pub async fn go_on<A: Send + 'static>(
         &mut self,
+        turn: Option<Turn>,
         mut seen: A,
         mut visit: impl FnMut(&mut A, TestsOfAtom) -> ControlFlow<()> + Send + 'static,
     ) -> Result<A, TestsError> {
@@ -206,6 +208,7 @@ impl Walk {
         let mut stored = std::mem::take(&mut self.stored);
         let mut waiting = std::mem::take(&mut self.waiting);
         let visited = spawn_blocking(move || {
+            let _turn = turn;
             // A result is stored before its atoms count as ended, so what they left is here now.
             stored.refresh()?;
             while let Some(atom) = waiting.pop_front() {

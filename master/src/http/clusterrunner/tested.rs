@@ -20,8 +20,11 @@ use std::sync::Arc;
 /// How many bytes of a report are made at a time, roughly.
 const CHUNK: usize = 256 << 10;
 
-/// How many tests are sorted at once at least.
+/// How many tests are sorted at once at least, and how many of the slowest can be asked for.
 const SORTED: usize = 2_000;
+
+/// How many characters of an atom's value are told with each of its tests.
+const MAX_VALUE: usize = 1_000;
 
 impl From<TestsError> for ApiError {
     fn from(error: TestsError) -> Self {
@@ -47,9 +50,14 @@ struct Listing {
 
 impl Listing {
     fn new(page: Page, wanted: WantedTests) -> Self {
+        // What is sorted is held meanwhile.
+        let end = match wanted.slowest_first {
+            true => SORTED,
+            false => usize::MAX,
+        };
         Self {
             wanted,
-            places: page.range(usize::MAX),
+            places: page.range(end),
             found: 0,
             tests: Vec::new(),
             counts: TestCounts::default(),
@@ -57,6 +65,7 @@ impl Listing {
     }
 
     fn add(&mut self, TestsOfAtom { atom, tests }: TestsOfAtom) {
+        let value: String = atom.value.chars().take(MAX_VALUE).collect();
         for test in tests {
             self.counts.add(test.outcome);
             if !is_wanted(&self.wanted, &test, &atom.value) {
@@ -73,7 +82,7 @@ impl Listing {
                     file: test.file,
                     time: test.time,
                     outcome: test.outcome,
-                    atom: atom.value.clone(),
+                    atom: value.clone(),
                     message: test.message,
                     subjob_id: atom.subjob,
                     atom_id: atom.atom,
@@ -128,11 +137,11 @@ pub(super) async fn list(
     PageOfTests(page): PageOfTests,
     wanted: WantedTests,
 ) -> Result<Json<TestsBody>, ApiError> {
-    let _turn = api.turns.take().await;
     let mut walk = Walk::begin(api.builds.clone(), api.results.clone(), build).await?;
     let mut listing = Listing::new(page, wanted);
     while !walk.is_over() {
-        let listed = walk.go_on(listing, |listing, tests| {
+        let turn = Some(api.turns.take().await);
+        let listed = walk.go_on(turn, listing, |listing, tests| {
             listing.add(tests);
             ControlFlow::Continue(())
         });
@@ -151,9 +160,8 @@ pub(super) async fn junit(
     let state = Some((walk, beginning, api.turns.clone()));
     let report = stream::unfold(state, move |state| async move {
         let (mut walk, text, turns) = state?;
-        let turn = turns.take().await;
-        let made = walk.go_on(text, add_suite).await;
-        drop(turn);
+        let turn = Some(turns.take().await);
+        let made = walk.go_on(turn, text, add_suite).await;
         let sent = made.map(|mut text| {
             if walk.is_over() {
                 text.push_str(junit::end());
