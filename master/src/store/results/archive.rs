@@ -70,15 +70,23 @@ impl Archive {
         let Some(mut blocks) = whole_blocks(store, results, stop)? else {
             return Ok(());
         };
-        if let Some(report) = report {
-            blocks.push(keep_report(store, report)?);
-        }
-        let made_of = MadeOf {
-            results: Self::num_counted(results),
-            index: store.index_now()?,
+        let kept = report
+            .map(|report| keep_report(store, report))
+            .transpose()?;
+        blocks.extend(kept);
+        let list = || {
+            let made_of = MadeOf {
+                results: Self::num_counted(results),
+                index: store.index_now()?,
+            };
+            Self::of(blocks, failures, Timestamp::now(), Some(made_of))?.keep(store)
         };
-        let archive = Self::of(blocks, failures, Timestamp::now(), Some(made_of))?;
-        archive.keep(store)
+        let listed = list();
+        if let (Err(_), Some(report)) = (&listed, kept) {
+            // The next try makes another one, and no index names this one.
+            store.remove_large(report.file);
+        }
+        listed
     }
 
     /// The archive of a build that ended early, only in memory: a list on the disk would say that the build is whole.

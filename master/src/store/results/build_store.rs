@@ -183,10 +183,10 @@ impl BuildStore {
         unsynced: &mut Vec<PathBuf>,
     ) -> io::Result<Vec<(Key, Place)>> {
         let files = self.files()?;
-        let mut added = Vec::new();
+        let (mut added, mut tests) = (Vec::new(), Vec::new());
         let mut end = blocks_end;
-        for block in blocks {
-            self.add_tests(&block.tests, unsynced)?;
+        for mut block in blocks {
+            tests.append(&mut block.tests);
             let place = match block.content {
                 NewContent::Memory(bytes) => {
                     files.blocks.write_all_at(&bytes, end)?;
@@ -228,6 +228,10 @@ impl BuildStore {
             .flat_map(|(key, place)| index::encode(*key, *place))
             .collect();
         files.index.write_all_at(&records, records_end)?;
+        // The blocks have them too: a result counts without them.
+        if let Err(error) = self.add_tests(&tests, unsynced) {
+            self.warn_of_tests(&error);
+        }
         Ok(added)
     }
 
@@ -304,6 +308,11 @@ impl BuildStore {
             0 => self.directory.join(BLOCKS),
             large => self.large(large),
         }
+    }
+
+    /// Removes a large block that no index names.
+    pub(super) fn remove_large(&self, number: u64) {
+        std::fs::remove_file(self.large(number)).ok();
     }
 
     fn large(&self, number: u64) -> PathBuf {

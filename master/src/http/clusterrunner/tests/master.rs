@@ -83,7 +83,7 @@ pub(super) struct Master {
     pub(super) archived: EndedBuilds,
     /// Follows runs of apps.
     pub(super) runs: Runs,
-    _directory: tempfile::TempDir,
+    pub(super) directory: tempfile::TempDir,
 }
 
 impl Master {
@@ -213,7 +213,7 @@ impl Master {
             running,
             archived,
             runs,
-            _directory: directory,
+            directory,
         }
     }
 

@@ -54,6 +54,18 @@ impl Master {
     }
 }
 
+/// The blocks have the tests too; a list of them is not worth a result.
+#[tokio::test]
+async fn a_result_counts_where_its_tests_can_not_be_kept() {
+    let master = working().await;
+    let build = master.directory.path().join("results/1");
+    std::fs::create_dir_all(build.join("tests")).unwrap();
+    master.ends(1, 1, Some(REPORT)).await;
+    master.ends(0, 0, None).await;
+    let (_, body) = master.get("/v2/builds/1").await;
+    assert_eq!(body["build"]["num_atoms_completed"], 2);
+}
+
 #[tokio::test]
 async fn tests_are_listed_while_the_build_runs() {
     let master = working().await;

@@ -36,7 +36,9 @@ impl Appending<'_> {
         if !self.added.is_empty() {
             files.index.sync_data()?;
         }
-        self.store.sync_tests()?;
+        if let Err(error) = self.store.sync_tests() {
+            self.store.warn_of_tests(&error);
+        }
         let mut directories = self.unsynced.iter();
         directories.try_for_each(|directory| others.sync(directory))
     }

@@ -68,6 +68,11 @@ impl BuildStore {
         Ok(())
     }
 
+    /// Says that tests are lost.
+    pub(super) fn warn_of_tests(&self, error: &io::Error) {
+        tracing::warn!(directory = %self.directory.display(), %error, "tests of atoms could not be kept");
+    }
+
     /// Brings what was written of them to disk.
     pub(super) fn sync_tests(&self) -> io::Result<()> {
         let mut opened = lock(&self.tests);
