@@ -41,6 +41,7 @@ mod tree_names;
 mod trial;
 mod trouble;
 mod url;
+mod url_error;
 mod work_tree;
 
 pub use commit_id::{CommitId, InvalidCommitId};
@@ -56,5 +57,6 @@ pub use taking::{PackError, PackSource};
 pub use tree_check::TreeError;
 #[doc(hidden)]
 pub use trial::try_trees;
-pub(crate) use url::redact_url;
-pub use url::{GitUrl, GitUrlError};
+pub use url::GitUrl;
+pub use url_error::GitUrlError;
+pub(crate) use url_error::redact_url;

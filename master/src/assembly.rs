@@ -21,8 +21,8 @@ use crate::http::accounts::Accounts;
 use crate::http::binder;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports, Live};
 use crate::http::deis;
+use crate::http::description;
 use crate::http::git::GitHttp;
-use crate::http::openapi;
 use crate::http::page::Page;
 use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Apis, Families};
@@ -473,7 +473,7 @@ impl Farm {
             last_reports: LastReports::default(),
             waiting: Turns::at_a_time(WAITING_FOR_LOGS),
             image_policy: self.settings.image_policy,
-            description: openapi::text(),
+            description: description::text(),
             remote_files: self.settings.service.remote_files.clone(),
         }
     }

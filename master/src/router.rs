@@ -14,6 +14,7 @@ mod hosts;
 mod pages;
 mod passing;
 mod program;
+mod route;
 mod routes;
 mod splice;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The parts of a repository's address: who, where, and which path.
 
-use super::GitUrlError;
-use super::url::{forbidden_character, malformed};
+use super::url_error::{GitUrlError, forbidden_character, malformed};
 
 /// The part up to the first slash, and the decoded path from there on.
 pub(super) fn split_authority<'t>(

@@ -1,9 +1,11 @@
 //! What can go wrong with a repository, in words for the person who asked for the build.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::work_tree::MAXIMUM_DEPTH;
+use tokio_util::sync::CancellationToken;
+
+use super::limits::MAXIMUM_SUBMODULE_DEPTH;
 use super::{CommitId, GitUrlError, PackError, TreeError};
 
 /// Why a repository could not be fetched or checked out.
@@ -182,7 +184,7 @@ pub enum SubmoduleProblem {
     #[error("its path leads out of the work tree")]
     LeadsOut,
     /// Submodules in submodules, without an end.
-    #[error("submodules are nested more than {MAXIMUM_DEPTH} deep")]
+    #[error("submodules are nested more than {MAXIMUM_SUBMODULE_DEPTH} deep")]
     TooDeep,
     /// `.gitmodules` does not name its path.
     #[error("it is not in .gitmodules")]
@@ -210,6 +212,22 @@ impl GitError {
             _ => None,
         }
     }
+}
+
+/// # Errors
+/// [`GitError::Canceled`] if the token has fired.
+pub(super) fn stop_if(cancel: &CancellationToken) -> Result<(), GitError> {
+    if cancel.is_cancelled() {
+        Err(GitError::Canceled)
+    } else {
+        Ok(())
+    }
+}
+
+/// For `map_err`: which step with which path of a work tree failed.
+pub(super) fn in_step(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GitError {
+    let path = path.to_owned();
+    move |source| GitError::WorkTree { step, path, source }
 }
 
 fn list_branches(existing: &[String], total: usize) -> String {

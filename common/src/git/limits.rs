@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// hold. libgit2 walks trees by recursion, so no setting goes beyond it.
 pub(crate) const MAXIMUM_TREE_DEPTH: u32 = 2048;
 
+/// Submodules in submodules; more is a mistake, or an attack on the disk.
+pub(super) const MAXIMUM_SUBMODULE_DEPTH: usize = 10;
+
 /// What the settings say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitLimits {

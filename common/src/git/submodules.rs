@@ -9,9 +9,9 @@ use std::path::{Component, Path, PathBuf};
 
 use git2::{ObjectType, Oid, Repository, Tree};
 
+use super::limits::MAXIMUM_SUBMODULE_DEPTH;
 use super::mirror_files::open_here;
 use super::tree_names::what_is_wrong;
-use super::work_tree::{CheckOut, MAXIMUM_DEPTH};
 use super::{CommitId, GitError, GitUrl, Mirror, SubmoduleProblem};
 use crate::disk::beneath::Beneath;
 
@@ -30,18 +30,43 @@ struct Entry {
     update: Option<String>,
 }
 
-/// Puts every submodule of `tree` into `work_tree`, each at the commit that the tree names.
-pub(super) fn check_out(
-    mirror: &Mirror,
-    repository: &Repository,
-    tree: &Tree<'_>,
-    submodules: &[(PathBuf, Oid)],
-    work_tree: &Path,
-    how: CheckOut<'_>,
-    inside: &[String],
-) -> Result<(), GitError> {
-    let entries = read_entries(repository, tree);
-    for (path, oid) in submodules {
+/// The submodules of one commit.
+pub(super) struct Submodules<'a> {
+    mirror: &'a Mirror,
+    entries: Vec<Entry>,
+}
+
+/// A submodule that is to be checked out.
+pub(super) struct Submodule {
+    /// Its path in the work tree around it.
+    pub(super) path: String,
+    /// The repository that it is taken from.
+    pub(super) mirror: Mirror,
+    /// The commit that the tree names.
+    pub(super) commit: CommitId,
+    /// The branch on which the commit may be found.
+    pub(super) branch: Option<String>,
+    /// Its directory, which is there.
+    pub(super) place: PathBuf,
+}
+
+impl<'a> Submodules<'a> {
+    /// Those of `tree`, a tree in `repository`, which is that of `mirror`.
+    pub(super) fn of(mirror: &'a Mirror, repository: &Repository, tree: &Tree<'_>) -> Self {
+        Self {
+            mirror,
+            entries: read_entries(repository, tree),
+        }
+    }
+
+    /// Makes the directory of the submodule at `path` in `work_tree`. `None` for one that stays empty.
+    pub(super) fn place(
+        &self,
+        path: &Path,
+        commit: Oid,
+        work_tree: &Path,
+    ) -> Result<Option<Submodule>, GitError> {
+        let mirror = self.mirror;
         let shown = path.to_string_lossy().into_owned();
         let refused = |source| GitError::SubmoduleEntry {
             path: shown.clone(),
@@ -55,10 +80,8 @@ pub(super) fn check_out(
         if !is_plain {
             return Err(refused(SubmoduleProblem::LeadsOut));
         }
-        let place = work_tree.join(path);
-        let entry = entries
-            .iter()
-            .find(|entry| entry.path.as_deref() == Some(shown.as_str()));
+        let mut entries = self.entries.iter();
+        let entry = entries.find(|entry| entry.path.as_deref() == Some(shown.as_str()));
         let Some(entry) = entry.filter(|entry| entry.update.as_deref() != Some("none")) else {
             // Left empty, as `git submodule update` leaves one with `update = none`. One that `.gitmodules` does not
             // know is an oversight that git's own checkout does not mind either.
@@ -66,30 +89,22 @@ pub(super) fn check_out(
                 tracing::warn!(submodule = shown, url = %mirror.url(), "a submodule is not in .gitmodules; it stays empty");
             }
             place_for(work_tree, path, true)?;
-            continue;
+            return Ok(None);
         };
         let submodule = mirror_of(mirror, entry).map_err(refused)?;
+        let place = work_tree.join(path);
         // It may hold another repository: the URL is not the same in each commit.
         place_for(work_tree, path, !submodule.is_linked_to(&place))?;
-        let commit = CommitId::from_oid(*oid);
         // `branch = .` means the branch of the repository around it, which is not known here.
-        let branch = entry.branch.as_deref().filter(|branch| *branch != ".");
-        let deeper = [inside, std::slice::from_ref(&shown)].concat();
-        let brought = match how.packs {
-            Some(packs) => submodule.take(&commit, &deeper, packs, how.cancel),
-            None => submodule.fetch_commit(&commit, branch, how.cancel),
-        };
-        brought
-            .and_then(|()| submodule.check_out_inside(&commit, &place, how, &deeper))
-            .map_err(|error| match error {
-                GitError::Canceled => GitError::Canceled,
-                error => GitError::Submodule {
-                    path: shown.clone(),
-                    source: Box::new(error),
-                },
-            })?;
+        let branch = entry.branch.clone().filter(|branch| branch != ".");
+        Ok(Some(Submodule {
+            path: shown,
+            mirror: submodule,
+            commit: CommitId::from_oid(commit),
+            branch,
+            place,
+        }))
     }
-    Ok(())
 }
 
 /// The mirror of the submodule, or what is wrong with its entry.
@@ -108,7 +123,7 @@ pub(super) fn descend(
     paths: &[String],
 ) -> Result<(Mirror, CommitId), GitError> {
     let (mut mirror, mut commit) = (mirror.clone(), commit.clone());
-    if paths.len() > MAXIMUM_DEPTH {
+    if paths.len() > MAXIMUM_SUBMODULE_DEPTH {
         return Err(mirror.error("give from", "submodules are nested too deep"));
     }
     for path in paths {

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use git2::{Index, IndexEntry, Oid};
 use tokio_util::sync::CancellationToken;
 
-use super::GitError;
-use super::work_tree::{in_step, stop_if};
+use super::error::{GitError, in_step, stop_if};
 use crate::disk::beneath::Beneath;
 
 /// The mode of an index entry that is a submodule's commit (gitformat-index).

@@ -15,10 +15,13 @@ use git2::{Index, IndexEntry, Oid, ResetType};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::error::{in_step, stop_if};
+use super::limits::MAXIMUM_SUBMODULE_DEPTH;
 use super::mirror_files::open_here;
+use super::submodules::{FOLDER, Submodule, Submodules};
 use super::tracked::{TimesOfChange, Tracked};
 use super::tree_check::{TreeCheck, TreeError};
-use super::{CommitId, GitError, Mirror, PackSource, SubmoduleProblem, submodules};
+use super::{CommitId, GitError, Mirror, PackSource, SubmoduleProblem};
 use crate::disk::beneath::remove_all;
 use crate::disk::regular_file;
 
@@ -30,15 +33,12 @@ const LONGEST_LINK: u64 = 1 << 16;
 const ASSUME_VALID: u16 = 0x8000;
 const SKIP_WORK_TREE: u16 = 0x4000;
 
-/// Submodules in submodules; more is a mistake, or an attack on the disk.
-pub(super) const MAXIMUM_DEPTH: usize = 10;
-
 /// What goes down through all submodules.
 #[derive(Clone, Copy)]
-pub(super) struct CheckOut<'a> {
-    pub(super) cancel: &'a CancellationToken,
+struct CheckOut<'a> {
+    cancel: &'a CancellationToken,
     /// Where submodules come from, unless it is their repositories.
-    pub(super) packs: Option<&'a dyn PackSource>,
+    packs: Option<&'a dyn PackSource>,
 }
 
 impl Mirror {
@@ -102,7 +102,7 @@ impl Mirror {
     }
 
     /// `inside` are the paths of the submodules that lead here.
-    pub(super) fn check_out_inside(
+    fn check_out_inside(
         &self,
         commit: &CommitId,
         work_tree: &Path,
@@ -150,36 +150,42 @@ impl Mirror {
         if tracked.submodules.is_empty() {
             return Ok(());
         }
-        if inside.len() == MAXIMUM_DEPTH {
+        if inside.len() == MAXIMUM_SUBMODULE_DEPTH {
             return Err(GitError::SubmoduleEntry {
                 path: tracked.submodules[0].0.to_string_lossy().into_owned(),
                 url: self.url().to_string(),
                 source: SubmoduleProblem::TooDeep,
             });
         }
-        submodules::check_out(
-            self,
-            &mirror,
-            &tree,
-            &tracked.submodules,
-            &link.path,
-            how,
-            inside,
-        )
-    }
-}
-
-pub(super) fn stop_if(cancel: &CancellationToken) -> Result<(), GitError> {
-    if cancel.is_cancelled() {
-        Err(GitError::Canceled)
-    } else {
+        let submodules = Submodules::of(self, &mirror, &tree);
+        for (path, oid) in &tracked.submodules {
+            if let Some(submodule) = submodules.place(path, *oid, &link.path)? {
+                submodule.check_out(how, inside)?;
+            }
+        }
         Ok(())
     }
 }
 
-pub(super) fn in_step(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GitError {
-    let path = path.to_owned();
-    move |source| GitError::WorkTree { step, path, source }
+impl Submodule {
+    /// Checks the submodule out; its commit is brought first. `inside` are the paths that lead to the repository around it.
+    fn check_out(&self, how: CheckOut<'_>, inside: &[String]) -> Result<(), GitError> {
+        let (mirror, commit) = (&self.mirror, &self.commit);
+        let deeper = [inside, std::slice::from_ref(&self.path)].concat();
+        let brought = match how.packs {
+            Some(packs) => mirror.take(commit, &deeper, packs, how.cancel),
+            None => mirror.fetch_commit(commit, self.branch.as_deref(), how.cancel),
+        };
+        brought
+            .and_then(|()| mirror.check_out_inside(commit, &self.place, how, &deeper))
+            .map_err(|error| match error {
+                GitError::Canceled => GitError::Canceled,
+                error => GitError::Submodule {
+                    path: self.path.clone(),
+                    source: Box::new(error),
+                },
+            })
+    }
 }
 
 /// A work tree's two halves.
@@ -359,7 +365,7 @@ fn forget_missing(mirror: &Path) {
             drop(remove_all(&entry.path()));
         }
     }
-    for module in entries(submodules::FOLDER) {
+    for module in entries(FOLDER) {
         forget_missing(&module.path());
     }
 }

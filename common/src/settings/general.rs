@@ -3,7 +3,8 @@
 use super::ensure_secret;
 use super::error::SettingsError;
 use super::keys::Program;
-use super::layers::{Layers, no_default};
+use super::keys::no_default;
+use super::layers::Layers;
 use super::location::default_base_directory;
 use super::values::{Amount, Host, Seconds};
 use crate::auth::secret::{Secret, SecretError};

@@ -1,8 +1,8 @@
 //! Every key: which programs read it, and what its values look like.
 
-use super::containers::RuntimeChoice;
 use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
+use super::runtimes::RuntimeChoice;
 use super::values::{
     Amount, Bound, Days, Directory, Domain, Domains, Found, Host, Labels, Limit, MOST, Number,
     Port, PortList, Ports, Registration, Seconds, SshPort, Value,
@@ -212,4 +212,12 @@ pub(super) fn nearest_key(key: &str) -> Option<String> {
 /// The environment variable that sets a key.
 pub(super) fn variable(key: &str) -> String {
     format!("CLUSTERRUNNER_{}", key.to_uppercase())
+}
+
+pub(super) fn no_default(key: &'static str, why: &'static str) -> SettingsError {
+    SettingsError::NoDefault {
+        key,
+        why,
+        variable: variable(key),
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::error::{Origin, SettingsError};
 use super::file::SettingsFile;
-use super::keys::{self, Program, nearest_key, variable};
+use super::keys::{self, Program, nearest_key, no_default, variable};
 use super::location::{default_config_file, expand_home, read_file};
 use super::secret_file::make_missing;
 use super::values::{Found, Value};
@@ -149,13 +149,5 @@ impl<'a> Layers<'a> {
             .or_else(|| file().cloned())
             .or_else(environment)
             .or_else(|| default().cloned())
-    }
-}
-
-pub(super) fn no_default(key: &'static str, why: &'static str) -> SettingsError {
-    SettingsError::NoDefault {
-        key,
-        why,
-        variable: variable(key),
     }
 }

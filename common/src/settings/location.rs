@@ -2,8 +2,7 @@
 
 use super::error::SettingsError;
 use super::file::SettingsFile;
-use super::keys;
-use super::layers::no_default;
+use super::keys::{self, no_default};
 use crate::disk::regular_file;
 use std::io;
 use std::os::unix::fs::PermissionsExt;

@@ -1,8 +1,9 @@
 //! What the master reads.
 
 use super::error::SettingsError;
+use super::keys::no_default;
 use super::keys::{LogSize, Program};
-use super::layers::{Layers, no_default};
+use super::layers::Layers;
 use super::values::{Bound, Days, Limit, Port, Registration, Seconds, SshPort};
 use super::{
     AppSettings, BinderSettings, GeneralSettings, ImagePolicy, Overrides, ServiceSettings,

@@ -15,6 +15,7 @@ mod explanation;
 mod health;
 mod hosting;
 mod instances;
+mod joining;
 mod lists;
 mod multipart;
 pub(super) mod openapi;

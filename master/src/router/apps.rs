@@ -1,6 +1,6 @@
 //! Apps: which of its instances a request of an app goes to.
 
-use super::routes::{Route, Target};
+use super::route::{Route, Target};
 use crate::core::Cluster;
 use crate::core::apps::app::{App, CMD, WEB};
 use crate::core::instances::instance::Instance;

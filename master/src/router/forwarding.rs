@@ -3,8 +3,9 @@
 use super::apps::Absence;
 use super::head::{self, Asked, Side};
 use super::program::{Program, Unanswered};
-use super::routes::{Found, Target};
-use super::uses::Use;
+use super::route::Target;
+use super::routes::Found;
+use super::uses::{Taken, Use};
 use super::{Claim, Router, pages, splice};
 use axum::body::Body;
 use axum::extract::Request;
@@ -15,13 +16,6 @@ use clusterrunner_common::ids::ProjectId;
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
-
-/// What a request takes until its answer is passed on to its end.
-#[derive(Debug)]
-pub(super) struct Taken {
-    _place: OwnedSemaphorePermit,
-    pub(super) using: Use,
-}
 
 /// A request that is ready to be sent to a program.
 struct Outgoing {
@@ -185,10 +179,7 @@ impl Router {
         };
         let is_upgrade = answered.is_upgrade();
         head::incoming(answered.answer.headers_mut(), is_upgrade, cut.as_deref());
-        let taken = Taken {
-            _place: place,
-            using,
-        };
+        let taken = Taken::new(place, using);
         if !is_upgrade {
             return Ok(answered.passed_on(program, taken));
         }

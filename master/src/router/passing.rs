@@ -1,9 +1,10 @@
 //! The body of an answer on its way from a program to a user.
 
 use super::connection::Connection;
-use super::forwarding::Taken;
-use super::program::Program;
-use axum::body::Bytes;
+use super::program::{Answered, Program};
+use super::uses::Taken;
+use axum::body::{Body, Bytes};
+use axum::http::Response;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +40,14 @@ impl Answer {
             has_ended: false,
             _taken: taken,
         }
+    }
+}
+
+impl Answered {
+    /// The answer for the user.
+    pub(super) fn passed_on(self, program: &Arc<Program>, taken: Taken) -> Response<Body> {
+        let Self { answer, connection } = self;
+        answer.map(|body| Body::new(Answer::new(body, connection, Arc::clone(program), taken)))
     }
 }
 

@@ -1,9 +1,6 @@
 //! The program of an instance, and connections to it that wait for the next request.
 
 use super::connection::Connection;
-use super::forwarding::Taken;
-use super::passing::Answer;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{Response, StatusCode};
 use clusterrunner_common::clock::Timestamp;
@@ -56,7 +53,7 @@ pub(super) enum Unanswered {
 pub(super) struct Answered {
     pub(super) answer: Response<Incoming>,
     /// What the answer comes by.
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Program {
@@ -142,11 +139,5 @@ impl Answered {
     /// The program's side of that.
     pub(super) fn upgrade(&mut self) -> OnUpgrade {
         upgrade::on(&mut self.answer)
-    }
-
-    /// The answer for the user.
-    pub(super) fn passed_on(self, program: &Arc<Program>, taken: Taken) -> Response<Body> {
-        let Self { answer, connection } = self;
-        answer.map(|body| Body::new(Answer::new(body, connection, Arc::clone(program), taken)))
     }
 }

@@ -1,7 +1,6 @@
 //! Connections that go on in another protocol, such as web sockets: bytes pass both ways until one side ends.
 
-use super::forwarding::Taken;
-use super::uses::Use;
+use super::uses::{Taken, Use};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;

@@ -4,7 +4,7 @@ mod apps;
 mod connections;
 
 use super::program::Program;
-use super::routes::Target;
+use super::route::Target;
 use super::uses::Uses;
 use super::{Router, Routes};
 use clusterrunner_common::http::serve;

@@ -3,6 +3,7 @@
 use clusterrunner_common::clock::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The uses of an instance. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,23 @@ struct Counts {
 /// A request that is with an instance, or its connection that goes on in another protocol.
 #[derive(Debug)]
 pub(super) struct Use(Uses);
+
+/// What a request takes until its answer is passed on to its end.
+#[derive(Debug)]
+pub(super) struct Taken {
+    _place: OwnedSemaphorePermit,
+    pub(super) using: Use,
+}
+
+impl Taken {
+    /// That of a request that has this place among those that are with programs.
+    pub(super) fn new(place: OwnedSemaphorePermit, using: Use) -> Self {
+        Self {
+            _place: place,
+            using,
+        }
+    }
+}
 
 impl Uses {
     /// A request begins; it is under way until the value is dropped.

@@ -11,6 +11,7 @@
 
 mod archive;
 mod archive_files;
+mod archiving;
 mod artifacts;
 mod attempts;
 mod batch;
@@ -284,7 +285,7 @@ impl Results {
     /// The disk refuses.
     pub fn clear_unused(&self, build: BuildId) -> io::Result<()> {
         let read = self.stores.open(build, false).and_then(|store| {
-            let (archive, _) = Archive::read(&store)?;
+            let (archive, _) = Archive::read(store.directory())?;
             Ok((store, archive))
         });
         let (store, archive) = match read {

@@ -1,9 +1,9 @@
 //! The kinds of places where a repository may be, and how each is written.
 
-use super::{GitUrlError, forbidden_character, malformed, redact_url};
 use crate::git::address::{
     destination, parse_authority, percent_decoded, split_authority, split_scp,
 };
+use crate::git::url_error::{GitUrlError, forbidden_character, malformed, redact_url};
 use crate::ids::ProjectId;
 use reqwest::Url;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::git::url_error::redact_url;
 
 fn parse(text: &str) -> Result<GitUrl, GitUrlError> {
     GitUrl::parse(text, false)
@@ -168,7 +169,7 @@ fn nothing_secret_is_shown_of_odd_urls() {
         ("https://host/@scope/x", "https://host/@scope/x"),
         ("/srv/x@y", "/srv/x@y"),
     ] {
-        assert_eq!(super::redact_url(text), format!("\"{shown}\""), "{text}");
+        assert_eq!(redact_url(text), format!("\"{shown}\""), "{text}");
     }
 }
 

@@ -4,6 +4,7 @@
 use super::{Order, set_up};
 use crate::core::effect::{SetUp, SlaveCall};
 use clusterrunner_common::api::SetupRequest;
+use clusterrunner_common::caller::CallError;
 use clusterrunner_common::http::MAX_BUFFERED_BODY;
 use clusterrunner_common::ids::{Attempt, SubjobId};
 use clusterrunner_common::work::MasterMark;
@@ -159,6 +160,10 @@ fn escaped(text: &str) -> usize {
         _ => 1,
     };
     text.bytes().map(length).sum()
+}
+
+pub(super) fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
+    serde_json::to_vec(body).map_err(CallError::Body)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Calling one slave, again and again where that may help, and what its answers mean.
 
-use super::batch::{Batch, SetupBody};
-use super::keeping::Keeping;
+use super::batch::{Batch, SetupBody, encode};
+use super::keeping::{Asked, Keeping};
 use super::orders::Orders;
-use super::original::{self, ProjectLinks};
+use super::original::{self, OriginalSlave, ProjectLinks};
+use super::repeating::{FIRST_PAUSE, LONGEST_PAUSE, may_pass};
 use super::{Callee, Order, set_up};
 use crate::coordinator::ClusterHandle;
 use crate::core::command::Command;
@@ -17,13 +18,6 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// How long a slave may leave a call unanswered. Its signs of life say only that it reaches the
-/// master; where the master does not reach it, builds must not wait for it for ever.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a slave may wait with its answer for the end of what it was told to do. Most set-ups and
 /// tear-downs are done sooner, and need no report then; the others must not keep calls about other
@@ -78,7 +72,13 @@ impl Calls {
     /// Calls until there is an answer, and tells the cluster what it means.
     async fn carry_out_one(&self, batch: &Batch) {
         if let Order::About(build, SlaveCall::KeepConsoles(held)) = batch.first() {
-            return self.keep_consoles(*build, held).await;
+            let asked = Asked {
+                keeping: &self.keeping,
+                caller: &self.caller,
+                cluster: &self.cluster,
+                callee: &self.callee,
+            };
+            return asked.keep_consoles(*build, held).await;
         }
         let answer = self.until_answered(batch).await;
         if let Some(command) = self.meaning(batch.first(), answer)
@@ -115,8 +115,12 @@ impl Calls {
 
     async fn once(&self, batch: &Batch) -> Result<Option<SlaveState>, CallError> {
         if let Some(links) = &self.legacy {
-            let answered = self.once_as_original(batch.first(), links).await;
-            return answered.map(|()| None);
+            let slave = OriginalSlave {
+                caller: &self.caller,
+                callee: &self.callee,
+                links,
+            };
+            return slave.tell(batch.first()).await.map(|()| None);
         }
         let (build, call) = match batch.first() {
             Order::About(build, call) => (build, call),
@@ -244,18 +248,6 @@ impl Calls {
             }
         })
     }
-}
-
-/// Whether the same call may succeed later. A signature can be too old for a moment only, when
-/// clocks or restarts are in play.
-pub(super) fn may_pass(error: &CallError) -> bool {
-    error.is_passing()
-        || error.status() == Some(StatusCode::UNAUTHORIZED)
-        || matches!(error, CallError::Insecure { .. })
-}
-
-pub(super) fn encode<T: serde::Serialize>(body: &T) -> Result<Vec<u8>, CallError> {
-    serde_json::to_vec(body).map_err(CallError::Body)
 }
 
 #[cfg(test)]

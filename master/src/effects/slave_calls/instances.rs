@@ -1,7 +1,9 @@
 //! Telling a slave which instances it is to run: always all of them, so only the newest order counts. It is repeated
 //! until the slave answers, and goes beside the calls about builds.
 
-use super::calls::{Calls, FIRST_PAUSE, LONGEST_PAUSE, encode, may_pass};
+use super::batch::encode;
+use super::calls::Calls;
+use super::repeating::{FIRST_PAUSE, LONGEST_PAUSE, may_pass};
 use crate::core::command::Command;
 use crate::core::effect::WantedInstance;
 use crate::core::instances::instance::Purpose;

@@ -1,12 +1,14 @@
 //! What atoms had printed when their build was canceled or failed: brought from the slave that runs them before
 //! it is told to end them.
 
-use super::calls::Calls;
+use super::Callee;
+use crate::coordinator::ClusterHandle;
 use crate::core::command::Command;
 use crate::core::effect::{HeldSubjob, MadeAtom, MadeResult};
 use crate::effects::archiver::store_made;
 use crate::store::results::Results;
 use clusterrunner_common::api::ConsoleBody;
+use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use futures_util::stream::{self, StreamExt as _};
@@ -33,7 +35,15 @@ pub struct Keeping {
     pub space: DiskSpace,
 }
 
-impl Calls {
+/// A slave that is asked for consoles.
+pub(super) struct Asked<'a> {
+    pub(super) keeping: &'a Keeping,
+    pub(super) caller: &'a Caller,
+    pub(super) cluster: &'a ClusterHandle,
+    pub(super) callee: &'a Callee,
+}
+
+impl Asked<'_> {
     /// Keeps what runs of these. What can not be had is left: the end of a build waits for nothing else.
     pub(super) async fn keep_consoles(&self, build: BuildId, held: &[HeldSubjob]) {
         let mut kept = Vec::new();

@@ -1,12 +1,13 @@
 //! Calls as the original makes them: with its bodies, the digest of the body or nothing as proof,
 //! and never twice what its slaves would do twice.
 
-use super::Order;
-use super::calls::{Calls, encode, may_pass};
+use super::batch::encode;
+use super::repeating::may_pass;
+use super::{Callee, Order};
 use crate::core::effect::{SetUp, SlaveCall};
 use clusterrunner_common::api::{SetupRequest, SubjobAccepted, SubjobRequest, Success};
 use clusterrunner_common::auth::signature::content_digest;
-use clusterrunner_common::caller::CallError;
+use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, SessionId};
 use reqwest::Method;
 use serde_json::{Map, Value};
@@ -62,30 +63,34 @@ fn setup_params(set_up: &SetUp, build: BuildId, links: &ProjectLinks) -> Map<Str
     params
 }
 
-impl Calls {
-    pub(super) async fn once_as_original(
-        &self,
-        order: &Order,
-        links: &ProjectLinks,
-    ) -> Result<(), CallError> {
+/// A slave of the original.
+pub(super) struct OriginalSlave<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) callee: &'a Callee,
+    pub(super) links: &'a ProjectLinks,
+}
+
+impl OriginalSlave<'_> {
+    /// Gives the slave an order, once.
+    pub(super) async fn tell(&self, order: &Order) -> Result<(), CallError> {
         let address = self.callee.url.split_once("://");
         let address = address.map_or(self.callee.url.as_str(), |(_, address)| address);
         let (build, call) = match order {
             Order::About(build, call) => (*build, call),
             Order::End => {
                 let url = format!("{address}/v1/kill");
-                return self.tell::<Success>(&url, b"{}".to_vec()).await;
+                return self.post::<Success>(&url, b"{}".to_vec()).await;
             }
         };
         let base = format!("{address}/v1/build/{build}");
         match call {
             SlaveCall::SetUp(set_up) => {
                 let request = SetupRequest {
-                    project_type_params: setup_params(set_up, build, links),
+                    project_type_params: setup_params(set_up, build, self.links),
                     build_executor_start_index: set_up.start_index,
                     ..SetupRequest::default()
                 };
-                self.tell::<Success>(&format!("{base}/setup"), encode(&request)?)
+                self.post::<Success>(&format!("{base}/setup"), encode(&request)?)
                     .await
             }
             SlaveCall::Start {
@@ -102,7 +107,7 @@ impl Calls {
                     master: None,
                 };
                 let url = format!("{base}/subjob/{subjob}");
-                self.tell::<SubjobAccepted>(&url, encode(&request)?).await
+                self.post::<SubjobAccepted>(&url, encode(&request)?).await
             }
             // These are reads, made elsewhere.
             SlaveCall::KeepConsoles(_) => Ok(()),
@@ -117,7 +122,7 @@ impl Calls {
         }
     }
 
-    async fn tell<T: serde::de::DeserializeOwned>(
+    async fn post<T: serde::de::DeserializeOwned>(
         &self,
         url: &str,
         body: Vec<u8>,

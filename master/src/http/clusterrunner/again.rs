@@ -1,8 +1,8 @@
 //! Running a build again: all of it, or the atoms of it that failed.
 
 use super::Api;
-use super::builds::may_change;
 use super::error::ApiError;
+use super::private::may_change;
 use crate::core::access::Caller;
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::builds::details::NewDetails;

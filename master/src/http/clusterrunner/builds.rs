@@ -2,11 +2,11 @@
 
 use super::again::Again;
 use super::error::ApiError;
+use super::private::may_change;
 use super::{Api, Path};
 use crate::coordinator::Gone;
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::command::{Command, Refusal};
+use crate::core::access::Caller;
+use crate::core::command::Command;
 use crate::core::event::{Actor, BuildFact, Fact};
 use crate::http::caller::actor;
 use axum::extract::{FromRequestParts, State};
@@ -152,32 +152,6 @@ impl FromRequestParts<Arc<Api>> for Changed {
         Ok(Self { build, by })
     }
 }
-
-/// Whether there is this build and the caller may change it, or run it again.
-pub(super) async fn may_change(
-    api: &Arc<Api>,
-    caller: Caller,
-    build: BuildId,
-) -> Result<(), ApiError> {
-    api.builds.check(build).await?;
-    let Caller::User(_) = caller else {
-        return Ok(());
-    };
-    let look = move |cluster: &Cluster| {
-        let project = cluster.project_of(build);
-        project.map_or(Access::None, |project| {
-            access(caller, Subject::Project(project), true)
-        })
-    };
-    match api.cluster.read(look).await? {
-        Access::None => Err(Refusal::UnknownBuild(build).into()),
-        Access::Read => Err(ApiError::Forbidden(NOT_YOURS)),
-        Access::Use | Access::Own | Access::Admin => Ok(()),
-    }
-}
-
-const NOT_YOURS: &str = "This build is another user's, or the token's role is read: only users of its project, \
-                         superusers and the holder of the farm's secret may change it.";
 
 /// Cancels a build, or leaves a message in it. Refusals have the original's words.
 pub(super) async fn change(

@@ -1,5 +1,5 @@
-//! Reads of builds of private projects: only for those who may read the project, however open other reads are. A farm
-//! without private projects pays nothing for it.
+//! Who may read a build, and change it. Builds of private projects are only for those who may read the project, however
+//! open other reads are. A farm without private projects pays nothing for it.
 
 use super::Api;
 use super::error::ApiError;
@@ -78,6 +78,32 @@ fn may_read(cluster: &Cluster, caller: Caller, build: BuildId, reads_are_open: b
         access(caller, Subject::Project(project), reads_are_open) >= Access::Read
     })
 }
+
+/// Whether there is this build and the caller may change it, or run it again.
+pub(super) async fn may_change(
+    api: &Arc<Api>,
+    caller: Caller,
+    build: BuildId,
+) -> Result<(), ApiError> {
+    api.builds.check(build).await?;
+    let Caller::User(_) = caller else {
+        return Ok(());
+    };
+    let look = move |cluster: &Cluster| {
+        let project = cluster.project_of(build);
+        project.map_or(Access::None, |project| {
+            access(caller, Subject::Project(project), true)
+        })
+    };
+    match api.cluster.read(look).await? {
+        Access::None => Err(Refusal::UnknownBuild(build).into()),
+        Access::Read => Err(ApiError::Forbidden(NOT_YOURS)),
+        Access::Use | Access::Own | Access::Admin => Ok(()),
+    }
+}
+
+const NOT_YOURS: &str = "This build is another user's, or the token's role is read: only users of its project, \
+                         superusers and the holder of the farm's secret may change it.";
 
 /// Those of some builds that the caller may not see; a list has the others.
 pub(super) async fn hidden(

@@ -87,7 +87,7 @@ pub(in crate::http) fn rows(
 
 impl Described {
     /// The operation in the form of OpenAPI.
-    pub(super) fn to_json(&self) -> Value {
+    pub(in crate::http) fn to_json(&self) -> Value {
         let in_path = self.path.split('/').filter_map(|part| {
             let name = part.strip_prefix('{')?.strip_suffix('}')?;
             let schema = match name.ends_with("_id") {

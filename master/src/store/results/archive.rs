@@ -1,17 +1,15 @@
 //! The archive of an ended build: which pieces of which files it consists of.
 
-use super::build_store::{BuildStore, IndexSum, NewBlock, NewContent, UsedBlock};
 use super::damage::damaged;
 use super::incoming::Incoming;
-use super::index::{BlockPlace, Key};
+use super::index::{BlockPlace, IndexSum};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::results::block::{copy_results, ending};
+use clusterrunner_common::results::block::ending;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::time::SystemTime;
-use tokio_util::sync::CancellationToken;
 
 const ARCHIVE: &str = "archive.json";
 
@@ -25,7 +23,7 @@ pub(super) struct Archive {
     pub(super) ending: Vec<u8>,
     /// What it was made of; not known where it is made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    made_of: Option<MadeOf>,
+    pub(super) made_of: Option<MadeOf>,
     /// The CRC-32 of all the rest, written without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     crc32: Option<u32>,
@@ -33,9 +31,9 @@ pub(super) struct Archive {
 
 /// What an archive was made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct MadeOf {
-    results: u64,
-    index: IndexSum,
+pub(super) struct MadeOf {
+    pub(super) results: u64,
+    pub(super) index: IndexSum,
 }
 
 /// Part of a file of the store.
@@ -55,73 +53,11 @@ impl Piece {
 }
 
 impl Archive {
-    /// Finds out what the archive consists of and brings that to disk. Blocks that hold other
-    /// results as well are made anew without them. A report of tests comes after them.
+    /// The archive that consists of these blocks, and of a list of failures with this time.
     ///
     /// # Errors
-    /// The disk refuses, or one of the results is not there.
-    pub(super) fn make(
-        store: &BuildStore,
-        results: &[Key],
-        failures: &[String],
-        report: Option<Incoming>,
-        stop: &CancellationToken,
-    ) -> io::Result<()> {
-        let Some(mut blocks) = whole_blocks(store, results, stop)? else {
-            return Ok(());
-        };
-        let kept = report
-            .map(|report| keep_report(store, report))
-            .transpose()?;
-        blocks.extend(kept);
-        let list = || {
-            let made_of = MadeOf {
-                results: Self::num_counted(results),
-                index: store.index_now()?,
-            };
-            Self::of(blocks, failures, Timestamp::now(), Some(made_of))?.keep(store)
-        };
-        let listed = list();
-        if let (Err(_), Some(report)) = (&listed, kept) {
-            // The next try makes another one, and no index names this one.
-            store.remove_large(report.file);
-        }
-        listed
-    }
-
-    /// The archive of a build that ended early, only in memory: a list on the disk would say that the build is whole.
-    ///
-    /// # Errors
-    /// As [`Self::make`].
-    pub(super) fn partial(
-        store: &BuildStore,
-        results: &[Key],
-        failures: &[String],
-        at: Timestamp,
-    ) -> io::Result<Self> {
-        let blocks = whole_blocks(store, results, &CancellationToken::new())?;
-        Self::of(blocks.unwrap_or_default(), failures, at, None)
-    }
-
-    /// The same again, only in memory, where what [`Self::make`] wrote down is damaged. It has no report of tests.
-    ///
-    /// # Errors
-    /// The disk refuses, or the results of this build are not what the blocks hold.
-    pub(super) fn again(
-        store: &BuildStore,
-        results: &[Key],
-        failures: &[String],
-        at: Timestamp,
-    ) -> io::Result<Self> {
-        let used = store.blocks_of(results)?;
-        if !used.iter().all(|block| block.is_whole) {
-            return Err(damaged("the list of its pieces can not be made anew"));
-        }
-        let blocks = used.into_iter().map(|block| block.place);
-        Self::of(blocks.collect(), failures, at, None)
-    }
-
-    fn of(
+    /// The list of failures can not be packed.
+    pub(super) fn of(
         blocks: Vec<BlockPlace>,
         failures: &[String],
         at: Timestamp,
@@ -162,10 +98,14 @@ impl Archive {
         }
     }
 
-    fn keep(&self, store: &BuildStore) -> io::Result<()> {
+    /// Writes it down in the directory of a build. `has_lasting_names` says that the names in there are on disk.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn keep(&self, directory: &Path, has_lasting_names: bool) -> io::Result<()> {
         let text = self.text()?;
-        let path = store.directory().join(ARCHIVE);
-        if store.has_lasting_names() && std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+        let path = directory.join(ARCHIVE);
+        if has_lasting_names && std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
             // It is not read before an event says that it is there. One that was torn is made again.
             let mut file = File::options().write(true).open(&path)?;
             let written = file.write_all(&text).and_then(|()| file.sync_data());
@@ -174,9 +114,9 @@ impl Archive {
             }
             return written;
         }
-        let incoming = Incoming::new(store.directory())?;
+        let incoming = Incoming::new(directory)?;
         incoming.file().write_all(&text)?;
-        incoming.keep_and_sync(&path, store.directory())
+        incoming.keep_and_sync(&path, directory)
     }
 
     /// What is written of it.
@@ -202,12 +142,12 @@ impl Archive {
         file.is_ok_and(|file| file.len() > 0)
     }
 
-    /// Reads what [`Self::make`] found out, and when that was.
+    /// Reads the one in the directory of a build, and when it was made.
     ///
     /// # Errors
     /// The disk refuses, it was not made (`NotFound`), or it is damaged (`InvalidData`).
-    pub(super) fn read(store: &BuildStore) -> io::Result<(Self, SystemTime)> {
-        let mut file = File::open(store.directory().join(ARCHIVE))?;
+    pub(super) fn read(directory: &Path) -> io::Result<(Self, SystemTime)> {
+        let mut file = File::open(directory.join(ARCHIVE))?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         if text.is_empty() {
@@ -228,15 +168,6 @@ impl Archive {
         self.made_of.map(|made_of| made_of.results)
     }
 
-    /// Whether the index still says what it was made by, as far as that is known.
-    ///
-    /// # Errors
-    /// The disk refuses.
-    pub(super) fn fits(&self, store: &BuildStore) -> io::Result<bool> {
-        self.made_of
-            .map_or(Ok(true), |made_of| store.has_kept_index(made_of.index))
-    }
-
     /// Whether it needs this file of the store.
     pub(super) fn uses(&self, file: u64) -> bool {
         self.pieces.iter().any(|piece| piece.file == file)
@@ -247,63 +178,4 @@ impl Archive {
         let pieces: u64 = self.pieces.iter().map(|piece| piece.length).sum();
         self.beginning.len() as u64 + pieces + self.ending.len() as u64
     }
-}
-
-/// The blocks that hold these results and no others; those that do are made anew without them. Nothing if it was told
-/// to stop.
-fn whole_blocks(
-    store: &BuildStore,
-    results: &[Key],
-    stop: &CancellationToken,
-) -> io::Result<Option<Vec<BlockPlace>>> {
-    let used = store.blocks_of(results)?;
-    let (whole, partly): (Vec<UsedBlock>, _) = used.into_iter().partition(|b| b.is_whole);
-    let mut blocks: Vec<_> = whole.into_iter().map(|block| block.place).collect();
-    if !partly.is_empty() {
-        let mut anew = Vec::new();
-        let mut keys = Vec::new();
-        for block in partly {
-            if stop.is_cancelled() {
-                return Ok(None);
-            }
-            keys.extend(block.results.iter().map(|(key, ..)| *key));
-            anew.push(without_the_rest(store, &block)?);
-        }
-        store.append(anew)?;
-        blocks.extend(store.blocks_of(&keys)?.into_iter().map(|block| block.place));
-    }
-    Ok(Some(blocks))
-}
-
-/// Stores a report of tests like a large block that has no result.
-fn keep_report(store: &BuildStore, report: Incoming) -> io::Result<BlockPlace> {
-    let place = BlockPlace {
-        file: report.number(),
-        offset: 0,
-        length: report.file().metadata()?.len(),
-    };
-    store.append(vec![NewBlock {
-        content: NewContent::File(report),
-        results: Vec::new(),
-        tests: Vec::new(),
-    }])?;
-    Ok(place)
-}
-
-/// The wanted results of a block as a block of their own.
-fn without_the_rest(store: &BuildStore, block: &UsedBlock) -> io::Result<NewBlock> {
-    let incoming = Incoming::new(store.directory())?;
-    let parts = block
-        .results
-        .iter()
-        .map(|(_, offset, length)| (*offset, *length));
-    let offsets = copy_results(store.read_block(block.place)?, parts, incoming.file())?;
-    let results = block.results.iter().zip(offsets);
-    let results = results.map(|((key, _, length), offset)| (*key, offset, *length));
-    Ok(NewBlock {
-        results: results.collect(),
-        content: NewContent::File(incoming),
-        // Those of its results are kept already.
-        tests: Vec::new(),
-    })
 }

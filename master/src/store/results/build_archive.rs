@@ -82,7 +82,7 @@ impl Results {
     fn read_archive(&self, build: BuildId, num_results: Option<u64>) -> io::Result<BuildArchive> {
         let store = self.stored(build);
         let store = store.inspect_err(|error| self.damages.note_error(build, error))?;
-        let read = Archive::read(&store).and_then(|(archive, made_at)| {
+        let read = Archive::read(store.directory()).and_then(|(archive, made_at)| {
             match archive.num_results().zip(num_results) {
                 Some((has, must_have)) if has != must_have => Err(damaged(format!(
                     "the archive has {has} results, and the build has {must_have}"

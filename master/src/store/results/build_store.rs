@@ -12,12 +12,11 @@ pub use reported::StoredTests;
 
 use super::archive::Archive;
 use super::incoming::Incoming;
-use super::index::{self, BlockPlace, Index, Key, Place, RECORD};
+use super::index::{self, BlockPlace, Index, IndexSum, Key, Place, RECORD};
 use appending::Appending;
 use clusterrunner_common::lock::lock;
 use orphans::Orphans;
 use reported::{NewTests, TestsFile};
-use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -346,22 +345,6 @@ impl Files {
         };
         let (blocks, index) = (open(BLOCKS)?, open(INDEX)?);
         Ok(Self { blocks, index })
-    }
-}
-
-/// What tells one state of an index from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct IndexSum {
-    length: u64,
-    crc32: u32,
-}
-
-impl IndexSum {
-    fn of(bytes: &[u8]) -> Self {
-        Self {
-            length: bytes.len() as u64,
-            crc32: crc32fast::hash(bytes),
-        }
     }
 }
 

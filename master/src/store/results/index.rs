@@ -1,6 +1,7 @@
 //! Where each result of a build lies: a file of records, each checked, appended to and read whole.
 
 use clusterrunner_common::ids::{Attempt, SubjobId};
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 
 /// The length of a record: subjob, attempt (4 bytes each), file, block's offset and length,
@@ -271,6 +272,23 @@ impl Packed {
             length: u32::try_from(place.length).ok()?,
         })
         .filter(|_| fits)
+    }
+}
+
+/// What tells one state of an index from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct IndexSum {
+    /// In bytes.
+    pub(super) length: u64,
+    crc32: u32,
+}
+
+impl IndexSum {
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self {
+            length: bytes.len() as u64,
+            crc32: crc32fast::hash(bytes),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::core::command::{Command, HandOut, Opening, StoredResults};
 use crate::core::event::{Actor, AtomOutcome, Fact, Plan};
 use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
 use crate::http::binder::{Api, Printed, Router, router};
-use crate::http::openapi;
+use crate::http::description::check::Sent;
 use crate::http::shared_key::SharedKey;
 use crate::http::tokens::digest;
 use crate::journal::{EndedBuilds, Journal};
@@ -299,7 +299,7 @@ impl Farm {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        let (request, sent) = openapi::check::Sent::of(request).await;
+        let (request, sent) = Sent::of(request).await;
         let response = self.routes.clone().call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();

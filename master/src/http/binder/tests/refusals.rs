@@ -2,7 +2,7 @@
 
 use super::farm::{Farm, KEY, NAME, error};
 use crate::http::binder::openapi;
-use crate::http::openapi::check::{allowed, methods};
+use crate::http::description::check::{allowed, methods};
 use serde_json::{Value, json};
 
 const REQUIRED: &str = "Request does not contain the required parameters for this endpoint: ";

@@ -8,7 +8,7 @@ use crate::core::event::{Fact, SlaveFact};
 use crate::core::slaves::slave::Slave;
 use crate::http::clusterrunner::Api;
 use crate::http::clusterrunner::error::ApiError;
-use crate::http::clusterrunner::slaves::check_slave;
+use crate::http::clusterrunner::joining::check_slave;
 use clusterrunner_common::api::{ConnectAnswer, ConnectRequest, StateReportBody};
 use clusterrunner_common::auth::signature::SignatureError;
 use clusterrunner_common::ids::{SessionId, SlaveId};

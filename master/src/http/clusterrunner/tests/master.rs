@@ -5,8 +5,8 @@ use crate::coordinator::Coordinator;
 use crate::core::command::{Opening, StoredResults};
 use crate::core::effect::Effect;
 use crate::http::clusterrunner::*;
-use crate::http::openapi;
-use crate::http::openapi::check::Sent;
+use crate::http::description;
+use crate::http::description::check::Sent;
 use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Journal};
 use crate::read::app_story;
@@ -190,7 +190,7 @@ impl Master {
             last_reports: LastReports::default(),
             waiting: Turns::default(),
             image_policy: ImagePolicy::Use,
-            description: openapi::text(),
+            description: description::text(),
             remote_files: RemoteFileRules {
                 allow_local_sources: secret == golden::SECRET,
                 ..RemoteFileRules::default()

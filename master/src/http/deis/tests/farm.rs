@@ -5,7 +5,7 @@ use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::{Opening, StoredResults};
 use crate::http::accounts::Accounts;
 use crate::http::deis::{Api, Router, router};
-use crate::http::openapi;
+use crate::http::description::check::Sent;
 use crate::journal::Journal;
 use crate::read::runs::Runs;
 use crate::read::{app_story, feed};
@@ -204,7 +204,7 @@ impl Farm {
     }
 
     pub(super) async fn send(&self, request: Request) -> Answer {
-        let (request, sent) = openapi::check::Sent::of(request).await;
+        let (request, sent) = Sent::of(request).await;
         let (parts, body) = self.begin(request).await.into_parts();
         let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
         sent.check(&parts, &body);

@@ -2,7 +2,7 @@
 
 use super::farm::{Farm, HOST_NAME, LIFE, SECRET, detail};
 use crate::http::deis::openapi;
-use crate::http::openapi::check::{allowed, methods};
+use crate::http::description::check::{allowed, methods};
 use axum::body::Body;
 use axum::http::header::{ALLOW, AUTHORIZATION, WWW_AUTHENTICATE};
 use clusterrunner_common::auth::secret::Secret;

@@ -7,7 +7,7 @@ use crate::core::accounts::users::{ApiToken, NewUser, PasswordHash};
 use crate::core::command::{Command, HandOut, Opening, StoredResults};
 use crate::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan};
 use crate::http::accounts::Accounts;
-use crate::http::openapi;
+use crate::http::description::check::Sent;
 use crate::http::polyaxon::{Api, Router, Streams, router};
 use crate::http::tokens::digest;
 use crate::journal::{EndedBuilds, Journal};
@@ -274,7 +274,7 @@ impl Farm {
     }
 
     pub(super) async fn send(&self, request: Request) -> Answer {
-        let (request, sent) = openapi::check::Sent::of(request).await;
+        let (request, sent) = Sent::of(request).await;
         let response = self.routes.clone().call(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();

@@ -4,7 +4,7 @@ use super::farm::Farm;
 use crate::core::accounts::command::ProjectCommand;
 use crate::core::command::Command;
 use crate::core::event::Actor;
-use crate::http::openapi::check::{allowed, methods};
+use crate::http::description::check::{allowed, methods};
 use crate::http::polyaxon::openapi;
 use axum::body::Body;
 use axum::extract::Request;

@@ -33,7 +33,7 @@ impl Orphans {
             (known, index.named())
         };
         let mut orphans = Self::default();
-        if let Ok((archive, _)) = Archive::read(store) {
+        if let Ok((archive, _)) = Archive::read(&store.directory) {
             orphans.pieces = archive.pieces;
         }
         let blocks = File::open(store.file(0))?;

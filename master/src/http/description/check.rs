@@ -1,6 +1,8 @@
 //! Holds what the routes answer in tests against their description.
 
-use super::{Described, document};
+use super::document;
+use crate::http::clusterrunner;
+use crate::http::openapi::Described;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::response::Parts;
@@ -147,7 +149,7 @@ fn mismatch(value: &Value, schema: &Value, place: &str, others: Others) -> Optio
         let name = reference.as_str().unwrap().rsplit('/').next().unwrap();
         return mismatch(
             value,
-            &super::clusterrunner::openapi::schemas()[name],
+            &clusterrunner::openapi::schemas()[name],
             place,
             others,
         );
@@ -239,7 +241,7 @@ pub(in crate::http) fn allowed(headers: &HeaderMap) -> BTreeSet<String> {
 
 #[test]
 fn what_is_not_as_described_is_found() {
-    use super::types::object;
+    use crate::http::openapi::types::object;
     use serde_json::json;
 
     let schema = object("id: integer, names?: [string], state: 'A'|null, more: {number}").unwrap();

@@ -1,0 +1,73 @@
+//! What a slave that joins must say of itself.
+
+use super::error::ApiError;
+use clusterrunner_common::api::{ConnectRequest, PROTOCOL};
+use clusterrunner_common::auth::signature::is_session;
+use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::text::host_name::is_host_and_port;
+use clusterrunner_common::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
+use clusterrunner_common::work::Seen;
+
+/// What a slave can have seen. All other ids go on behind it, so it must leave some.
+const HIGHEST_ID: u64 = 1 << 48;
+const HIGHEST_ATTEMPT: u32 = 1 << 24;
+
+/// Of how many incarnations a slave may know something.
+const MAX_SEEN: usize = 64;
+
+/// Whether one of our slaves may join; the session that it names.
+pub(super) fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
+    let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
+    check_slave(&request.slave, request.num_executors)?;
+    match request.protocol {
+        Some(PROTOCOL) => {}
+        Some(other) => {
+            return Err(ApiError::Invalid(format!(
+                "Field 'protocol' must be {PROTOCOL}, not {other}: run the same version of ClusterRunner on this \
+                 slave as on its master, which has {}.",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        None => {
+            return Err(ApiError::Invalid(format!(
+                "Field 'protocol' must be {PROTOCOL}: slaves of the original ClusterRunner are served \
+                 with accept_legacy_peers = True in clusterrunner.conf only."
+            )));
+        }
+    }
+    if request.labels.len() > MAX_LABELS || !request.labels.iter().all(|label| is_label(label)) {
+        return Err(ApiError::Invalid(format!(
+            "Field 'labels' must be a list of at most {MAX_LABELS} {LABEL_FORM}."
+        )));
+    }
+    let is_possible = |seen: &Seen| {
+        seen.build.0 <= HIGHEST_ID
+            && seen.slave.0 <= HIGHEST_ID
+            && seen.attempt.0 <= HIGHEST_ATTEMPT
+    };
+    if request.seen.len() > MAX_SEEN || !request.seen.iter().all(is_possible) {
+        return Err(ApiError::Invalid(format!(
+            "Field 'seen' must be a list of at most {MAX_SEEN}, with ids up to {HIGHEST_ID} and attempts up to \
+             {HIGHEST_ATTEMPT}."
+        )));
+    }
+    match &request.session_id {
+        Some(session) if is_session(&session.0) => Ok(session.clone()),
+        _ => invalid(
+            "Field 'session_id' must be a text that is new with each start of the slave: at most 128 printable \
+             ASCII characters, without blanks and semicolons.",
+        ),
+    }
+}
+
+/// Whether any slave may be at this address, with so many executors.
+pub(super) fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
+    let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
+    if !is_host_and_port(address) {
+        return invalid("Field 'slave' must be the slave's own address, host:port.");
+    }
+    if num_executors == 0 {
+        return invalid("Field 'num_executors' must be at least 1.");
+    }
+    Ok(())
+}
