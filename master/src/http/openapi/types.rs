@@ -43,7 +43,16 @@ fn listed(fields: &str) -> Option<Vec<(String, bool, Value)>> {
 
 /// The schema of a type. None where the text is not as it should be.
 pub(in crate::http) fn schema(text: &str) -> Option<Value> {
-    let kinds: Vec<&str> = text.split('|').map(str::trim).collect();
+    let mut depth = 0;
+    let is_between = |c: char| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        c == '|' && depth == 0
+    };
+    let kinds: Vec<&str> = text.split(is_between).map(str::trim).collect();
     let word = |kind: &&str| kind.strip_prefix('\'')?.strip_suffix('\'').map(Value::from);
     let words: Vec<Value> = kinds.iter().filter_map(word).collect();
     let has_null = kinds.contains(&"null");
@@ -102,6 +111,10 @@ mod tests {
                 json!({"type": "object", "additionalProperties": {"type": "number"}}),
             ),
             ("'A'|'B'|null", json!({"enum": ["A", "B", null]})),
+            (
+                "[number|null]",
+                json!({"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "null"}]}}),
+            ),
         ] {
             assert_eq!(schema(text), Some(expected), "{text}");
         }
