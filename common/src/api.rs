@@ -456,6 +456,17 @@ pub struct SlaveView {
     /// Ours: whether it gets one atom at a time, since what failed on it passed elsewhere or may do so.
     #[serde(default)]
     pub is_in_doubt: bool,
+    /// Ours: when the master last heard of it, in seconds since 1970. This field and the next two are in version 2 of lists
+    /// and events only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_heard_at: Option<f64>,
+    /// Ours: the version of its program, if it says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Ours: the share of its executors that worked in each minute of the last hour, the oldest first; none where it is not
+    /// known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load_of_last_hour: Vec<Option<f64>>,
 }
 
 /// Answer to `POST /v1/slave/<id>/drain` and `/undrain`. Ours.

@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 41] = [
+const OURS: [&str; 43] = [
     "STATUS",
     "all_atoms",
     "artifacts",
@@ -42,6 +42,8 @@ const OURS: [&str; 41] = [
     "is_quarantined",
     "job_name",
     "labels",
+    "last_heard_at",
+    "load_of_last_hour",
     "max_memory_bytes",
     "name",
     "next_probe_at",

@@ -36,6 +36,7 @@ use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
+use crate::read::slave_signs::{self, SlaveSigns};
 use crate::router::{self, Router, Routes};
 use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
@@ -114,6 +115,7 @@ pub async fn serve(
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
+        signs: SlaveSigns::default(),
         turns: Turns::default(),
         cluster: recovered.cluster,
         archived: recovered.archived,
@@ -273,6 +275,7 @@ struct Farm {
     space: DiskSpace,
     caller: Caller,
     measured: Measured,
+    signs: SlaveSigns,
     /// For what is large to read, whatever the API.
     turns: Turns,
 }
@@ -314,12 +317,14 @@ impl Farm {
         .map_err(ServeError::OwnRepositories)
     }
 
-    /// Ends instances that nobody uses, and those whose successors are up once nothing is with them any more.
+    /// Ends instances that nobody uses, and those whose successors are up once nothing is with them any more. Looks how
+    /// busy slaves are.
     fn tend(&self, routes: Routes, stop: &CancellationToken) -> JoinHandle<()> {
         let culling = router::cull(self.cluster.clone(), routes.clone(), stop.clone());
         let draining = router::drain(self.cluster.clone(), routes, stop.clone());
+        let watching = slave_signs::watch(self.signs.clone(), self.cluster.clone(), stop.clone());
         tokio::spawn(async move {
-            tokio::join!(culling, draining);
+            tokio::join!(culling, draining, watching);
         })
     }
 
@@ -456,6 +461,7 @@ impl Farm {
             private,
             published,
             running: RunningAtoms::default(),
+            signs: self.signs.clone(),
             results: self.results.clone(),
             space: self.space.clone(),
             sources,

@@ -16,4 +16,5 @@ pub mod published;
 pub mod running;
 pub mod runs;
 pub mod settling;
+pub mod slave_signs;
 pub mod tested;

@@ -38,6 +38,9 @@ pub struct ConnectRequest {
     /// Ours: what the slave has seen of each incarnation of a master that it still knows something of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<Seen>,
+    /// Ours: the version of the slave's program, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// Answer to `POST /v1/slave`: status 201.

@@ -46,7 +46,7 @@ pub(crate) use original::command as legacy_command;
 pub use original::{LEGACY_WARNING, legacy_proof};
 pub use requests::{is_open, session_opens, shows_more, takes_body_digest, takes_token};
 
-use crate::coordinator::ClusterHandle;
+use crate::coordinator::{ClusterHandle, Gone};
 use crate::http::accounts::Accounts;
 use crate::http::caller::Admission;
 use crate::http::sessions::Sessions;
@@ -55,6 +55,7 @@ use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::running::RunningAtoms;
+use crate::read::slave_signs::SlaveSigns;
 use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::results::Results;
@@ -67,13 +68,14 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use clusterrunner_common::auth::gate::{Gate, Guarded};
 use clusterrunner_common::caller::Caller;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules::{Observer, Ruled, Rules};
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::refusal;
 use clusterrunner_common::http::turns::Turns;
-use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::ids::{SessionId, SlaveId};
 use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::ImagePolicy;
@@ -98,6 +100,8 @@ pub struct Api {
     pub published: Published<BuildPage>,
     /// The atoms that run.
     pub running: RunningAtoms,
+    /// When slaves were heard of, and how busy they are.
+    pub signs: SlaveSigns,
     /// Where results lie.
     pub results: Results,
     /// The space that is left for them.
@@ -142,6 +146,14 @@ pub struct Api {
 impl FromRef<Arc<Api>> for Api {
     fn from_ref(shared: &Arc<Self>) -> Self {
         Self::clone(shared)
+    }
+}
+
+impl Api {
+    /// A slave called, and proved that it is that one.
+    async fn heard(&self, slave: SlaveId) -> Result<(), Gone> {
+        self.signs.heard(slave, Timestamp::now());
+        self.cluster.heard(slave).await
     }
 }
 

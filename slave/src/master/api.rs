@@ -138,6 +138,7 @@ impl MasterApi {
             slave_id: known_as,
             finished,
             seen: self.lineage.to_tell(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         };
         let url = format!("{}/v1/slave", self.master);
         let answer = self.caller.send_and_meet(Method::POST, &url, &request);

@@ -49,6 +49,7 @@ pub(crate) async fn start_all(
             labels: BTreeSet::new(),
             finished: Vec::new(),
             seen: Vec::new(),
+            version: None,
         };
         let (orders, inbox) = mpsc::unbounded_channel();
         all.spawn(async move {

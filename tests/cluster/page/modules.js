@@ -1,9 +1,9 @@
 // Cases of the pure modules. Gives how many there are, and those that failed.
 return (async () => {
-  const load = (name) => import(`/ui/assets/${name}.js`);
-  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, apps, artifacts, scale, variables] = await Promise.all(
+  const read = (name) => import(`/ui/assets/${name}.js`);
+  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, apps, artifacts, scale, variables, load] = await Promise.all(
     ["console/source", "console/ansi", "text", "format", "router", "console/line_link", "console/heights", "console/search", "build/atoms", "build/layout",
-      "submit_request", "progress", "build/why", "apps", "build/artifacts", "app/scale", "app/variables"].map(load));
+      "submit_request", "progress", "build/why", "apps", "build/artifacts", "app/scale", "app/variables", "load_chart"].map(read));
   const failed = [];
   let cases = 0;
   const is = (found, expected, what) => {
@@ -149,6 +149,10 @@ return (async () => {
   is(artifacts.addressOf("/v2/x", "a b/\u202e?#%41"), "/v2/x/artifacts/a%20b/%E2%80%AE%3F%23%2541");
   is(["a.xml", "shots/1.png", "core", "a.core", "x.tar.GZ"].map((path) => artifacts.canBeShown({ path, bytes: 9 })), [true, true, true, false, false]);
   is(artifacts.canBeShown({ path: "a.txt", bytes: 1e9 }), false);
+
+  // The load of slaves.
+  is([0, 0.004, 0.125, 0.996, 1].map(load.percent), ["0 %", "under 1 %", "13 %", "99 %", "100 %"]);
+  is([[null, null], [null, 0.5], [null, 0.5, 1], [0, 1]].map(load.words), ["Load: not known yet", "Load of the last minute: 50 %", "Load of the last 2 minutes: 75 %", "Load of the last hour: 50 %"]);
 
   // Builds of templates.
   const pushed = { id: 7, template: "hill", job_name: "template", request_params: { project: 6 } };

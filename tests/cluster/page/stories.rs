@@ -255,6 +255,13 @@ async fn without_a_session_the_page_only_reads() {
     assert_eq!(browser.run(offered).await, serde_json::json!([]));
     browser.go("/ui/slaves").await;
     browser.wait_for_text("1 slave in contact").await;
+    browser.wait_for_text("Last heartbeat").await;
+    let version = format!("version {}", env!("CARGO_PKG_VERSION"));
+    browser.wait_for_text(&version).await;
+    browser.wait_for_text("Load of the last minute").await;
+    browser
+        .wait("document.querySelector('.load-chart rect')")
+        .await;
     assert_eq!(browser.run(offered).await, serde_json::json!([]));
     browser.go("/ui/submit").await;
     browser

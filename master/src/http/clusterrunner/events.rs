@@ -18,6 +18,7 @@ use crate::core::access::Caller;
 use crate::read::builds::Builds;
 use crate::read::feed::Feed;
 use crate::read::running::RunningAtoms;
+use crate::read::slave_signs::SlaveSigns;
 use crate::store::results::Results;
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -69,6 +70,7 @@ pub(super) struct Farm {
     cluster: ClusterHandle,
     builds: Builds,
     running: RunningAtoms,
+    signs: SlaveSigns,
     results: Results,
 }
 
@@ -162,6 +164,7 @@ impl Api {
             cluster: self.cluster.clone(),
             builds: self.builds.clone(),
             running: self.running.clone(),
+            signs: self.signs.clone(),
             results: self.results.clone(),
         }
     }

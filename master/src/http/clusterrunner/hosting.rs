@@ -100,7 +100,7 @@ pub(super) async fn report(
         };
         api.cluster.command(command).await?;
     }
-    api.cluster.heard(slave).await?;
+    api.heard(slave).await?;
     Ok(Json(Success::default()))
 }
 
@@ -255,7 +255,7 @@ pub(super) async fn snapshot(
             source,
         },
     })?;
-    api.cluster.heard(slave_id).await?;
+    api.heard(slave_id).await?;
     let head = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, snapshot.rest().to_string()),

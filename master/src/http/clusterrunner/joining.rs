@@ -15,6 +15,9 @@ const HIGHEST_ATTEMPT: u32 = 1 << 24;
 /// Of how many incarnations a slave may know something.
 const MAX_SEEN: usize = 64;
 
+/// How many characters the version of a slave may have.
+const MAX_VERSION: usize = 64;
+
 /// Whether one of our slaves may join; the session that it names.
 pub(super) fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
     let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
@@ -38,6 +41,14 @@ pub(super) fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
     if request.labels.len() > MAX_LABELS || !request.labels.iter().all(|label| is_label(label)) {
         return Err(ApiError::Invalid(format!(
             "Field 'labels' must be a list of at most {MAX_LABELS} {LABEL_FORM}."
+        )));
+    }
+    let is_version = |version: &String| {
+        version.len() <= MAX_VERSION && version.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    if !request.version.iter().all(is_version) {
+        return Err(ApiError::Invalid(format!(
+            "Field 'version' must be a text of at most {MAX_VERSION} printable ASCII characters, without blanks."
         )));
     }
     let is_possible = |seen: &Seen| {

@@ -3,8 +3,10 @@
 use super::error::ApiError;
 use super::lists::shown_now;
 use super::{Api, BuildPage, Path, shapes};
+use crate::core::Cluster;
 use crate::core::builds::build::{Build, Subjob};
 use crate::core::command::Refusal;
+use crate::core::slaves::slave::Slave;
 use crate::read::metrics;
 use crate::read::published::Missing;
 use crate::read::running::Runs;
@@ -13,7 +15,8 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderName, header};
 use axum::response::Response;
 use clusterrunner_common::api::{
-    AtomBody, AtomsBody, MasterBody, MasterView, SlaveBody, SlavesBody, SubjobBody, VersionBody,
+    AtomBody, AtomsBody, MasterBody, MasterView, SlaveBody, SlaveView, SlavesBody, SubjobBody,
+    VersionBody,
 };
 use clusterrunner_common::http::clusterrunner::page;
 use clusterrunner_common::http::clusterrunner::routes::Reached;
@@ -190,23 +193,31 @@ pub(super) async fn atom(
     Ok(Json(AtomBody { atom }))
 }
 
-pub(super) async fn slaves(State(api): State<Arc<Api>>) -> Answer<SlavesBody> {
-    let slaves = api
-        .cluster
-        .read(|cluster| cluster.slaves().map(shapes::slave).collect())
-        .await?;
+/// How a version of the API shows a slave: version 1 as the original does, and with what is decided of it.
+fn slave_in(version: ApiVersion, api: &Api) -> impl Fn(&Slave) -> SlaveView + Send + 'static {
+    let signs = api.signs.clone();
+    move |slave| match version {
+        ApiVersion::V1 => shapes::slave(slave),
+        ApiVersion::V2 => shapes::slave_with_signs(slave, &signs),
+    }
+}
+
+pub(super) async fn slaves(State(api): State<Arc<Api>>, version: ApiVersion) -> Answer<SlavesBody> {
+    let shown = slave_in(version, &api);
+    let look = move |cluster: &Cluster| cluster.slaves().map(shown).collect();
+    let slaves = api.cluster.read(look).await?;
     Ok(Json(SlavesBody { slaves }))
 }
 
 pub(super) async fn slave(
     State(api): State<Arc<Api>>,
     Path(id): Path<SlaveId>,
+    version: ApiVersion,
 ) -> Answer<SlaveBody> {
+    let shown = slave_in(version, &api);
     let found = api.cluster.read(move |cluster| {
-        cluster
-            .slaves()
-            .find(|slave| slave.id == id)
-            .map(shapes::slave)
+        let mut slaves = cluster.slaves();
+        slaves.find(|slave| slave.id == id).map(shown)
     });
     let slave = found.await?.ok_or(ApiError::UnknownSlave(id))?;
     Ok(Json(SlaveBody { slave }))

@@ -137,7 +137,7 @@ impl Batch {
             mut entries,
             running,
         } = self;
-        api.cluster.heard(slave).await?;
+        api.heard(slave).await?;
         if let Some(running) = running {
             api.running.set(slave, running);
         }

@@ -20,6 +20,7 @@ use crate::core::event::AtomOutcome;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::journal::EndedBuild;
 use crate::read::running::{RunningInBuild, Runs};
+use crate::read::slave_signs::SlaveSigns;
 use clusterrunner_common::api::{
     AtomState, AtomView, AttemptView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView,
     SettingUpView, SlaveView, SubjobView,
@@ -452,5 +453,19 @@ pub(crate) fn slave(slave: &Slave) -> SlaveView {
         quarantine_reason: slave.quarantine.clone(),
         next_probe_at: slave.next_probe().map(Timestamp::as_unix_seconds),
         is_in_doubt: slave.limit.is_some(),
+        last_heard_at: None,
+        version: None,
+        load_of_last_hour: Vec::new(),
+    }
+}
+
+/// A slave with what is known of it beside the facts.
+pub(crate) fn slave_with_signs(known: &Slave, signs: &SlaveSigns) -> SlaveView {
+    let signs = signs.of(known.id);
+    SlaveView {
+        last_heard_at: signs.last_heard.map(Timestamp::as_unix_seconds),
+        version: signs.version,
+        load_of_last_hour: signs.load,
+        ..slave(known)
     }
 }

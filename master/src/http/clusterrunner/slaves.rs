@@ -38,7 +38,7 @@ pub(super) async fn connect(
         return Ok((StatusCode::CREATED, Json(answer)));
     }
     let session = joining::check(&request)?;
-    let url = request.slave.clone();
+    let (url, version) = (request.slave.clone(), request.version);
     let connected = api.cluster.command(Command::ConnectSlave {
         url: request.slave,
         session,
@@ -71,7 +71,8 @@ pub(super) async fn connect(
             known.await?.ok_or(Gone)?
         }
     };
-    api.cluster.heard(slave).await?;
+    api.signs.connected(slave, version);
+    api.heard(slave).await?;
     // On disk by now: a slave is not told of what a power cut could take back.
     let now = api
         .cluster
@@ -106,7 +107,7 @@ pub(super) async fn heartbeat(
         let session = needed_session(request.slave.session_id)?;
         check_known(&api, slave, &session).await?;
     }
-    api.cluster.heard(slave).await?;
+    api.heard(slave).await?;
     if caller == Caller::Slave {
         return Ok(alive(true));
     }
@@ -275,7 +276,7 @@ async fn check_known(api: &Api, slave: SlaveId, session: &SessionId) -> Result<(
 }
 
 async fn reported(api: &Api, slave: SlaveId) -> Result<Json<Reported>, ApiError> {
-    api.cluster.heard(slave).await?;
+    api.heard(slave).await?;
     let view = api
         .cluster
         .read(move |cluster| cluster.slave(slave).map(shapes::slave));

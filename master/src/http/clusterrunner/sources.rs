@@ -44,7 +44,7 @@ pub(super) async fn give(
         })
     });
     let (project, commit) = wanted.await??.ok_or(ApiError::NotBuilding(build))?;
-    api.cluster.heard(slave_id).await?;
+    api.heard(slave_id).await?;
     let bytes = api
         .sources
         .give(&project, commit.as_deref().unwrap_or_default(), request)?;

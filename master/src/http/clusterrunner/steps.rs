@@ -207,7 +207,7 @@ pub(super) async fn receive(
         }
     });
     let url = known.await??;
-    api.cluster.heard(slave).await?;
+    api.heard(slave).await?;
     let payload = upload.file().await?.save(&api, build).await?;
     upload.end().await?;
     if !verdict.is_genuine() {

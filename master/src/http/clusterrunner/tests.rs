@@ -25,6 +25,7 @@ mod private;
 mod reads;
 mod results;
 mod session;
+mod slaves;
 mod sources;
 mod steps;
 mod tested;

@@ -63,6 +63,7 @@ pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("format.js", SCRIPT),
     asset!("instances.js", SCRIPT),
     asset!("live.js", SCRIPT),
+    asset!("load_chart.js", SCRIPT),
     asset!("main.js", SCRIPT),
     asset!("notify.js", SCRIPT),
     asset!("progress.js", SCRIPT),

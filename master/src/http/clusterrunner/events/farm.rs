@@ -9,6 +9,7 @@ use crate::coordinator::Gone;
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::event::{BuildFact, Event, Fact};
+use crate::core::slaves::slave::Slave;
 use clusterrunner_common::api::launching::{InstanceBody, InstanceView};
 use clusterrunner_common::api::{BuildBody, BuildView, SlaveBody, SlaveView};
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
@@ -226,7 +227,11 @@ impl Scene for WholeFarm {
     ) -> Result<Looked<FarmChanges>, Gone> {
         let with_slaves = !joining.is_empty() || self.slaves_told.elapsed() >= SLAVES;
         let shown = shown_now(&self.farm.running);
-        let look = move |cluster: &Cluster| look(cluster, shown, with_slaves, room, joining);
+        let signs = self.farm.signs.clone();
+        let look = move |cluster: &Cluster| {
+            let slave = |slave: &Slave| shapes::slave_with_signs(slave, &signs);
+            look(cluster, (shown, slave), with_slaves, room, joining)
+        };
         let mut seen = self.farm.cluster.read(look).await?;
         if with_slaves {
             self.slaves_told = Instant::now();
@@ -262,7 +267,10 @@ impl Scene for WholeFarm {
 /// Takes along what has changed.
 fn look(
     cluster: &Cluster,
-    shown: impl Fn(&Cluster, &Build) -> BuildView,
+    (shown, slave): (
+        impl Fn(&Cluster, &Build) -> BuildView,
+        impl Fn(&Slave) -> SlaveView,
+    ),
     with_slaves: bool,
     mut room: Cursor<FarmChanges>,
     mut joining: Vec<Cursor<FarmChanges>>,
@@ -304,9 +312,7 @@ fn look(
     Seen {
         id: cluster.lineage().position(),
         builds: builds.collect(),
-        slaves: slaves
-            .map(|slave| (slave.id, shapes::slave(slave)))
-            .collect(),
+        slaves: slaves.map(|known| (known.id, slave(known))).collect(),
         instances: instances.collect(),
         apps: apps.collect(),
         told,

@@ -80,7 +80,8 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "url: string, id: integer, session_id: string|null, num_executors: integer, num_executors_in_use: integer, \
          current_build_id: integer|null, current_build_state: 'SETTING_UP'|'READY'|'TEARING_DOWN'|null, \
          is_alive: boolean, is_in_shutdown_mode: boolean, labels: [string], is_drained: boolean, \
-         is_quarantined: boolean, quarantine_reason: string|null, next_probe_at: number|null, is_in_doubt: boolean",
+         is_quarantined: boolean, quarantine_reason: string|null, next_probe_at: number|null, is_in_doubt: boolean, \
+         last_heard_at?: number, version?: string, load_of_last_hour?: [number|null]",
     ),
     ("Master", "status: string, slaves: [Slave]"),
     (

@@ -65,7 +65,7 @@ async fn receive_result(
     };
     let payload = file.save(api, build).await?;
     upload.end().await?;
-    api.cluster.heard(hand_out.slave).await?;
+    api.heard(hand_out.slave).await?;
     record(api, (hand_out, executor), num_atoms, payload).await
 }
 

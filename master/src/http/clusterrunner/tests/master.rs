@@ -79,6 +79,7 @@ pub(super) struct Master {
     pub(super) results: Results,
     pub(super) snapshots: Snapshots,
     pub(super) running: RunningAtoms,
+    pub(super) signs: SlaveSigns,
     /// The builds that are out of memory.
     pub(super) archived: EndedBuilds,
     /// Follows runs of apps.
@@ -122,8 +123,7 @@ impl Master {
         let lease = Duration::from_secs(60);
         let archived = journal.ended();
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
-        let events = EventLog::in_memory();
-        let published = Published::new(BuildPage::of);
+        let (events, published) = (EventLog::in_memory(), Published::new(BuildPage::of));
         let source = Source::after(coordinator.position());
         let feed = source.feed();
         let private = PrivateProjects::default();
@@ -158,7 +158,7 @@ impl Master {
             false,
             session_opens,
         );
-        let running = RunningAtoms::default();
+        let (running, signs) = (RunningAtoms::default(), SlaveSigns::default());
         let instance_logs = InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap();
         let live = Live::new(feed.clone(), CancellationToken::new());
         let runs = Runs::new(cluster.clone(), feed, instance_logs.clone());
@@ -175,6 +175,7 @@ impl Master {
             private: private.clone(),
             published,
             running: running.clone(),
+            signs: signs.clone(),
             results: results.clone(),
             caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
             events,
@@ -211,6 +212,7 @@ impl Master {
             results,
             snapshots,
             running,
+            signs,
             archived,
             runs,
             directory,

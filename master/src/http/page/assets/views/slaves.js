@@ -2,15 +2,18 @@
 
 import { change, read, session } from "../api.js";
 import { ask } from "../dialogs.js";
-import { fill, h, name } from "../dom.js";
-import { count, duration, moment } from "../format.js";
+import { fill, h, name, time } from "../dom.js";
+import { ago, count, duration, moment } from "../format.js";
 import { follow, until } from "../live.js";
+import { chart, words } from "../load_chart.js";
 import { tab } from "../notify.js";
 import { to } from "../router.js";
 import { short } from "../text.js";
 
 /** How often it is asked what runs, in milliseconds, and of how many builds at most. */
 const ASKED_EVERY = 2000, SOON = 300, MOST_BUILDS = 8;
+/** Every so many times it is also asked when slaves were heard of, and how busy they are: no event tells of that alone. */
+const SIGNS_EVERY = 3;
 
 /** Shows the view. */
 export async function show({ main, signal }) {
@@ -53,6 +56,8 @@ class Slaves {
     this.slaves = new Map();
     /** What runs, by the number of its slave. */
     this.running = new Map();
+    /** The parts of the cards that change though nothing happens, by the number of the slave. */
+    this.signs = new Map();
     this.summary = h("p", { class: "muted" });
     this.problem = h("p", { class: "wrong", role: "alert", hidden: true });
     this.list = h("ul", { class: "slaves" });
@@ -61,9 +66,10 @@ class Slaves {
 
   /** Asks again and again what runs. */
   async watch(signal) {
-    for (let pause = SOON; !signal.aborted; pause = ASKED_EVERY) {
+    for (let pause = SOON, turn = 0; !signal.aborted; pause = ASKED_EVERY, turn += 1) {
       await until(signal, [[document, "visibilitychange"]], pause);
       if (document.hidden || signal.aborted) continue;
+      if (turn % SIGNS_EVERY === SIGNS_EVERY - 1) await this.#readSigns(signal);
       const builds = new Set([...this.slaves.values()].map((slave) => slave.is_alive && slave.current_build_id).filter(Boolean));
       const running = new Map();
       for (const build of [...builds].slice(0, MOST_BUILDS)) {
@@ -78,6 +84,14 @@ class Slaves {
     }
   }
 
+  async #readSigns(signal) {
+    const { slaves } = await read("/v2/slaves", signal).catch(() => ({ slaves: [] }));
+    for (const { id, last_heard_at, version, load_of_last_hour } of slaves) {
+      const known = this.slaves.get(id);
+      if (known) this.slaves.set(id, { ...known, last_heard_at, version, load_of_last_hour });
+    }
+  }
+
   draw() {
     const slaves = [...this.slaves.values()].sort((one, other) => other.is_alive - one.is_alive || one.id - other.id);
     const alive = slaves.filter((slave) => slave.is_alive);
@@ -89,22 +103,42 @@ class Slaves {
         h("pre", { class: "command" }, `clusterrunner slave --master-url ${location.host}`)));
       return;
     }
-    const mark = JSON.stringify([slaves, session.isOperator, [...this.running]]);
-    if (mark === this.mark) return;
-    this.mark = mark;
-    const focused = document.activeElement?.dataset?.act;
-    fill(this.list, slaves.map((slave) => this.#slave(slave)));
-    if (focused) this.list.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus();
+    const facts = slaves.map(({ last_heard_at: _heard, load_of_last_hour: _load, ...facts }) => facts);
+    const mark = JSON.stringify([facts, session.isOperator, [...this.running]]);
+    if (mark !== this.mark) {
+      this.mark = mark;
+      const focused = document.activeElement?.dataset?.act;
+      this.signs.clear();
+      fill(this.list, slaves.map((slave) => this.#slave(slave)));
+      if (focused) this.list.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus();
+    }
+    for (const slave of slaves) this.#drawSigns(slave);
+  }
+
+  /** Says when a slave was heard of, and how busy it is, without touching the rest of its card. */
+  #drawSigns(slave) {
+    const { heard, load } = this.signs.get(slave.id);
+    const now = Date.now() / 1000;
+    fill(heard, slave.last_heard_at ? ["Last heartbeat ", time(slave.last_heard_at, ago(slave.last_heard_at, now), moment(slave.last_heard_at))] : "No heartbeat since the master started");
+    const shares = slave.load_of_last_hour ?? [];
+    const mark = shares.join();
+    if (load.dataset.mark === mark) return;
+    load.dataset.mark = mark;
+    fill(load, shares.length ? [chart(shares), h("span", { class: "muted small" }, words(shares))] : null);
   }
 
   #slave(slave) {
     const { key, word } = slaveState(slave);
+    const [heard, load] = [h("span"), h("div", { class: "load" })];
+    this.signs.set(slave.id, { heard, load });
     return h("li", { class: "slave card" },
       h("div", { class: "slave-head" }, h("h2", {}, name(short(slave.url, 80)), h("span", { class: "muted small" }, ` slave ${slave.id}`)), h("span", { class: `chip plain ${key}` }, word)),
       executors(slave),
       h("p", { class: "small" }, `${slave.num_executors_in_use} of ${count(slave.num_executors, "executor")} in use`,
         slave.current_build_id ? [", build ", h("a", { href: to.build(slave.current_build_id) }, `#${slave.current_build_id}`), stateWords(slave.current_build_state)] : null),
       runningNow(this.running.get(slave.id) ?? []),
+      load,
+      h("p", { class: "small muted" }, heard, slave.version ? [" · version ", name(slave.version)] : null),
       slave.labels?.length ? h("p", { class: "labels" }, h("span", { class: "visually-hidden" }, "Labels: "), slave.labels.map((label) => [h("bdi", { class: "tag" }, short(label, 60)), " "])) : null,
       slave.is_in_doubt ? h("p", { class: "small why" }, "In doubt: all its latest atoms failed, so it gets one at a time.") : null,
       slave.quarantine_reason ? h("p", { class: "small wrong" }, short(slave.quarantine_reason, 300), slave.next_probe_at ? ` Next try: ${moment(slave.next_probe_at)}.` : null) : null,
