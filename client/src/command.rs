@@ -2,6 +2,7 @@
 
 mod apps;
 mod attach;
+mod bisect;
 mod build;
 mod cancel;
 mod deploy;
@@ -58,6 +59,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Slave(options) => serve(daemons::run_slave(options, &common)),
         Command::Build(options) => wait_for(build::run(*options, common)),
         Command::Retry(options) => wait_for(retry::run(*options, common)),
+        Command::Bisect(options) => wait_for(bisect::run(options, common)),
         Command::Status(options) => wait_for(status::run(options, common)),
         Command::Logs(options) => wait_for(logs::run(options, common)),
         Command::Attach(options) => wait_for(attach::attach(options, common)),

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod apps;
+mod bisect;
 mod build;
 mod builds;
 mod farm;
@@ -16,6 +17,7 @@ pub(crate) use accounts::{
     TokenTask, UserOptions, UserTask,
 };
 pub(crate) use apps::{AppLogOptions, AppOptions, AppTask, AppsOptions, ConfigOptions};
+pub(crate) use bisect::BisectOptions;
 pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions, RetryOptions};
 pub(crate) use builds::{
     AttachOptions, CancelOptions, ExplainOptions, ListedBuilds, ListedState, LogsOptions,
@@ -91,6 +93,9 @@ Examples:
 
 The new build is told to be a retry of the other one. Its --env variables are those of the other one.")]
     Retry(Box<RetryOptions>),
+    /// Find the atoms that make another one fail that runs after them
+    #[command(after_help = bisect::HELP)]
+    Bisect(BisectOptions),
     /// Show the master, its slaves and the last builds, or one build
     #[command(after_help = "\
 Examples:

@@ -38,6 +38,7 @@ mod atoms;
 mod bad_atoms;
 mod bad_line;
 mod binder;
+mod bisect;
 mod canceling;
 mod chaos;
 mod command_line;

@@ -33,8 +33,12 @@ pub(super) async fn only_failed(
         return Ok(None);
     }
     say_what_runs(&failed, before.id);
+    // Atoms that are shell text have no name.
+    let quotes_atoms = failed.iter().all(|atom| atom.name.is_some());
+    let failed = failed.into_iter().map(|atom| atom.command_string);
     Ok(Some(BuildRequest {
-        atoms_override: Some(failed),
+        atoms_override: Some(failed.collect()),
+        quotes_atoms,
         retry_of: Some(before.id),
         ..request
     }))
@@ -63,18 +67,17 @@ fn is_of_the_same_job(build: &BuildView, request: &BuildRequest) -> bool {
     build.status == BuildStatus::Finished && is_same_project && is_same_job
 }
 
-/// The settings of the atoms of a build that failed.
+/// The atoms of a build that failed.
 pub(super) async fn failed_atoms(
     client: &Client,
     build: BuildId,
-) -> Result<Vec<String>, ClientError> {
+) -> Result<Vec<AtomView>, ClientError> {
     let subjobs = client.filtered_subjobs(build, SubjobFilter::Failed).await?;
     let atoms = subjobs.into_iter().flat_map(|subjob| subjob.atoms);
-    let failed = atoms.filter(AtomView::has_failed);
-    Ok(failed.map(|atom| atom.command_string).collect())
+    Ok(atoms.filter(AtomView::has_failed).collect())
 }
 
-pub(super) fn say_what_runs(failed: &[String], before: BuildId) {
+pub(super) fn say_what_runs(failed: &[AtomView], before: BuildId) {
     let number = u64::try_from(failed.len()).unwrap_or(u64::MAX);
     let atoms = count(number, "atom");
     output::note(format!("running the {atoms} that failed in build {before}"));

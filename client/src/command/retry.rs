@@ -5,32 +5,56 @@ use super::failed_before::{failed_atoms, nothing_failed, say_what_runs};
 use super::interrupt::Interrupt;
 use super::{unpacked, variables};
 use crate::farm;
-use crate::options::{CommonOptions, RetryOptions};
+use crate::options::{CommonOptions, MasterAddress, RetryOptions};
 use crate::output::again;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
+use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use serde_json::{Map, Value, json};
+
+/// A farm that has run a build, to run it again.
+pub(super) struct Reached {
+    pub(super) client: Client,
+    /// Fails soon where there is no master.
+    pub(super) first: Client,
+    /// What a build has in place of the daemons' environment: on the user's own farm, this command's.
+    pub(super) inherited: Option<Value>,
+}
+
+/// Reaches a farm.
+pub(super) async fn reach(
+    address: &MasterAddress,
+    common: &CommonOptions,
+) -> Result<Reached, Trouble> {
+    let loaded = Settings::load(common)?.with_token(address.token.as_ref())?;
+    let settings = match loaded.user_token {
+        None => loaded.with_secret(common)?,
+        Some(_) => loaded,
+    };
+    let master = match address.with_port(settings.port) {
+        Some(master) => master,
+        None => farm::find(&settings).await?,
+    };
+    again::remember(common.config_file.as_deref(), address.master_url.as_deref());
+    farm::tell_whom(&master, &settings);
+    let client = farm::client_of(&master, address.patience(), &settings)?;
+    let is_own = address.master_url.is_none() && farm::is_private(&master, &settings).await?;
+    Ok(Reached {
+        first: farm::impatient(&client, address),
+        client,
+        inherited: is_own.then(|| json!(variables::brought(std::env::vars_os()))),
+    })
+}
 
 /// Runs a build again.
 pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let interrupt = Interrupt::listen(false)?;
-    let loaded = Settings::load(&common)?.with_token(options.master.token.as_ref())?;
-    let settings = match loaded.user_token {
-        None => loaded.with_secret(&common)?,
-        Some(_) => loaded,
-    };
-    let master = match options.master.with_port(settings.port) {
-        Some(master) => master,
-        None => farm::find(&settings).await?,
-    };
-    again::remember(
-        common.config_file.as_deref(),
-        options.master.master_url.as_deref(),
-    );
-    farm::tell_whom(&master, &settings);
-    let client = farm::client_of(&master, options.master.patience(), &settings)?;
-    let first = farm::impatient(&client, &options.master);
+    let Reached {
+        client,
+        first,
+        inherited,
+    } = reach(&options.master, &common).await?;
     let before = first.build(options.build).await?;
     if options.failed && before.status.is_over() {
         let failed = failed_atoms(&client, before.id).await?;
@@ -40,9 +64,8 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
         say_what_runs(&failed, before.id);
     }
     let mut request = body(&options);
-    if options.master.master_url.is_none() && farm::is_private(&master, &settings).await? {
-        let brought = variables::brought(std::env::vars_os());
-        request.insert("inherited_env".to_owned(), json!(brought));
+    if let Some(inherited) = inherited {
+        request.insert("inherited_env".to_owned(), inherited);
     }
     let build = client.submit_params(&request).await?;
     let destination = unpacked::destination(options.results_dir.as_deref(), None);

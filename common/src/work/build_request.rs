@@ -30,6 +30,13 @@ pub struct BuildRequest {
     /// Complete atom commands (`export X="7";`) that take the place of the atomizers' output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atoms_override: Option<Vec<String>>,
+    /// Whether the values in `atoms_override` are quoted for the shell like those that atomizers print; else they are
+    /// shell text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quotes_atoms: bool,
+    /// Whether its atoms run one after the other, on one executor: they are one subjob.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_order: bool,
     /// Files to download into the project directory: name -> URL.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub remote_files: IndexMap<String, String>,
@@ -186,6 +193,8 @@ impl BuildRequest {
             job_name: None,
             config: None,
             atoms_override: None,
+            quotes_atoms: false,
+            in_order: false,
             retries: None,
             max_fail: None,
             retry_of: None,

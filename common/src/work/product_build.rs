@@ -44,6 +44,8 @@ pub fn product_build(
         job_name: Some(JOB.to_owned()),
         config: Some(job),
         atoms_override: Some(vec![format!("export {TEMPLATE}=\"{name}\";")]),
+        quotes_atoms: false,
+        in_order: false,
         remote_files: IndexMap::new(),
         retries: None,
         max_fail: None,

@@ -24,6 +24,8 @@ const GIT_PARAMETERS: &[&str] = &[
     "project_directory",
     "config",
     "atoms_override",
+    "quotes_atoms",
+    "in_order",
     "retries",
     "max_fail",
     RETRY_OF,
@@ -39,6 +41,8 @@ const DIRECTORY_PARAMETERS: &[&str] = &[
     "project_directory",
     "config",
     "atoms_override",
+    "quotes_atoms",
+    "in_order",
     "retries",
     "max_fail",
     RETRY_OF,
@@ -162,6 +166,8 @@ impl BuildRequest {
                 }
             },
             atoms_override: atoms_override(&fields)?,
+            quotes_atoms: fields.truth("quotes_atoms")?,
+            in_order: fields.truth("in_order")?,
             retries: retries(&fields)?,
             max_fail: max_fail(&fields)?,
             retry_of: retry_of(&fields)?,
@@ -206,6 +212,14 @@ impl Fields<'_> {
             Some(Value::String(text)) if text.contains('\0') => Err(wrong(field, WITHOUT_NUL)),
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(other) => Err(wrong_kind(field, "a string", other)),
+        }
+    }
+
+    fn truth(&self, field: &str) -> Result<bool, InvalidRequest> {
+        match self.get(field) {
+            None => Ok(false),
+            Some(Value::Bool(truth)) => Ok(*truth),
+            Some(other) => Err(wrong_kind(field, "true or false", other)),
         }
     }
 

@@ -162,7 +162,7 @@ fn an_error_names_the_field_and_the_cure() {
     );
     check_refused(
         json!({"type": "directory", "project_directory": "/x", "branch": "b"}),
-        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override, retries, max_fail, retry_of, env, inherited_env.",
+        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override, quotes_atoms, in_order, retries, max_fail, retry_of, env, inherited_env.",
     );
 }
 
@@ -226,6 +226,15 @@ fn retries_and_most_failures_are_bounded() {
         (json!("2"), "a string"),
     ] {
         assert_eq!(retries(wrong), Err(format!("{expected} {found}.")));
+    }
+    for field in ["in_order", "quotes_atoms"] {
+        assert!(request(field, json!(true)).is_ok());
+        assert_eq!(
+            request(field, json!("yes")),
+            Err(format!(
+                "Field '{field}' must be true or false, not a string."
+            ))
+        );
     }
     let max_fail = |value| request("max_fail", value).map(|request| request.max_fail);
     assert_eq!(max_fail(json!(3)), Ok(NonZeroU32::new(3)));

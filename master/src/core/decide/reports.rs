@@ -30,7 +30,7 @@ impl Cluster {
             ));
         }
         self.take_work_off(known, &mut plan);
-        let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms));
+        let subjobs = atom_grouper::group(std::mem::take(&mut plan.atoms), known.request.in_order);
         let warnings = std::mem::take(&mut plan.warnings).into_iter();
         let warnings = warnings.take(MAX_WARNINGS).map(|warning| {
             let warning = warning.chars().take(MAX_WARNING).collect();

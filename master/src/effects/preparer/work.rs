@@ -179,7 +179,8 @@ impl Work {
         Ok(Plan {
             atoms: found.atoms,
             warnings,
-            quotes_atoms: plan.quotes_atoms && request.atoms_override.is_none(),
+            quotes_atoms: plan.quotes_atoms
+                && (request.atoms_override.is_none() || request.quotes_atoms),
             ..plan
         })
     }

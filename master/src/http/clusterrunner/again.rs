@@ -18,7 +18,13 @@ const ONLY_FAILED: &str = "only_failed";
 const NEWEST: &str = "newest";
 
 /// The fields that mean here what they mean in a request of its own.
-const CHANGED: [&str; 3] = ["retries", "max_fail", "inherited_env"];
+const CHANGED: [&str; 5] = [
+    "atoms_override",
+    "in_order",
+    "retries",
+    "max_fail",
+    "inherited_env",
+];
 
 /// What of a build is to be run again.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ struct Before {
     commit: Option<String>,
     is_over: bool,
     failed: Vec<String>,
+    /// Whether its atoms are values, and no shell text.
+    quotes_atoms: bool,
 }
 
 impl Again {
@@ -118,6 +126,11 @@ impl Again {
             }
             (ProjectSource::Own { .. }, false) | (ProjectSource::Directory { .. }, _) => {}
         }
+        if self.only_failed && self.changes.atoms_override.is_some() {
+            return Err(ApiError::Invalid(format!(
+                "Field 'atoms_override' must be left out where '{ONLY_FAILED}' is true."
+            )));
+        }
         if self.only_failed {
             if !before.is_over {
                 return Err(invalid("is not over yet: which atoms fail is not known."));
@@ -127,6 +140,12 @@ impl Again {
             }
             request.atoms_override = Some(before.failed);
         }
+        if let Some(atoms) = self.changes.atoms_override {
+            request.atoms_override = Some(atoms);
+        }
+        // They are told as the other build shows them, and mean what they mean there.
+        request.quotes_atoms = before.quotes_atoms && request.atoms_override.is_some();
+        request.in_order |= self.changes.in_order;
         request.retries = self.changes.retries.or(request.retries);
         request.max_fail = self.changes.max_fail.or(request.max_fail);
         request.inherited_env = self.changes.inherited_env;
@@ -170,6 +189,7 @@ impl Before {
             commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
             is_over: build.is_over(),
             failed: failed.collect(),
+            quotes_atoms: build.quotes_atoms(),
         }
     }
 }
@@ -189,6 +209,7 @@ mod tests {
             commit: Some("c0ffee".repeat(6) + "c0ff"),
             is_over: true,
             failed: failed.iter().copied().map(str::to_owned).collect(),
+            quotes_atoms: true,
         }
     }
 
@@ -227,6 +248,7 @@ mod tests {
         let atoms = ["export T=\"a\";"];
         let request = again(fields()).request(before(&atoms)).unwrap();
         assert_eq!(request.atoms_override, Some(vec![atoms[0].to_owned()]));
+        assert!(request.quotes_atoms);
         let refused = |before| again(fields()).request(before).unwrap_err().to_string();
         assert_eq!(refused(before(&[])), "Build 5 has no failed atoms.");
         let running = Before {
@@ -234,6 +256,26 @@ mod tests {
             ..before(&atoms)
         };
         assert!(refused(running).starts_with("Build 5 is not over yet"));
+    }
+
+    #[test]
+    fn some_atoms_run_one_after_the_other_where_that_is_asked_for() {
+        let atoms = json!(["export T=\"b\";", "export T=\"a\";"]);
+        let fields = |only_failed: bool| json!({"retry_of": 5, "atoms_override": atoms, "in_order": true, "only_failed": only_failed});
+        let request = again(fields(false)).request(before(&["x"])).unwrap();
+        let body = request.to_body();
+        assert_eq!(
+            (
+                &body["atoms_override"],
+                &body["in_order"],
+                &body["quotes_atoms"]
+            ),
+            (&atoms, &json!(true), &json!(true))
+        );
+        let refused = again(fields(true)).request(before(&["x"])).unwrap_err();
+        assert!(refused.to_string().starts_with("Field 'atoms_override'"));
+        let request = again(json!({"retry_of": 5})).request(before(&[])).unwrap();
+        assert!(!request.in_order && !request.quotes_atoms);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "type?: string, retry_of?: integer|null, only_failed?: boolean, newest?: boolean, url?: string, \
          remote?: string|null, branch?: string|null, hash?: string|null, \
          project_directory?: string|null, job_name?: string|null, config?: any, atoms_override?: any, \
-         remote_files?: any, env?: any, inherited_env?: any, retries?: integer|null, \
+         quotes_atoms?: boolean|null, in_order?: boolean|null, remote_files?: any, env?: any, inherited_env?: any, retries?: integer|null, \
          max_fail?: integer|null, build_project_directory?: any",
     ),
     // Slaves.

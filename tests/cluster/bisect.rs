@@ -1,0 +1,78 @@
+//! Atoms that fail because of what ran before them.
+
+use crate::farm::Farm;
+use crate::job::job;
+use crate::repository::Repository;
+use serde_json::{Value, json};
+use std::fs;
+
+#[tokio::test]
+async fn the_atom_that_makes_another_one_fail_is_found() {
+    let repository = Repository::empty();
+    let polluted =
+        job("case $N in 4) touch left_behind ;; 9) [ ! -e left_behind ] ;; esac").atoms(12);
+    repository.commit_job(&polluted);
+    let farm = Farm::start(&[1, 2]).await;
+    let request = repository.request_with(json!({
+        "atoms_override": (1..=12).map(|n| format!("export N=\"{n}\";")).collect::<Vec<_>>(),
+        "in_order": true,
+    }));
+    let build = farm.run(&request).await.fails(&[(9, 1)]);
+    let subjobs = farm.subjobs(build.id).await;
+    assert_eq!((subjobs.len(), subjobs[0].atoms.len()), (1, 12));
+
+    let id = build.id.to_string();
+    let found = farm.user(&["bisect", &id, "0_8"]);
+    assert_eq!(found.code, Some(0), "{found:#?}");
+    assert!(
+        found.stdout.contains("0_8 (N=\"9\") fails after this atom"),
+        "{found:#?}"
+    );
+    assert!(found.stdout.contains("  0_3 (N=\"4\")\n"), "{found:#?}");
+    let found = farm.user(&["bisect", &id, "0_8", "--json", "--trials", "2"]);
+    let json: Value = serde_json::from_str(&found.stdout).unwrap();
+    let found = &json["bisection"];
+    assert_eq!(
+        (&found["verdict"], &found["num_predecessors"]),
+        (&json!("found"), &json!(8))
+    );
+    assert_eq!(found["guilty"].as_array().map(Vec::len), Some(1), "{json}");
+    assert_eq!(found["guilty"][0]["value"], "4");
+
+    let wrong = farm.user(&["bisect", &id, "0_3"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:#?}");
+    assert!(wrong.stderr.contains("has not failed"), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn an_atom_that_fails_alone_is_told_so() {
+    let repository = Repository::empty();
+    repository.commit_job(&job("exit $((N == 3))").atoms(4));
+    let farm = Farm::start(&[1]).await;
+    let build = farm.run(&repository.request()).await.fails(&[(3, 1)]);
+    let ended = farm.user(&["bisect", &build.id.to_string(), "2_0"]);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert!(ended.stdout.contains("fails alone, too"), "{ended:#?}");
+}
+
+/// A name that a shell would run is a name, also where its atom runs again.
+#[tokio::test]
+async fn values_stay_values_when_atoms_run_again() {
+    let repository = Repository::empty();
+    let ran = repository.outside("ran");
+    let odd = format!("a\"$(touch '{}')`b' $HOME", ran.display());
+    repository.commit(&[("names", &format!("{odd}\n"))]);
+    repository.commit_job(&job("printf '%s\\n' \"$N\"; exit 3").atomizer("cat names"));
+    let farm = Farm::start(&[1]).await;
+    let before = farm.run(&repository.request()).await.fails(&[(&odd, 3)]);
+    let ended = farm.user(&["retry", &before.id.to_string(), "--failed", "--no-results"]);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    let url = repository.path().display().to_string();
+    let line = ["build", "--failed", "--no-results", "git", "--url", &url];
+    let ended = farm.user(&line);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    for build in farm.client().builds().await.unwrap() {
+        assert_eq!(farm.consoles(build.id).await, [format!("{odd}\n")]);
+    }
+    assert!(!fs::exists(ran).unwrap());
+}
