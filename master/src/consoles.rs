@@ -9,8 +9,9 @@ mod waiting;
 pub(crate) use follower::{Follower, Step};
 pub(crate) use waiting::happens;
 
-use crate::core::builds::build::{Build, Subjob};
-use crate::core::command::Refusal;
+use crate::core::builds::build::Build;
+use crate::core::builds::subjob::Subjob;
+use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::read::builds::{Builds, ReadError};
 use crate::store::results::{Results, StoredConsole, is_damage};

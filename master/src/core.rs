@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod accounts;
+pub mod actor;
 pub mod apps;
 pub mod builds;
 pub mod command;
@@ -14,6 +15,7 @@ pub mod effect;
 pub mod event;
 pub mod instances;
 pub mod lifetime;
+pub mod refusal;
 pub mod scheduling;
 pub mod slaves;
 pub mod templates;
@@ -36,7 +38,7 @@ use accounts::bookmarks::Bookmarks;
 use accounts::users::Accounts;
 use apps::all_apps::Apps;
 use builds::build::{Build, Preparation};
-use builds::details::AllDetails;
+use builds::describing::AllDetails;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
 use instances::all_instances::Instances;

@@ -2,9 +2,11 @@
 //! and back. Nothing is stored. Property tests and fuzzers drive it.
 
 use crate::core::Cluster;
+use crate::core::actor::Actor;
 use crate::core::builds::build::Build;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::{Actor, BuildFact, Event, Fact, Plan};
+use crate::core::event::{BuildFact, Event, Fact};
 use crate::http::clusterrunner::checked_request;
 use crate::journal;
 use clusterrunner_common::clock::Timestamp;

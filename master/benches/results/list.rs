@@ -3,8 +3,11 @@
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::work::BuildRequest;
 use clusterrunner_master::coordinator::{ClusterHandle, Coordinator};
-use clusterrunner_master::core::command::{Command, HandOut};
-use clusterrunner_master::core::event::{Actor, AtomOutcome, Plan};
+use clusterrunner_master::core::actor::Actor;
+use clusterrunner_master::core::builds::hand_out::HandOut;
+use clusterrunner_master::core::builds::outcome::AtomOutcome;
+use clusterrunner_master::core::builds::plan::Plan;
+use clusterrunner_master::core::command::Command;
 use clusterrunner_master::journal::{EndedBuilds, Journal};
 use futures_util::StreamExt as _;
 use std::path::Path;

@@ -2,7 +2,8 @@
 
 use super::{ConsoleFailure, Consoles, SlaveAddress, cut_off};
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, Subjob};
+use crate::core::builds::build::Build;
+use crate::core::builds::subjob::Subjob;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 
 /// How many subjobs are looked up at a time.

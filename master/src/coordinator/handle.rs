@@ -1,8 +1,9 @@
 //! The handle of the coordinator: how everything else reaches the cluster.
 
 use crate::core::Cluster;
-use crate::core::command::{Command, Refusal};
+use crate::core::command::Command;
 use crate::core::event::Event;
+use crate::core::refusal::Refusal;
 use clusterrunner_common::ids::SlaveId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

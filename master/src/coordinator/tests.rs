@@ -1,7 +1,7 @@
 //! When turns end.
 
 use super::*;
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use clusterrunner_common::ids::SessionId;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! What a caller may do, for all APIs. Pure.
 
-use crate::core::accounts::projects::{Owner, Project};
+use crate::core::accounts::owner::Owner;
+use crate::core::accounts::projects::Project;
 use crate::core::accounts::users::Role;
 use crate::core::instances::instance::Instance;
 use clusterrunner_common::ids::UserId;

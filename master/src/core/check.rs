@@ -1,7 +1,8 @@
 //! What must hold in every state. Tests ask after every event.
 
 use super::Cluster;
-use crate::core::builds::build::{Build, BuildState, Subjob};
+use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::subjob::Subjob;
 use crate::core::scheduling::shares;
 use crate::core::slaves::doubts::is_in_doubt;
 use crate::core::slaves::quarantine::is_quarantined;

@@ -1,16 +1,17 @@
 //! What the cluster can be asked or told.
 
-mod refusal;
-
-pub use refusal::Refusal;
+mod bounded;
 
 use super::accounts::command::{AccountCommand, ProjectCommand};
-use super::event::{Actor, AtomOutcome, Plan};
+use crate::core::actor::Actor;
 use crate::core::apps::command::AppCommand;
 use crate::core::builds::details::{Merge, NewDetails};
-use crate::core::builds::statuses::PostedStatus;
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::builds::status::PostedStatus;
 use crate::core::instances::instance::NewInstance;
-use crate::core::instances::reports::ReportedInstances;
+use crate::core::instances::reported::ReportedInstances;
 use crate::core::templates::bounds::TemplateBounds;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::retention::BuildBounds;
@@ -480,17 +481,4 @@ pub enum SlaveChoice {
     All,
     /// These.
     Named(Vec<SlaveId>),
-}
-
-/// One numbered hand-out of a subjob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HandOut {
-    /// To whom.
-    pub slave: SlaveId,
-    /// Of which build.
-    pub build: BuildId,
-    /// Which subjob.
-    pub subjob: SubjobId,
-    /// Its number.
-    pub attempt: Attempt,
 }

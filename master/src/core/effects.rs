@@ -2,9 +2,11 @@
 
 use super::Cluster;
 use super::effect::{ArchiveContent, Effect, HeldSubjob, MadeAtom, MadeResult, SetUp, SlaveCall};
-use super::event::{AtomTrouble, BuildFact, Event, Fact, FarmFact, SlaveFact};
-use crate::core::builds::build::{Build, BuildState, POISON_EXIT_CODE, Subjob};
+use super::event::{BuildFact, Event, Fact, FarmFact, SlaveFact};
+use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::environment::variables;
+use crate::core::builds::outcome::AtomTrouble;
+use crate::core::builds::subjob::{POISON_EXIT_CODE, Subjob};
 use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::TimeLimit;

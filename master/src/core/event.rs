@@ -6,13 +6,12 @@
 pub use crate::core::accounts::facts::{AccountFact, ProjectFact};
 pub use crate::core::apps::facts::AppFact;
 pub use crate::core::builds::facts::{Bound, BuildFact};
-pub use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
-pub use crate::core::builds::plan::Plan;
 pub use crate::core::instances::facts::InstanceFact;
 pub use crate::core::lifetime::facts::{FarmFact, IncarnationCause};
 pub use crate::core::slaves::facts::{KeptHandOut, Loss, SlaveFact};
 pub use crate::core::templates::facts::TemplateFact;
 
+use super::actor::Actor;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, InstanceId, ProjectId, SlaveId, TemplateId, UserId};
 use serde::{Deserialize, Serialize};
@@ -27,37 +26,6 @@ pub struct Event {
     pub by: Actor,
     /// What happened.
     pub fact: Fact,
-}
-
-/// What can cause a fact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Actor {
-    /// The master: what follows from its state, from the passing of time, and from its own work.
-    Master,
-    /// A caller that has proved that it knows the farm's secret.
-    SecretHolder,
-    /// A user, by a token or a log-in.
-    User(UserId),
-    /// A caller that has proved that it knows the Binder key.
-    Binder,
-    /// A slave, under this registration.
-    Slave(SlaveId),
-    /// A caller that has proved nothing, where slaves of the original are accepted.
-    Nobody,
-}
-
-impl Actor {
-    /// The user, if it is one.
-    #[must_use]
-    pub fn user(self) -> Option<UserId> {
-        match self {
-            Self::User(user) => Some(user),
-            Self::Master | Self::SecretHolder | Self::Binder | Self::Slave(_) | Self::Nobody => {
-                None
-            }
-        }
-    }
 }
 
 /// What happened.

@@ -1,8 +1,9 @@
 //! What follows from the state as it stands. Scheduling looks, it is not told: a lost or late
 //! message then costs time, never a stuck build.
 
-use super::event::{Actor, BuildFact, Event, Fact, SlaveFact};
+use super::event::{BuildFact, Event, Fact, SlaveFact};
 use super::{Cluster, MAX_DEATHS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN};
+use crate::core::actor::Actor;
 use crate::core::builds::bounded_text::bounded;
 use crate::core::builds::build::{Build, BuildState, Preparation};
 use crate::core::builds::isolation;

@@ -8,4 +8,5 @@ pub mod facts;
 pub mod instance;
 pub mod orders;
 pub mod placing;
+pub mod reported;
 pub mod reports;

@@ -2,8 +2,10 @@
 
 pub(in crate::core) mod build_queue;
 pub(in crate::core) mod dirty;
+pub(in crate::core) mod hand_outs;
 pub(in crate::core) mod load;
 pub(in crate::core) mod prefetch;
+pub(in crate::core) mod quick_setups;
 pub(in crate::core) mod set_ups;
 pub(in crate::core) mod shares;
 pub(in crate::core) mod slave_allocator;

@@ -8,4 +8,5 @@ pub mod health;
 pub(in crate::core) mod legacy;
 pub(in crate::core) mod losing;
 pub(in crate::core) mod quarantine;
+pub mod record;
 pub mod slave;

@@ -167,9 +167,10 @@ impl Durations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::actor::Actor;
+    use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
+    use crate::core::builds::plan::Plan;
     use crate::core::command::Command;
-    use crate::core::event::Actor;
-    use crate::core::event::{AtomOutcome, AtomTrouble, Plan};
     use crate::journal::Journal;
     use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
     use serde_json::json;

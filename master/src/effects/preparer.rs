@@ -13,8 +13,8 @@ mod work;
 
 pub use work::prepare_build;
 
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::Plan;
 use crate::effects::learning::Durations;
 use crate::effects::project_locks::ProjectLocks;
 use crate::read::metrics::{InternalError, Measured};

@@ -11,11 +11,14 @@ pub use passwords::{Demand, WrongPassword};
 
 use crate::coordinator::{ClusterHandle, CommandFailure, Gone};
 use crate::core::Cluster;
-use crate::core::accounts::command::{AccountCommand, AccountRefusal, UserOrder};
+use crate::core::accounts::command::{AccountCommand, UserOrder};
 use crate::core::accounts::facts::AccountFact;
+use crate::core::accounts::refusal::AccountRefusal;
 use crate::core::accounts::users::{ApiToken, NewToken, NewUser, PasswordHash, Role};
-use crate::core::command::{Command, Refusal};
-use crate::core::event::{Actor, Event, Fact};
+use crate::core::actor::Actor;
+use crate::core::command::Command;
+use crate::core::event::{Event, Fact};
+use crate::core::refusal::Refusal;
 use crate::http::tokens;
 use attempts::Attempts;
 use clusterrunner_common::auth::secret::Secret;

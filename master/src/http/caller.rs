@@ -2,7 +2,7 @@
 //! an extension, which only an admission gives.
 
 use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use axum::extract::Request;
 use axum::response::Response;
 use clusterrunner_common::http::around::Inside;

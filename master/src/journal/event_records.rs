@@ -113,7 +113,8 @@ pub(super) fn texts(text: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::event::{Actor, BuildFact, Fact};
+    use crate::core::actor::Actor;
+    use crate::core::event::{BuildFact, Fact};
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::BuildId;
 

@@ -6,10 +6,13 @@ mod formats;
 
 use super::record::piece_key;
 use super::*;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
+use crate::core::actor::Actor;
 use crate::core::builds::build::Build;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan, SlaveFact};
+use crate::core::event::{BuildFact, Fact, SlaveFact};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::work::BuildRequest;

@@ -2,10 +2,11 @@
 //! written to the apps' logs as the events come, before anybody is answered.
 
 use crate::core::Cluster;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
+use crate::core::actor::Actor;
 use crate::core::apps::app::{App, Release};
 use crate::core::apps::facts::{AppFact, numbers_text};
-use crate::core::event::{Actor, Event, Fact, InstanceFact, ProjectFact};
+use crate::core::event::{Event, Fact, InstanceFact, ProjectFact};
 use crate::core::instances::instance::{Instance, Purpose};
 use crate::read::app_uuids as uuids;
 use crate::store::app_logs::AppLogs;

@@ -2,8 +2,9 @@
 
 use crate::coordinator::{ClusterHandle, Gone};
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, Subjob};
-use crate::core::command::Refusal;
+use crate::core::builds::build::Build;
+use crate::core::builds::subjob::Subjob;
+use crate::core::refusal::Refusal;
 use crate::journal::{EndedBuild, EndedBuilds, JournalError};
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use std::ops::Range;

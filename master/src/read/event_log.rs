@@ -3,8 +3,9 @@
 
 use crate::core::Cluster;
 use crate::core::apps::facts::numbers_text;
+use crate::core::builds::outcome::AtomOutcome;
 use crate::core::event::{
-    AppFact, AtomOutcome, BuildFact, Event, Fact, FarmFact, InstanceFact, SlaveFact, TemplateFact,
+    AppFact, BuildFact, Event, Fact, FarmFact, InstanceFact, SlaveFact, TemplateFact,
 };
 use crate::core::instances::instance::Purpose;
 use crate::read::feed::Facts;

@@ -213,7 +213,7 @@ fn weight(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::event::Actor;
+    use crate::core::actor::Actor;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::BuildId;
 

@@ -3,8 +3,9 @@
 
 use super::builds::{Builds, ReadError};
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, Subjob};
-use crate::core::command::Refusal;
+use crate::core::builds::build::Build;
+use crate::core::builds::subjob::Subjob;
+use crate::core::refusal::Refusal;
 use crate::journal::EndedBuild;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use std::cmp::Reverse;

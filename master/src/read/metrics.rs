@@ -155,8 +155,8 @@ fn write_slaves(text: &mut String, cluster: &Cluster) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::actor::Actor;
     use crate::core::command::Command;
-    use crate::core::event::Actor;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{SessionId, SlaveId};
 

@@ -202,9 +202,10 @@ mod tests {
     use super::*;
     use crate::core::accounts::command::ProjectCommand;
     use crate::core::accounts::projects::NewProject;
+    use crate::core::actor::Actor;
     use crate::core::builds::build::BuildState;
     use crate::core::command::Command;
-    use crate::core::event::{Actor, BuildFact};
+    use crate::core::event::BuildFact;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::work::BuildRequest;
     use serde_json::json;

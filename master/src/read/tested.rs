@@ -1,7 +1,8 @@
 //! The tests of a build: what reports of its atoms say, and of an atom without reports the atom itself.
 
-use crate::core::builds::build::{Build, Subjob};
-use crate::core::event::AtomOutcome;
+use crate::core::builds::build::Build;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::subjob::Subjob;
 use crate::read::builds::{Builds, ReadError};
 use crate::read::lists::AtSubjob;
 use crate::store::results::{Results, StoredTests};

@@ -5,8 +5,12 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use clusterrunner_common::work::BuildRequest;
 use clusterrunner_master::core::Cluster;
-use clusterrunner_master::core::command::{Command, HandOut};
-use clusterrunner_master::core::event::{Actor, AtomOutcome, BuildFact, Fact, Plan, SlaveFact};
+use clusterrunner_master::core::actor::Actor;
+use clusterrunner_master::core::builds::hand_out::HandOut;
+use clusterrunner_master::core::builds::outcome::AtomOutcome;
+use clusterrunner_master::core::builds::plan::Plan;
+use clusterrunner_master::core::command::Command;
+use clusterrunner_master::core::event::{BuildFact, Fact, SlaveFact};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 

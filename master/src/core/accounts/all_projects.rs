@@ -2,8 +2,9 @@
 //! something of it; one that a user made stays until a user deletes it.
 
 use super::project_names::{free_name, repository_name};
-use super::projects::{BINDER, BUILT_IN, NewProject, Owner, Project, ProjectChange};
+use super::projects::{NewProject, Project, ProjectChange};
 use crate::core::Cluster;
+use crate::core::accounts::owner::{BINDER, BUILT_IN, Owner};
 use crate::core::builds::build::Build;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, UserId};

@@ -1,13 +1,16 @@
 //! What an order about projects and bookmarks means now.
 
 use super::bookmarks::{MAX_BOOKMARKS, Markable};
-use super::command::{AccountRefusal, ProjectCommand};
+use super::command::ProjectCommand;
 use super::facts::{AccountFact, ProjectFact};
 use super::project_names;
-use super::projects::{NewProject, Owner, ProjectChange};
+use super::projects::{NewProject, ProjectChange};
 use crate::core::Cluster;
+use crate::core::accounts::owner::Owner;
+use crate::core::accounts::refusal::AccountRefusal;
+use crate::core::actor::Actor;
 use crate::core::builds::details::{Merge, check_description, tags};
-use crate::core::event::{Actor, BuildFact, Fact};
+use crate::core::event::{BuildFact, Fact};
 use clusterrunner_common::ids::{BuildId, ProjectId, UserId};
 
 /// How many projects an owner may make; those that begin with a build are not counted.

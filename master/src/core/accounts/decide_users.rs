@@ -1,12 +1,14 @@
 //! What an order about users means now.
 
-use super::command::{AccountCommand, AccountRefusal, UserOrder};
+use super::command::{AccountCommand, UserOrder};
 use super::facts::AccountFact;
 use super::names::{check_change, check_token, check_user};
 use super::ssh_keys::{self, NewSshKey};
 use super::users::{ApiToken, NewToken, NewUser, PasswordHash, User, UserChange};
 use crate::core::Cluster;
-use crate::core::event::{Actor, Fact};
+use crate::core::accounts::refusal::AccountRefusal;
+use crate::core::actor::Actor;
+use crate::core::event::Fact;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{TokenId, UserId};
 

@@ -3,7 +3,8 @@
 use super::ssh_keys::NewSshKey;
 use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
 use crate::core::accounts::bookmarks::Markable;
-use crate::core::accounts::projects::{NewProject, Owner, ProjectChange};
+use crate::core::accounts::owner::Owner;
+use crate::core::accounts::projects::{NewProject, ProjectChange};
 use clusterrunner_common::ids::{TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;

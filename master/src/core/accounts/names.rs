@@ -1,7 +1,7 @@
 //! What users may be called, and what may be said of them.
 
-use super::command::AccountRefusal;
-use super::users::{NewUser, UserChange};
+use super::users::{NewUser, UserChange, key};
+use crate::core::accounts::refusal::AccountRefusal;
 
 /// The most characters of a user's name.
 const LONGEST_NAME: usize = 156;
@@ -30,11 +30,6 @@ const LONGEST_PERSONAL: usize = 150;
 
 /// The most characters of a token's name.
 const LONGEST_TOKEN: usize = 100;
-
-/// By which a user is found: upper and lower case make no difference, so that nobody is taken for somebody else.
-pub(super) fn key(name: &str) -> String {
-    name.to_ascii_lowercase()
-}
 
 pub(super) fn check_user(user: &NewUser) -> Result<(), AccountRefusal> {
     let fits =

@@ -1,7 +1,7 @@
 //! SSH keys of users: the public keys by which users are known who push to repositories. A key is the same key whatever
 //! comment stands behind it.
 
-use super::command::AccountRefusal;
+use crate::core::accounts::refusal::AccountRefusal;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};

@@ -3,7 +3,6 @@
 
 pub use super::tokens::{ApiToken, NewToken, Role, Token, TokenDigest};
 
-use super::names::key;
 use super::ssh_keys::{self, NewSshKey, SshKey};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{TokenId, UserId};
@@ -307,4 +306,9 @@ impl Accounts {
         self.users = users;
         self
     }
+}
+
+/// By which a user is found: upper and lower case make no difference, so that nobody is taken for somebody else.
+pub(super) fn key(name: &str) -> String {
+    name.to_ascii_lowercase()
 }

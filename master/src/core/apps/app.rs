@@ -1,6 +1,6 @@
 //! What an app is: its releases, and what they consist of.
 
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use crate::core::instances::instance::Runs;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::ProjectId;

@@ -153,7 +153,7 @@ fn tag(key: &str, value: Value) -> Result<String, ConfigFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::accounts::projects::Owner;
+    use crate::core::accounts::owner::Owner;
     use clusterrunner_common::clock::Timestamp;
     use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! What happens to apps. What happens to their instances is told of the instances.
 
 use super::app::{AppBuild, AppConfig, Release};
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use clusterrunner_common::ids::InstanceId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

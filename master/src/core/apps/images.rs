@@ -4,8 +4,8 @@
 use super::app::AppBuild;
 use super::command::NewAppBuild;
 use crate::core::Cluster;
-use crate::core::accounts::projects::Owner;
-use crate::core::event::Actor;
+use crate::core::accounts::owner::Owner;
+use crate::core::actor::Actor;
 use crate::core::instances::instance::Runs;
 use crate::core::templates::template::Template;
 use clusterrunner_common::clock::Timestamp;

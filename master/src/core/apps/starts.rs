@@ -3,7 +3,7 @@
 use super::app::{App, AppBuild, CMD, DEIS_APP, DEIS_RELEASE, Release, WEB, text_of};
 use super::config::{bytes_of, shares_of};
 use crate::core::Cluster;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use crate::core::instances::facts::Launch;
 use crate::core::instances::instance::{Instance, Purpose, Runs};
 use clusterrunner_common::ids::{InstanceId, ProjectId};

@@ -1,11 +1,12 @@
 //! What a fact about a build changes.
 
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState, Subjob};
+use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::facts::BuildFact;
 use crate::core::builds::mishaps::FailedAttempt;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
+use crate::core::builds::subjob::Subjob;
 use crate::core::slaves::slave::BuildOnSlave;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};

@@ -3,8 +3,6 @@
 //! A reason is stored in the journal, kept in memory and sent to everybody who polls the build. A reason may quote a
 //! command of megabytes or a whole file, so a long one loses its middle.
 
-use crate::core::command::Command;
-
 /// How many bytes of the beginning and of the end of a long text are kept.
 const KEPT: usize = 8 << 10;
 
@@ -19,23 +17,6 @@ pub(in crate::core) fn bounded(text: String) -> String {
     let (_, tail) = rest.split_at(rest.ceil_char_boundary(rest.len() - KEPT));
     let left_out = text.len() - head.len() - tail.len();
     format!("{head}\n... {left_out} bytes left out ...\n{tail}")
-}
-
-impl Command {
-    /// The same command, its text bounded.
-    pub(in crate::core) fn bounded(mut self) -> Self {
-        if let Self::ReportPreparationFailed { reason, .. }
-        | Self::ReportArchivingFailed { reason, .. }
-        | Self::ReportSetupFailed { reason, .. }
-        | Self::ReportRefusal { reason, .. }
-        | Self::ReportUnusable { reason, .. }
-        | Self::ReportSlaveDied { reason, .. }
-        | Self::GiveSlaveUp { reason, .. } = &mut self
-        {
-            *reason = bounded(std::mem::take(reason));
-        }
-        self
-    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! What a build is and where it stands.
 
-pub use crate::core::builds::progress::Progress;
-pub use crate::core::builds::subjob::{POISON_EXIT_CODE, Subjob};
-pub(crate) use crate::core::scheduling::standing::Standing;
-
 use crate::core::MAX_SETUPS;
-use crate::core::accounts::projects::Owner;
-use crate::core::builds::statuses::StatusNote;
-use crate::core::event::{AtomOutcome, Plan};
+use crate::core::accounts::owner::Owner;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::builds::progress::Progress;
+use crate::core::builds::status::StatusNote;
+use crate::core::builds::subjob::Subjob;
 use crate::core::scheduling::build_queue::Share;
 use crate::core::scheduling::load::Rank;
+use crate::core::scheduling::standing::Standing;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{

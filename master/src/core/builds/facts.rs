@@ -1,10 +1,10 @@
 //! What happens to builds and to their subjobs.
 
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use crate::core::builds::details::NewDetails;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
-use crate::core::builds::statuses::PostedStatus;
+use crate::core::builds::status::PostedStatus;
 use clusterrunner_common::ids::{Attempt, ExecutorIndex, ProjectId, SlaveId, SubjobId, UserId};
 use clusterrunner_common::work::BuildRequest;
 use serde::{Deserialize, Serialize};

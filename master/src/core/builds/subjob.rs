@@ -1,12 +1,14 @@
 //! What a subjob is and where it stands.
 
+pub(super) mod stored;
+
 use crate::core::builds::few::Few;
-use crate::core::builds::mishaps::{FailedAttempt, Mishaps, Stored};
-use crate::core::event::{AtomOutcome, AtomTrouble};
-use crate::core::slaves::health::{ISOLATE_AFTER, POISON_AFTER};
+use crate::core::builds::mishaps::{FailedAttempt, ISOLATE_AFTER, Mishaps, NONE, POISON_AFTER};
+use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
 use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS};
 use clusterrunner_common::ids::{Attempt, ExecutorIndex, SlaveId};
 use serde::Deserialize;
+use stored::Stored;
 
 /// The exit code of an atom that is poison. No process gave it: 125 is what other programs say too
 /// where they could not run a command.
@@ -109,5 +111,45 @@ impl Subjob {
             usage: None,
         };
         self.atoms.iter().map(outcome).collect()
+    }
+}
+
+impl Subjob {
+    /// What went wrong with it.
+    #[must_use]
+    pub fn mishaps(&self) -> &Mishaps {
+        self.mishaps.as_deref().unwrap_or(&NONE)
+    }
+
+    /// Its mishaps, to record another one.
+    pub(in crate::core) fn mishaps_mut(&mut self) -> &mut Mishaps {
+        self.mishaps.get_or_insert_default()
+    }
+
+    /// Lets `take` clear part of its mishaps; `None` if it has no mishaps.
+    pub(in crate::core) fn take_mishap<T>(
+        &mut self,
+        take: impl FnOnce(&mut Mishaps) -> T,
+    ) -> Option<T> {
+        let mut mishaps = self.mishaps.take()?;
+        let taken = take(&mut mishaps);
+        self.mishaps = Some(mishaps).filter(|left| **left != NONE);
+        Some(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_back_leaves_nothing() {
+        let mut subjob = Subjob::new(["a".into()].into_iter().collect(), Few::none());
+        let never = subjob.clone();
+        assert!(subjob.take_mishap(|mishaps| mishaps.wasted = 1).is_none());
+        subjob.mishaps_mut().last_return = Some("r".to_owned());
+        let taken = subjob.take_mishap(|mishaps| mishaps.last_return.take());
+        assert_eq!(taken.flatten().as_deref(), Some("r"));
+        assert_eq!(subjob, never);
     }
 }

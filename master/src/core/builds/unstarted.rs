@@ -1,6 +1,6 @@
 //! The subjobs of a build that wait for any slave, in the order in which they are handed out.
 
-use crate::core::builds::build::Subjob;
+use crate::core::builds::subjob::Subjob;
 use clusterrunner_common::ids::SubjobId;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;

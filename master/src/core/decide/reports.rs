@@ -4,9 +4,12 @@ use super::{MAX_WARNING, when};
 use crate::core::Cluster;
 use crate::core::builds::atom_grouper;
 use crate::core::builds::build::BuildState;
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
 use crate::core::builds::warnings::MAX_WARNINGS;
-use crate::core::command::{HandOut, Refusal};
-use crate::core::event::{AtomOutcome, BuildFact, Fact, Plan};
+use crate::core::event::{BuildFact, Fact};
+use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::BuildOnSlave;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId, SlaveId};
 

@@ -1,9 +1,9 @@
 //! What it means when a caller says where a build stands.
 
 use crate::core::Cluster;
-use crate::core::builds::statuses::{PostedStatus, Status, StatusRefusal};
-use crate::core::command::Refusal;
+use crate::core::builds::status::{PostedStatus, Status, StatusRefusal};
 use crate::core::event::{BuildFact, Fact};
+use crate::core::refusal::Refusal;
 use clusterrunner_common::ids::BuildId;
 
 impl Cluster {

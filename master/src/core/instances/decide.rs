@@ -3,9 +3,10 @@
 use super::all_instances::{MAX_INSTANCES, OVER_KEPT};
 use super::facts::{InstanceFact, Launch};
 use super::instance::{Instance, InstanceRefusal, NewInstance, Purpose};
-use crate::core::accounts::projects::Owner;
-use crate::core::command::Refusal;
-use crate::core::event::{Actor, Fact};
+use crate::core::accounts::owner::Owner;
+use crate::core::actor::Actor;
+use crate::core::event::Fact;
+use crate::core::refusal::Refusal;
 use crate::core::{Cluster, FORGOTTEN_AT_A_TIME};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::InstanceId;

@@ -1,7 +1,7 @@
 //! What happens to instances.
 
 use super::instance::Purpose;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use clusterrunner_common::ids::{Generation, SlaveId, TemplateId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! What an instance is, and where it stands.
 
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Generation, InstanceId, ProjectId, SlaveId, TemplateId};
 use serde::{Deserialize, Serialize};

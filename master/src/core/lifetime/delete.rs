@@ -4,8 +4,8 @@
 //! dies at any point goes on where it was: a build that is not over is canceled, the slaves clear it away, it is archived
 //! as any other, and an archived one is forgotten, which removes its files. Nothing new is stored for that but the ids.
 
-use crate::core::command::Refusal;
 use crate::core::event::{Bound, BuildFact, Fact};
+use crate::core::refusal::Refusal;
 use crate::core::{Cluster, FORGOTTEN_AT_A_TIME};
 use clusterrunner_common::ids::BuildId;
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,9 @@
 //! Slaves and `results/` still name ids and attempts that the lost events gave. When the master sees one, a new
 //! incarnation begins: hand-outs are void, and new numbers are higher than any that was named.
 
-use crate::core::command::{Opening, Refusal, StoredResults};
+use crate::core::command::{Opening, StoredResults};
 use crate::core::event::{Fact, FarmFact, IncarnationCause, Loss, SlaveFact};
+use crate::core::refusal::Refusal;
 use crate::core::{Cluster, MAX_HAND_OUTS};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::work::{MasterMark, Seen};

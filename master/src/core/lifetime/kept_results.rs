@@ -1,7 +1,7 @@
 //! Results that outlived the process of the slave that ran them: which count, and who delivers them.
 
 use crate::core::Cluster;
-use crate::core::command::HandOut;
+use crate::core::builds::hand_out::HandOut;
 use crate::core::event::KeptHandOut;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};

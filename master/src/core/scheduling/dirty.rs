@@ -5,6 +5,7 @@
 //! could matter to.
 
 use crate::core::Cluster;
+use crate::core::builds::build::Build;
 use crate::core::event::{BuildFact, Fact, FarmFact, SlaveFact};
 use crate::core::instances::placing::Attention;
 use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
@@ -145,4 +146,32 @@ impl Cluster {
             }
         }
     }
+}
+
+/// What `find` finds first in some builds, in the order of the queue; and the builds in which it found nothing, those
+/// that are not in the queue among them.
+pub(in crate::core) fn first_of(
+    cluster: &Cluster,
+    builds: &BTreeSet<BuildId>,
+    find: impl Fn(&Build) -> Option<Fact>,
+) -> (Vec<BuildId>, Option<Fact>) {
+    let place = |build: &Build| {
+        let share = build.standing.in_line?;
+        Some(cluster.line.place(build.priority(), share, build.id))
+    };
+    let builds = builds.iter();
+    let mut builds: Vec<_> = builds
+        .map(|id| (cluster.build(*id).and_then(place), *id))
+        .collect();
+    builds.sort_unstable();
+    let mut looked_at = Vec::new();
+    for (place, id) in builds {
+        let in_line = place.and_then(|_| cluster.build(id));
+        let found = in_line.and_then(&find);
+        if found.is_some() {
+            return (looked_at, found);
+        }
+        looked_at.push(id);
+    }
+    (looked_at, None)
 }

@@ -5,7 +5,8 @@
 //! millisecond, one of a second, none of a minute. Towards the end of a build it tapers off to nothing, so that no
 //! slave has a queue while another one is idle.
 
-use crate::core::builds::build::{Build, Subjob};
+use crate::core::builds::build::Build;
+use crate::core::builds::subjob::Subjob;
 use crate::core::scheduling::load::Portion;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::ids::SubjobId;

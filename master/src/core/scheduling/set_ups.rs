@@ -3,7 +3,8 @@
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::event::{BuildFact, Fact};
-use crate::core::scheduling::slave_allocator::{first_of, num_missing, open};
+use crate::core::scheduling::dirty::first_of;
+use crate::core::scheduling::hand_outs::{num_missing, open};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::SlaveId;
 

@@ -1,11 +1,14 @@
 //! Keeps what is derived for scheduling: the loads of slaves, the build queue, idle executors.
 
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, Standing, Subjob};
+use crate::core::builds::build::Build;
+use crate::core::builds::subjob::Subjob;
 use crate::core::scheduling::build_queue::{BuildQueue, Share};
+use crate::core::scheduling::hand_outs::num_missing;
 use crate::core::scheduling::load::{Load, Rank};
 use crate::core::scheduling::prefetch::LONG_US;
-use crate::core::scheduling::slave_allocator::num_missing;
+use crate::core::scheduling::standing::Standing;
+use crate::core::scheduling::with_setup::job_of;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
@@ -221,7 +224,7 @@ impl Cluster {
         if let Some(build) = self.builds.get(&build)
             && let Some(slave) = self.slaves.get_mut(&slave)
         {
-            slave.quick_setups.note(build, took);
+            slave.quick_setups.note(job_of(build), took);
         }
     }
 

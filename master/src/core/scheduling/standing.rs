@@ -1,6 +1,6 @@
 //! What is derived of a build for scheduling.
 
-use crate::core::event::AtomOutcome;
+use crate::core::builds::outcome::AtomOutcome;
 use crate::core::scheduling::build_queue::Share;
 
 /// What is derived of a build for scheduling, kept for speed.

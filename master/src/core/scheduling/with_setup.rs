@@ -7,51 +7,13 @@
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::event::Fact;
-use crate::core::scheduling::slave_allocator::{
-    handed_out, next_subjob, num_allowed, runs_suspect,
-};
+use crate::core::scheduling::hand_outs::{handed_out, next_subjob, num_allowed, runs_suspect};
 use crate::core::slaves::slave::BuildOnSlave;
 use clusterrunner_common::ids::{BuildId, SlaveId};
-use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// A set-up is quick if it takes at most this long: as much work as may be prefetched for an executor anyway, see
-/// [`super::prefetch`].
-const QUICK_MS: u64 = 250;
-
-/// How many jobs with quick set-ups a slave remembers at most.
-const REMEMBERED: usize = 64;
-
-/// Jobs whose last set-up on a slave was quick. No part of the state: a forgotten job costs a round trip, and clusters
-/// that differ only in this are equal.
-#[derive(Clone, Debug, Default)]
-pub(in crate::core) struct QuickSetups(BTreeSet<u64>);
-
-impl PartialEq for QuickSetups {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for QuickSetups {}
-
-impl QuickSetups {
-    /// Notes how long a set-up took; `None` if it failed.
-    pub(in crate::core) fn note(&mut self, build: &Build, took_ms: Option<u64>) {
-        let job = job_of(build);
-        if took_ms.is_none_or(|took| took > QUICK_MS) {
-            self.0.remove(&job);
-            return;
-        }
-        if self.0.len() >= REMEMBERED && !self.0.contains(&job) {
-            // The keys are hashes, so this removes a random job.
-            self.0.pop_first();
-        }
-        self.0.insert(job);
-    }
-}
-
-fn job_of(build: &Build) -> u64 {
+/// Which job of which project a build is of, as a number.
+pub(in crate::core) fn job_of(build: &Build) -> u64 {
     let mut hasher = DefaultHasher::new();
     build.project.hash(&mut hasher);
     let job = build.plan.as_ref().map(|plan| &plan.job_name);
@@ -80,7 +42,7 @@ fn hand_out(cluster: &Cluster, slave: SlaveId, build: BuildId) -> Option<Fact> {
         || slave.num_running(build.id) >= build.max_executors_per_slave()
         || num_allowed(cluster, build) == 0
         || runs_suspect(cluster, slave)
-        || !slave.quick_setups.0.contains(&job_of(build))
+        || !slave.quick_setups.has(job_of(build))
     {
         return None;
     }

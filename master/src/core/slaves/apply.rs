@@ -2,9 +2,9 @@
 
 use crate::core::Cluster;
 use crate::core::scheduling::load::Load;
-use crate::core::scheduling::with_setup::QuickSetups;
+use crate::core::scheduling::quick_setups::QuickSetups;
 use crate::core::slaves::facts::{KeptHandOut, SlaveFact};
-use crate::core::slaves::health::Record;
+use crate::core::slaves::record::Record;
 use crate::core::slaves::slave::{Presence, Slave};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;

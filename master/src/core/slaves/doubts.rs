@@ -16,14 +16,16 @@
 //!
 //! An atom is doubted once, so it runs at most once more; and only where another slave can take it.
 
+use super::record::Streak;
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, Subjob};
-use crate::core::command::HandOut;
-use crate::core::event::AtomOutcome;
+use crate::core::builds::build::Build;
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::subjob::Subjob;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// So many results of a slave must have failed in a row before one of them is run elsewhere first.
@@ -52,53 +54,6 @@ const ENOUGH_OF_OTHERS: u64 = 14;
 
 /// How many failed atoms are remembered.
 const REMEMBERED: usize = 512;
-
-/// Failed results of a slave in a row.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(in crate::core) struct Streak {
-    /// How many, without those of atoms that others failed at as well.
-    length: u32,
-    /// How many atoms of them are recorded as failed, by build.
-    recorded: BTreeMap<BuildId, u64>,
-    /// Subjobs that are run elsewhere before they count.
-    asked: BTreeSet<(BuildId, SubjobId)>,
-    /// How many of them passed elsewhere.
-    against: u32,
-    /// How often others failed as well at what was doubted.
-    cleared: u32,
-    /// Whether its failed results are run elsewhere first.
-    is_doubted: bool,
-    /// Whether it was quarantined before, and nothing has passed or failed elsewhere since.
-    is_probe: bool,
-}
-
-impl Streak {
-    /// Of a slave that comes out of quarantine: the first atom that it fails is run elsewhere.
-    pub(in crate::core) fn probe() -> Self {
-        Self {
-            is_doubted: true,
-            is_probe: true,
-            ..Self::default()
-        }
-    }
-
-    pub(in crate::core) fn is_probe(&self) -> bool {
-        self.is_probe
-    }
-
-    /// How many results failed in a row.
-    #[cfg(test)]
-    pub(in crate::core) fn length(&self) -> u32 {
-        self.length
-    }
-
-    /// The builds that it tells of.
-    fn builds(&self) -> BTreeSet<BuildId> {
-        let asked = self.asked.iter().map(|(build, _)| *build);
-        self.recorded.keys().copied().chain(asked).collect()
-    }
-}
 
 impl Slave {
     /// Whether nothing speaks against it that an atom that passes could change.

@@ -1,4 +1,4 @@
-//! When a slave is sick, and when a subjob is poison. The rules, in one place.
+//! When a slave is sick. The rules, in one place.
 //!
 //! **A slave is blamed only for what others did well**, so that a broken build, however broken it is,
 //! can not take the farm away slave by slave:
@@ -11,55 +11,20 @@
 //!
 //! A sick slave is quarantined for a while, see `quarantine`.
 //!
-//! **A subjob is blamed** when a slave dies while it holds the subjob, unless the slave announced its end or the
-//! master restarted meanwhile.
-//! After the second such death it is *suspect*: it runs alone on a slave that is reserved for it. If that slave dies
-//! too, it is *poison*: its atoms fail, and the build goes on.
+//! When a subjob is blamed instead is in [`crate::core::builds::mishaps`].
 
+use super::record::Record;
 use crate::core::Cluster;
-use crate::core::slaves::doubts::Streak;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::ids::{BuildId, SlaveId};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// A subjob runs alone once so many slaves were lost with it.
-pub const ISOLATE_AFTER: u32 = 2;
-
-/// A subjob is not run again once so many slaves were lost with it; the last ran nothing else.
-pub const POISON_AFTER: u32 = 3;
 
 /// A slave that has set builds up is sick when it failed at so many others in a row.
 const MAX_FAILED_SETUPS: usize = 3;
 
 /// A slave is sick when others did better with so many of its results in a row.
 const MAX_UNUSABLE: u32 = 3;
-
-/// The evidence against a slave, since the last evidence for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Whether it has set a build up in this life.
-    has_set_up: bool,
-    /// Builds that it could not set up.
-    failed_setups: BTreeSet<BuildId>,
-    /// Its results that were of no use while another slave's was.
-    unusable: u32,
-    /// How many results it passed since it was quarantined, if it was.
-    pub(in crate::core) passed_since: u32,
-    /// Its results that failed in a row.
-    pub(in crate::core) streak: Streak,
-}
-
-impl Record {
-    /// Of a slave that is tried after a quarantine: the first thing that speaks against it is enough.
-    pub(in crate::core) fn probe() -> Self {
-        Self {
-            streak: Streak::probe(),
-            ..Self::default()
-        }
-    }
-}
 
 impl Cluster {
     /// Notes that a slave set a build up: evidence for it, and against slaves that could not.

@@ -2,8 +2,9 @@
 //! they say has to be fitted to what the master has on record.
 
 use crate::core::Cluster;
-use crate::core::command::{HandOut, Refusal};
+use crate::core::builds::hand_out::HandOut;
 use crate::core::event::{BuildFact, Fact, Loss, SlaveFact};
+use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 

@@ -1,7 +1,7 @@
 //! How the cluster changes when a slave is lost, is shut down, begins a set-up or drops a build.
 
 use crate::core::Cluster;
-use crate::core::builds::statuses::Status;
+use crate::core::builds::status::Status;
 use crate::core::slaves::facts::Loss;
 use crate::core::slaves::slave::{BuildOnSlave, Presence};
 use clusterrunner_common::clock::Timestamp;

@@ -7,7 +7,7 @@
 
 use crate::core::Cluster;
 use crate::core::event::{Fact, SlaveFact};
-use crate::core::slaves::health::Record;
+use crate::core::slaves::record::Record;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;

@@ -1,8 +1,8 @@
 //! What a slave is, as the master sees it, and where it stands.
 
 use crate::core::scheduling::load::Load;
-use crate::core::scheduling::with_setup::QuickSetups;
-use crate::core::slaves::health::Record;
+use crate::core::scheduling::quick_setups::QuickSetups;
+use crate::core::slaves::record::Record;
 use crate::core::templates::template::Template;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};

@@ -4,9 +4,9 @@ use super::facts::{TemplateBound, TemplateFact};
 use super::refusal::TemplateRefusal;
 use super::template::Template;
 use crate::core::Cluster;
-use crate::core::command::Refusal;
 use crate::core::event::Fact;
 use crate::core::instances::instance::Runs;
+use crate::core::refusal::Refusal;
 use clusterrunner_common::ids::TemplateId;
 use std::collections::BTreeSet;
 

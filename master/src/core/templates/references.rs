@@ -2,7 +2,7 @@
 
 use super::template::Template;
 use crate::core::Cluster;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::plan::{Plan, TakenTemplate};
 use clusterrunner_common::ids::BuildId;

@@ -3,13 +3,15 @@
 use super::projects::new_project;
 use super::scenario::{Scenario, Turn, request};
 use crate::core::accounts::bookmarks::Markable;
-use crate::core::accounts::command::{AccountCommand, AccountRefusal, ProjectCommand, UserOrder};
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::command::{AccountCommand, ProjectCommand, UserOrder};
+use crate::core::accounts::owner::Owner;
+use crate::core::accounts::refusal::AccountRefusal;
 use crate::core::accounts::users::{
     ApiToken, NewToken, NewUser, PasswordHash, Role, TokenDigest, User, UserChange,
 };
-use crate::core::command::{Command, Refusal};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, TokenId, UserId};
 

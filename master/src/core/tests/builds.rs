@@ -3,10 +3,12 @@
 use super::scenario::{
     Scenario, atom, big_plan, finished, hand_out, plan, request, stale, unusable,
 };
+use crate::core::actor::Actor;
 use crate::core::builds::build::BuildState;
-use crate::core::command::{Command, Refusal};
+use crate::core::builds::plan::Plan;
+use crate::core::command::Command;
 use crate::core::effect::{Effect, SetUp, SlaveCall};
-use crate::core::event::{Actor, Plan};
+use crate::core::refusal::Refusal;
 use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::{TimeLimit, Timeouts};

@@ -2,9 +2,10 @@
 
 use super::scenario::{Scenario, Turn, finished, hand_out, plan, stale};
 use crate::core::FORGOTTEN_AT_A_TIME;
+use crate::core::actor::Actor;
 use crate::core::builds::details::{Details, Merge, NewDetails, Unfit};
-use crate::core::command::{Command, Refusal};
-use crate::core::event::Actor;
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use clusterrunner_common::ids::BuildId;
 
 impl Scenario {

@@ -2,9 +2,9 @@
 
 use super::retries::{build, building_with as building};
 use super::scenario::{Scenario, finished, hand_out, plan, request, stale};
+use crate::core::actor::Actor;
 use crate::core::builds::build::BuildState;
 use crate::core::command::Command;
-use crate::core::event::Actor;
 use std::num::NonZeroU32;
 
 #[test]

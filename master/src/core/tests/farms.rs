@@ -5,9 +5,10 @@
 use super::scenario::{Scenario, Turn, finished, plan};
 use super::walk::random::Random;
 use crate::core::builds::build::BuildState;
-use crate::core::command::HandOut;
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::plan::Plan;
 use crate::core::effect::{Effect, SlaveCall};
-use crate::core::event::{BuildFact, Fact, Plan, SlaveFact};
+use crate::core::event::{BuildFact, Fact, SlaveFact};
 use crate::core::slaves::doubts::SICK_AFTER;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, VecDeque};

@@ -1,9 +1,12 @@
 //! Slaves that are sick or drained, and subjobs that take their slaves down.
 
 use super::scenario::{Scenario, big_plan, finished, hand_out, plan, unusable};
-use crate::core::builds::build::{BuildState, POISON_EXIT_CODE};
-use crate::core::command::{Command, Refusal};
-use crate::core::event::{Actor, AtomTrouble};
+use crate::core::actor::Actor;
+use crate::core::builds::build::BuildState;
+use crate::core::builds::outcome::AtomTrouble;
+use crate::core::builds::subjob::POISON_EXIT_CODE;
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! A journal that is older than what slaves or stored results have seen.
 
 use super::scenario::{Scenario, finished, hand_out, plan, stale};
-use crate::core::command::{Command, Refusal, StoredResults};
+use crate::core::command::{Command, StoredResults};
+use crate::core::refusal::Refusal;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::work::{FinishedAttempt, MasterMark, Seen};
 use std::collections::{BTreeMap, BTreeSet};

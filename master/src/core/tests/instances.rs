@@ -2,11 +2,11 @@
 
 use super::scenario::{Scenario, Turn};
 use super::templates::content;
+use crate::core::actor::Actor;
 use crate::core::command::Command;
-use crate::core::event::Actor;
 use crate::core::instances::instance::{InstanceRefusal, InstanceState, NewInstance};
 use crate::core::instances::placing::Wait;
-use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
+use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::core::templates::bounds::TemplateBounds;
 use crate::core::templates::refusal::TemplateRefusal;
 use clusterrunner_common::clock::Timestamp;

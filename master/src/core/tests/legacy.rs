@@ -1,8 +1,9 @@
 //! Slaves of the original: one build at a time, nothing twice, and words that name no build.
 
 use super::scenario::{Scenario, Turn, big_plan, finished, hand_out, plan};
-use crate::core::command::{Command, Refusal};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::Presence;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::work::BuildRequest;

@@ -3,8 +3,11 @@
 use super::scenario::{Scenario, big_plan, hand_out, unusable};
 use crate::core::MAX_HAND_OUTS;
 use crate::core::builds::build::Build;
-use crate::core::command::{Command, HandOut};
-use crate::core::event::{AtomOutcome, BuildFact, Fact, Plan};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::command::Command;
+use crate::core::event::{BuildFact, Fact};
 use crate::core::slaves::slave::BuildOnSlave;
 use crate::http::clusterrunner::shapes as views;
 use clusterrunner_common::ids::{BuildId, SlaveId};

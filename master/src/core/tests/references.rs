@@ -3,10 +3,10 @@
 use super::scenario::{Scenario, plan};
 use super::templates::{content, queue};
 use crate::core::builds::build::BuildState;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
 use crate::core::effect::{Effect, SlaveCall};
-use crate::core::event::Plan;
-use crate::core::instances::reports::ReportedInstances;
+use crate::core::instances::reported::ReportedInstances;
 use crate::core::templates::bounds::TemplateBounds;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use clusterrunner_common::templates::{Form, NamedTemplate};

@@ -1,8 +1,9 @@
 //! What leaves memory, and what is said of it then.
 
 use super::scenario::{Scenario, Turn, finished, hand_out, plan, stale};
-use crate::core::command::{Command, Refusal};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use crate::core::{FORGOTTEN_AT_A_TIME, LOST_KEPT, SHUT_DOWN_KEPT};
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{BuildId, SlaveId};

@@ -1,9 +1,10 @@
 //! Failed atoms that are run again: where, when, how often, and what counts.
 
 use super::scenario::{Scenario, finished, hand_out, plan, stale};
+use crate::core::actor::Actor;
 use crate::core::builds::build::Build;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::{Actor, Plan};
 use crate::http::clusterrunner::shapes as views;
 use clusterrunner_common::ids::{Attempt, BuildId};
 use std::num::NonZeroU32;

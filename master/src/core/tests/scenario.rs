@@ -3,11 +3,17 @@
 
 use super::texts::effect_text;
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState, Subjob};
-use crate::core::command::{Command, HandOut, Opening, Refusal, SlaveChoice, StoredResults};
+use crate::core::actor::Actor;
+use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::builds::subjob::Subjob;
+use crate::core::command::{Command, Opening, SlaveChoice, StoredResults};
 use crate::core::effect::Effect;
-use crate::core::event::{Actor, AtomOutcome, Event, Fact, FarmFact, IncarnationCause, Plan};
-use crate::core::scheduling::slave_allocator::{next_subjob, num_allowed};
+use crate::core::event::{Event, Fact, FarmFact, IncarnationCause};
+use crate::core::refusal::Refusal;
+use crate::core::scheduling::hand_outs::{next_subjob, num_allowed};
 use crate::core::slaves::slave::BuildOnSlave;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};

@@ -2,9 +2,9 @@
 
 use super::scenario::{Scenario, big_plan, fact_text, hand_out, plan};
 use crate::core::builds::build::BuildState;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::Plan;
-use crate::core::instances::reports::ReportedInstances;
+use crate::core::instances::reported::ReportedInstances;
 use crate::http::clusterrunner::shapes as views;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! Slaves that are to end: what they finish, when they go, and what becomes of their builds.
 
 use super::scenario::{Scenario, big_plan, hand_out, plan, unusable};
+use crate::core::actor::Actor;
 use crate::core::builds::build::BuildState;
-use crate::core::command::{Command, Refusal, SlaveChoice};
-use crate::core::event::Actor;
+use crate::core::command::{Command, SlaveChoice};
+use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::Presence;
 use clusterrunner_common::ids::SlaveId;
 

@@ -2,7 +2,8 @@
 
 use super::scenario::{Scenario, big_plan, finished, hand_out, plan, stale};
 use crate::core::builds::build::BuildState;
-use crate::core::command::{Command, Refusal};
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::Presence;
 use crate::core::{MAX_SETUPS, SLAVE_RETURN};
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};

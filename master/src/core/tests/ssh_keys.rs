@@ -2,10 +2,12 @@
 
 use super::projects::new_user;
 use super::scenario::{Scenario, Turn};
-use crate::core::accounts::command::{AccountCommand, AccountRefusal};
+use crate::core::accounts::command::AccountCommand;
+use crate::core::accounts::refusal::AccountRefusal;
 use crate::core::accounts::ssh_keys::NewSshKey;
-use crate::core::command::{Command, Refusal};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clusterrunner_common::ids::UserId;

@@ -2,10 +2,11 @@
 
 use super::scenario::{Scenario, finished, hand_out, plan};
 use crate::core::Cluster;
+use crate::core::actor::Actor;
 use crate::core::builds::build::{Build, BuildState};
-use crate::core::builds::statuses::{PostedStatus, Status, StatusRefusal};
-use crate::core::command::{Command, Refusal};
-use crate::core::event::Actor;
+use crate::core::builds::status::{PostedStatus, Status, StatusRefusal};
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use std::collections::BTreeMap;

@@ -3,8 +3,9 @@
 use super::instances::launch;
 use super::scenario::{Scenario, plan};
 use super::templates::{content, queue};
+use crate::core::actor::Actor;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::{Actor, Plan};
 use crate::core::templates::refusal::TemplateRefusal;
 use clusterrunner_common::ids::InstanceId;
 use clusterrunner_common::templates::Form;
@@ -22,7 +23,7 @@ fn damaged(digit: char) -> Command {
     }
 }
 
-fn in_use(by: &str) -> crate::core::command::Refusal {
+fn in_use(by: &str) -> crate::core::refusal::Refusal {
     let (name, by) = ("app".to_owned(), by.to_owned());
     TemplateRefusal::InUse { name, by }.into()
 }

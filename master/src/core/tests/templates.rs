@@ -1,9 +1,10 @@
 //! Builds that leave templates, and the names that point at them.
 
 use super::scenario::{Scenario, hand_out, plan, request};
+use crate::core::actor::Actor;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
 use crate::core::effect::Effect;
-use crate::core::event::{Actor, Plan};
 use crate::core::templates::bounds::TemplateBounds;
 use crate::core::templates::refusal::TemplateRefusal;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};

@@ -2,8 +2,11 @@
 //! whose slaves choose what runs next as real ones do.
 
 use super::scenario::{Scenario, big_plan, hand_out};
-use crate::core::command::{Command, HandOut};
-use crate::core::event::{AtomOutcome, BuildFact, Fact, Plan};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::command::Command;
+use crate::core::event::{BuildFact, Fact};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;

@@ -6,7 +6,7 @@ use super::fetch_step::{FetchFiles, FetchStep};
 use super::output::{MAX_OUTPUT, Output, Printed};
 use super::step::{Step, StepFiles};
 use crate::core::builds::environment::variables;
-use crate::core::event::Plan;
+use crate::core::builds::plan::Plan;
 use clusterrunner_common::child::{self, Inside, MemoryLimit};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::disk::kept_projects;

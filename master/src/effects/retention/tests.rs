@@ -4,7 +4,7 @@ use super::*;
 use crate::coordinator::Coordinator;
 use crate::core::accounts::command::ProjectCommand;
 use crate::core::accounts::projects::NewProject;
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use crate::journal::Journal;
 use clusterrunner_common::work::BuildRequest;
 use std::path::Path;

@@ -3,9 +3,10 @@
 use super::passwords::Password;
 use super::{AccountError, Accounts, now};
 use crate::core::Cluster;
-use crate::core::accounts::command::{AccountCommand, AccountRefusal};
+use crate::core::accounts::command::AccountCommand;
+use crate::core::accounts::refusal::AccountRefusal;
 use crate::core::accounts::users::{ApiToken, PasswordHash};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use crate::http::tokens;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::UserId;

@@ -1,8 +1,8 @@
 //! The one place that turns failures into answers of this API.
 
 use crate::coordinator::{CommandFailure, Gone};
-use crate::core::command::Refusal;
 use crate::core::instances::instance::InstanceRefusal;
+use crate::core::refusal::Refusal;
 use crate::core::templates::refusal::TemplateRefusal;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;

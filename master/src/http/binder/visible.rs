@@ -3,7 +3,7 @@
 
 use crate::core::Cluster;
 use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use crate::core::instances::instance::Instance;
 use crate::core::templates::template::Name;
 

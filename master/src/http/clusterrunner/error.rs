@@ -1,10 +1,10 @@
 //! The one place that turns failures into HTTP.
 
 use crate::coordinator::{CommandFailure, Gone};
-use crate::core::accounts::command::AccountRefusal;
+use crate::core::accounts::refusal::AccountRefusal;
 use crate::core::apps::command::AppRefusal;
-use crate::core::command::Refusal;
 use crate::core::instances::instance::InstanceRefusal;
+use crate::core::refusal::Refusal;
 use crate::core::templates::refusal::TemplateRefusal;
 use crate::http::accounts::AccountError;
 use crate::journal::JournalError;

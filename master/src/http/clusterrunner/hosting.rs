@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::{Api, Path};
 use crate::core::Cluster;
 use crate::core::command::Command;
-use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
+use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::read::app_story;
 use crate::store::app_logs::{AppLogs, Output};
 use crate::store::instance_logs::InstanceLogs;

@@ -6,7 +6,8 @@ pub(super) mod uploads;
 
 use super::requests::Kind;
 use crate::core::Cluster;
-use crate::core::command::{Command, Refusal};
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::BuildOnSlave;
 use axum::http::Method;
 use clusterrunner_common::api::{SlaveState, StateReportBody};

@@ -5,7 +5,7 @@ use super::Api;
 use super::error::ApiError;
 use crate::core::Cluster;
 use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::command::Refusal;
+use crate::core::refusal::Refusal;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};

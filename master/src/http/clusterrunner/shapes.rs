@@ -14,9 +14,10 @@ pub(super) use launching::{instance, template};
 pub(super) use steps::{atomizers, merged, of_slave, steps_under_way, stored_step};
 
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState, Subjob};
+use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::mishaps::FailedAttempt;
-use crate::core::event::AtomOutcome;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::subjob::Subjob;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::journal::EndedBuild;
 use crate::read::running::{RunningInBuild, Runs};

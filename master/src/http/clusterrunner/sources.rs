@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::{Api, Path};
 use crate::core::builds::build::BuildState;
-use crate::core::command::Refusal;
+use crate::core::refusal::Refusal;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;

@@ -7,7 +7,7 @@ use super::multipart::{MAX_REPORT, Upload};
 use super::{Api, Path, shapes};
 use crate::consoles::{Lines, SlaveStep};
 use crate::core::Cluster;
-use crate::core::command::Refusal;
+use crate::core::refusal::Refusal;
 use crate::store::results::{ATOMIZERS, FETCH, StoredStep};
 use axum::Json;
 use axum::body::Body;

@@ -9,7 +9,7 @@ use super::pages::{List, Page};
 use super::shapes::users::SuperuserView;
 use crate::core::Cluster;
 use crate::core::accounts::command::{AccountCommand, UserOrder};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

@@ -7,7 +7,7 @@ use super::error::DeisError;
 use super::shapes::users::UserView;
 use crate::core::Cluster;
 use crate::core::accounts::command::{AccountCommand, UserOrder};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use crate::http::accounts::{AccountError, Demand, First, Registrant};
 use axum::Json;
 use axum::extract::State;

@@ -3,7 +3,7 @@
 use super::Api;
 use super::error::{BadToken, DeisError};
 use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use crate::http::caller::actor;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;

@@ -2,10 +2,10 @@
 
 use super::VERSION;
 use crate::coordinator::{CommandFailure, Gone};
-use crate::core::accounts::command::AccountRefusal;
+use crate::core::accounts::refusal::AccountRefusal;
 use crate::core::apps::command::{AppRefusal, ConfigFault, DomainFault, IdFault};
-use crate::core::command::Refusal;
 use crate::core::instances::instance::InstanceRefusal;
+use crate::core::refusal::Refusal;
 use crate::http::accounts::AccountError;
 use axum::Json;
 use axum::http::{Method, StatusCode, header};

@@ -9,7 +9,7 @@ use super::shapes::keys::KeyView;
 use crate::core::Cluster;
 use crate::core::accounts::command::AccountCommand;
 use crate::core::accounts::ssh_keys::NewSshKey;
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;

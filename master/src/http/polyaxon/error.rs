@@ -3,11 +3,11 @@
 use super::invalid::InvalidParameter;
 use super::shapes::statuses::word;
 use crate::coordinator::{CommandFailure, Gone};
-use crate::core::accounts::command::AccountRefusal;
+use crate::core::accounts::refusal::AccountRefusal;
 use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS, Unfit};
-use crate::core::builds::statuses::StatusRefusal;
-use crate::core::command::Refusal;
+use crate::core::builds::status::StatusRefusal;
 use crate::core::instances::instance::InstanceRefusal;
+use crate::core::refusal::Refusal;
 use crate::core::templates::refusal::TemplateRefusal;
 use crate::http::accounts::AccountError;
 use crate::http::sockets::{IN_ALL, OF_A_USER};

@@ -7,7 +7,7 @@ use super::shapes::statuses::word;
 use super::uuids;
 use crate::consoles::{ConsoleFailure, Follower, Step, happens};
 use crate::core::builds::build::Build;
-use crate::core::builds::statuses::Status;
+use crate::core::builds::status::Status;
 use crate::read::builds::ReadError;
 use crate::read::feed::Reader;
 use axum::extract::{FromRequestParts as _, Request, State};

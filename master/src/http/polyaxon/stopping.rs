@@ -3,8 +3,8 @@
 use super::Api;
 use super::error::PolyaxonError;
 use super::granted::{GrantedBuild, Using};
+use crate::core::actor::Actor;
 use crate::core::command::Command;
-use crate::core::event::Actor;
 use axum::extract::State;
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use super::granted::Asking;
 use crate::core::Cluster;
 use crate::core::access::{Access, Caller, Subject, access};
 use crate::core::accounts::command::{AccountCommand, UserOrder};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use axum::Json;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;

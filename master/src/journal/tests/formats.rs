@@ -7,7 +7,8 @@ mod apps;
 mod instances;
 
 use super::*;
-use crate::core::command::{HandOut, Opening, StoredResults};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::command::{Opening, StoredResults};
 use crate::core::event::Loss;
 use crate::core::slaves::slave::Presence;
 use clusterrunner_common::ids::Incarnation;

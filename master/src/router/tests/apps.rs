@@ -2,10 +2,11 @@
 
 use super::{Farm, read_head};
 use crate::core::Cluster;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
+use crate::core::actor::Actor;
 use crate::core::apps::command::AppCommand;
 use crate::core::command::Command;
-use crate::core::event::{Actor, Event, Fact, InstanceFact};
+use crate::core::event::{Event, Fact, InstanceFact};
 use crate::core::instances::facts::Launch;
 use crate::core::instances::instance::Purpose;
 use crate::router::{Hosts, Routes};

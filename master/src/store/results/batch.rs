@@ -2,7 +2,7 @@
 
 use super::received::from_start;
 use super::{Block, Results, UnusableResult, add_reports, add_starts, add_usages, outcomes};
-use crate::core::event::AtomOutcome;
+use crate::core::builds::outcome::AtomOutcome;
 use clusterrunner_common::api::{AtomReport, Starts};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;

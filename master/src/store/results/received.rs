@@ -1,7 +1,7 @@
 //! Results as slaves send them: looked through before they count.
 
 use super::{Block, Results};
-use crate::core::event::{AtomOutcome, AtomTrouble};
+use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
 use clusterrunner_common::api::{AtomReport, Starts, TIMED_OUT_EXIT_CODE};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::is_disk_full;

@@ -2,10 +2,10 @@
 
 use super::super::scenario::Scenario;
 use super::{build, configure, scale};
+use crate::core::actor::Actor;
 use crate::core::command::Command;
-use crate::core::event::Actor;
 use crate::core::instances::placing::Wait;
-use crate::core::instances::reports::ReportedInstances;
+use crate::core::instances::reported::ReportedInstances;
 use clusterrunner_common::ids::{InstanceId, SlaveId};
 use serde_json::json;
 

@@ -3,12 +3,13 @@
 use super::plan::MOST_EXECUTORS;
 use super::{Tally, is_of_failures};
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, Subjob};
-use crate::core::command::Refusal;
+use crate::core::builds::build::Build;
+use crate::core::builds::subjob::Subjob;
 use crate::core::event::{
     AccountFact, Bound, BuildFact, Fact, FarmFact, InstanceFact, ProjectFact, SlaveFact,
     TemplateFact,
 };
+use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::BuildOnSlave;
 use crate::core::templates::refusal::TemplateRefusal;
 use crate::core::tests::scenario::Turn;

@@ -3,10 +3,12 @@
 
 use super::check_history;
 use super::random::Random;
+use crate::core::actor::Actor;
 use crate::core::builds::build::{Build, BuildState};
-use crate::core::command::{Command, HandOut, SlaveChoice};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::command::{Command, SlaveChoice};
 use crate::core::effect::{Effect, SlaveCall};
-use crate::core::event::{Actor, AtomOutcome};
 use crate::core::tests::scenario::{Scenario, Turn, big_plan, request};
 use crate::http::clusterrunner::legacy_command;
 use clusterrunner_common::api::{SlaveState, StateReportBody};

@@ -1,8 +1,9 @@
 //! What the model's master and slaves say to each other, and what a slave does.
 
 use super::master::Asked;
-use crate::core::event::{AtomOutcome, KeptHandOut};
-use crate::core::instances::reports::ReportedInstances;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::event::KeptHandOut;
+use crate::core::instances::reported::ReportedInstances;
 use clusterrunner_common::ids::{
     Attempt, BuildId, Generation, InstanceId, SessionId, SlaveId, SubjobId,
 };

@@ -5,9 +5,12 @@
 use super::master::Master;
 use super::plan::Plan;
 use super::{Failure, try_walk};
+use crate::core::actor::Actor;
 use crate::core::builds::build::BuildState;
-use crate::core::command::{Command, HandOut, Refusal};
-use crate::core::event::{Actor, BuildFact, Event, Fact, SlaveFact};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::command::Command;
+use crate::core::event::{BuildFact, Event, Fact, SlaveFact};
+use crate::core::refusal::Refusal;
 use crate::core::slaves::doubts::SICK_AFTER;
 use crate::core::slaves::slave::Slave;
 use crate::core::tests::scenario::Turn;

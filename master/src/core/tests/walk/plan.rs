@@ -7,7 +7,7 @@ use super::machine::Sickness;
 use super::random::Random;
 use super::users::Wish;
 use super::world::CALM_AT;
-use crate::core::builds::statuses::Status;
+use crate::core::builds::status::Status;
 
 /// How many walks the search for a smaller plan may take.
 const MAX_TRIES: usize = 600;

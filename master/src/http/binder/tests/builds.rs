@@ -1,8 +1,8 @@
 //! Builds: how they begin, how far they are, and how they end.
 
 use super::farm::{Farm, KEY, NAME, REPOSITORY, bare, error, take_time};
+use crate::core::actor::Actor;
 use crate::core::command::Command;
-use crate::core::event::Actor;
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 

@@ -3,9 +3,13 @@
 use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::accounts::command::AccountCommand;
 use crate::core::accounts::users::{ApiToken, NewUser, PasswordHash};
-use crate::core::command::{Command, HandOut, Opening, StoredResults};
-use crate::core::event::{Actor, AtomOutcome, Fact, Plan};
-use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
+use crate::core::actor::Actor;
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::command::{Command, Opening, StoredResults};
+use crate::core::event::Fact;
+use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::http::binder::{Api, Printed, Router, router};
 use crate::http::description::check::Sent;
 use crate::http::shared_key::SharedKey;

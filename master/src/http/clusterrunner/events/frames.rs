@@ -141,7 +141,8 @@ impl Batch {
 mod tests {
     use super::*;
     use crate::core::access::{SecretProof, UserCaller};
-    use crate::core::accounts::projects::{NewProject, Owner};
+    use crate::core::accounts::owner::Owner;
+    use crate::core::accounts::projects::NewProject;
     use crate::core::accounts::users::Role;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{ProjectId, UserId};

@@ -424,7 +424,7 @@ fn is_told_to_the_end(cluster: &Cluster, build: &Build) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::event::Actor;
+    use crate::core::actor::Actor;
     use clusterrunner_common::ids::{Attempt, SlaveId};
 
     #[test]

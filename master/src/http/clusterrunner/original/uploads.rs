@@ -4,7 +4,9 @@
 
 use crate::coordinator::CommandFailure;
 use crate::core::access::Caller;
-use crate::core::command::{Command, HandOut, Refusal};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use crate::http::clusterrunner::error::ApiError;
 use crate::http::clusterrunner::multipart::{MAX_REPORT, Payload, Upload};
 use crate::http::clusterrunner::recording::{count_failure, remove_stale};

@@ -3,7 +3,7 @@
 use super::launching::instance_status;
 use crate::core::Cluster;
 use crate::core::access::Access;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use crate::core::apps::app::{App, AppBuild, Release};
 use crate::core::instances::instance::{Instance, Purpose};
 use crate::read::app_story;

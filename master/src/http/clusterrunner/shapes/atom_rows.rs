@@ -1,7 +1,8 @@
 //! The atoms of a build as rows of a table: for readers that take very many at once. Pure.
 
 use super::atoms;
-use crate::core::builds::build::{Build, Subjob};
+use crate::core::builds::build::Build;
+use crate::core::builds::subjob::Subjob;
 use crate::read::running::Runs;
 use clusterrunner_common::api::{AtomState, AtomView, AttemptView};
 use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SlaveId, SubjobId};

@@ -1,8 +1,10 @@
 //! All atoms of a build as the rows of one table.
 
 use super::*;
-use crate::core::command::{Command, HandOut};
-use crate::core::event::{AtomOutcome, AtomTrouble, Plan};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
+use crate::core::builds::plan::Plan;
+use crate::core::command::Command;
 use crate::http::clusterrunner::shapes::ATOM_COLUMNS;
 use clusterrunner_common::api::RunningAtom;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SlaveId, SubjobId};

@@ -1,8 +1,8 @@
 //! `docs/api.md` tells of every route, every field and every metric that there is.
 
 use super::*;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::Plan;
 use clusterrunner_common::ids::BuildId;
 use std::collections::BTreeSet;
 

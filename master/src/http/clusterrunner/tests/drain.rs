@@ -41,7 +41,7 @@ async fn a_slave_is_drained_and_undrained_in_both_versions() {
 async fn a_build_says_why_it_waits_and_what_went_wrong_beside_it() {
     let master = Master::start();
     master.documented("POST", "/v1/build", BUILD).await;
-    let plan = crate::core::event::Plan {
+    let plan = crate::core::builds::plan::Plan {
         timeouts: clusterrunner_common::job::config::Timeouts::default(),
         commit: None,
         job_name: "unit".to_owned(),
@@ -51,7 +51,7 @@ async fn a_build_says_why_it_waits_and_what_went_wrong_beside_it() {
         max_executors: None,
         max_executors_per_slave: None,
         atoms: vec!["export T=1;".to_owned()],
-        ..crate::core::event::Plan::default()
+        ..crate::core::builds::plan::Plan::default()
     };
     let prepared = Command::ReportPrepared {
         build: BuildId(1),

@@ -2,9 +2,12 @@
 
 use super::*;
 use crate::core::Cluster;
+use crate::core::actor::Actor;
 use crate::core::apps::command::{AppCommand, NewAppBuild};
-use crate::core::command::{Command, HandOut};
-use crate::core::event::{Actor, AtomOutcome, Plan};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::command::Command;
 use axum::body::BodyDataStream;
 use clusterrunner_common::api::RunningAtom;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SlaveId, SubjobId};

@@ -3,8 +3,10 @@
 mod apps;
 
 use super::*;
-use crate::core::command::{Command, HandOut};
-use crate::core::event::{AtomOutcome, Plan};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::command::Command;
 use crate::effects::archiver::{Archived, Archiver};
 use crate::store::results::Block;
 use clusterrunner_common::disk::space::DiskSpace;

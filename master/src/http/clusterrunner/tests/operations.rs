@@ -1,8 +1,8 @@
 //! What the master tells those who operate it: its events and its measures.
 
 use super::*;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::Plan;
 use clusterrunner_common::ids::BuildId;
 
 impl Master {

@@ -3,9 +3,9 @@
 use super::{BUILD, Master};
 use crate::core::accounts::command::ProjectCommand;
 use crate::core::accounts::projects::ProjectChange;
+use crate::core::actor::Actor;
 use crate::core::builds::details::Merge;
 use crate::core::command::Command;
-use crate::core::event::Actor;
 use clusterrunner_common::ids::ProjectId;
 use serde_json::json;
 

@@ -1,8 +1,8 @@
 //! Reads while builds change: nothing older than what was told, long lists, and what is not sent again.
 
 use super::*;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::Plan;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 
 const CANCEL: &str = r#"{"status": "canceled"}"#;

@@ -1,8 +1,8 @@
 //! Many results in one request.
 
 use super::*;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::Plan;
 use clusterrunner_common::auth::signature::CONTENT_DIGEST_HEADER;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};

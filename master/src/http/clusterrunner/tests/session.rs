@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::accounts::command::{AccountCommand, UserOrder};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use clusterrunner_common::auth::gate::{CSRF_HEADER, SESSION_COOKIE};
 use clusterrunner_common::ids::UserId;
 use std::time::Duration;
@@ -82,10 +82,7 @@ async fn a_user_signs_in_and_out() {
         project.map(|project| project.owner)
     });
     let owner = project.await.unwrap().unwrap();
-    assert_eq!(
-        owner,
-        crate::core::accounts::projects::Owner::User(UserId(1))
-    );
+    assert_eq!(owner, crate::core::accounts::owner::Owner::User(UserId(1)));
     let (status, users) = master
         .call("GET", "/v2/users", &browser.headers(), "")
         .await;

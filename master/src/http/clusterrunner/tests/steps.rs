@@ -1,8 +1,8 @@
 //! The steps of a build: delivered by slaves, listed and read.
 
 use super::*;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::Plan;
 use crate::store::results::{Block, StoredStep};
 use clusterrunner_common::api::{StepEnd, StepKind};
 use clusterrunner_common::ids::BuildId;

@@ -3,9 +3,9 @@
 use super::*;
 use crate::core::accounts::command::{AccountCommand, ProjectCommand, UserOrder};
 use crate::core::accounts::projects::ProjectChange;
+use crate::core::actor::Actor;
 use crate::core::builds::details::Merge;
 use crate::core::command::Command;
-use crate::core::event::Actor;
 use clusterrunner_common::ids::{ProjectId, UserId};
 
 const PASSWORD: &str = "correct horse";

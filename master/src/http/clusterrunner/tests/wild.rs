@@ -1,8 +1,8 @@
 //! Any request to any route: answered at once, never by a 5xx, and a refused one changes nothing.
 
 use super::*;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::Plan;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

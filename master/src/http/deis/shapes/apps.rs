@@ -1,7 +1,7 @@
 //! Apps and what belongs to them, as this API shows them. Pure.
 
 use crate::core::Cluster;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use crate::core::apps::app::{App, AppBuild, AppConfig, Domain, Release};
 use crate::core::instances::instance::{Instance, InstanceState, Purpose};
 use crate::core::instances::placing::Wait;

@@ -1,7 +1,7 @@
 //! SSH keys as this API shows them. Pure.
 
 use crate::core::Cluster;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
 use crate::core::accounts::ssh_keys::SshKey;
 use crate::http::deis::{times, uuids};
 use serde::Serialize;

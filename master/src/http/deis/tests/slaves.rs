@@ -2,10 +2,10 @@
 
 use crate::coordinator::ClusterHandle;
 use crate::core::Cluster;
+use crate::core::actor::Actor;
 use crate::core::command::Command;
 use crate::core::effect::{Effect, WantedInstance};
-use crate::core::event::Actor;
-use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
+use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::store::instance_logs::InstanceLogs;
 use clusterrunner_common::api::instances::LogPiece;
 use clusterrunner_common::ids::{Incarnation, SessionId, SlaveId};

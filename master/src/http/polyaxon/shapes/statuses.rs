@@ -1,7 +1,9 @@
 //! The statuses of a build as this API shows them. Pure.
 
-use crate::core::builds::build::{Build, Subjob};
-use crate::core::builds::statuses::{Status, StatusCause, StatusChange};
+use crate::core::builds::build::Build;
+use crate::core::builds::status::Status;
+use crate::core::builds::statuses::{StatusCause, StatusChange};
+use crate::core::builds::subjob::Subjob;
 use crate::http::polyaxon::{times, uuids};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;

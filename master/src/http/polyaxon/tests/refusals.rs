@@ -2,8 +2,8 @@
 
 use super::farm::Farm;
 use crate::core::accounts::command::ProjectCommand;
+use crate::core::actor::Actor;
 use crate::core::command::Command;
-use crate::core::event::Actor;
 use crate::http::description::check::{allowed, methods};
 use crate::http::polyaxon::openapi;
 use axum::body::Body;

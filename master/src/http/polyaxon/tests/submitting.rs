@@ -3,9 +3,10 @@
 use super::farm::{Answer, Farm, take_time, take_uuid};
 use crate::core::accounts::command::ProjectCommand;
 use crate::core::accounts::projects::ProjectChange;
+use crate::core::actor::Actor;
 use crate::core::builds::details::Merge;
+use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
-use crate::core::event::{Actor, Plan};
 use axum::body::Body;
 use axum::extract::Request;
 use clusterrunner_common::ids::{BuildId, ProjectId, UserId};

@@ -1,7 +1,7 @@
 //! Users: logging in, and what superusers do about others.
 
 use super::farm::{Answer, Farm};
-use crate::core::event::Actor;
+use crate::core::actor::Actor;
 use crate::http::accounts::Registrant;
 use axum::body::Body;
 use axum::extract::Request;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::instances::instance::NewInstance;
-use crate::core::instances::reports::{ReportedInstance, ReportedInstances};
+use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::core::templates::bounds::TemplateBounds;
 use clusterrunner_common::ids::{Generation, InstanceId};
 use clusterrunner_common::work::ReportedState;

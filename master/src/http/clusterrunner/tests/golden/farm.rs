@@ -2,8 +2,10 @@
 
 use super::replay::{Answer, Fixture, Score};
 use super::{Master, SECRET};
-use crate::core::command::{Command, HandOut};
-use crate::core::event::{AtomOutcome, Plan};
+use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::outcome::AtomOutcome;
+use crate::core::builds::plan::Plan;
+use crate::core::command::Command;
 use crate::effects::archiver::{Archived, Archiver};
 use crate::http::clusterrunner::legacy_proof;
 use crate::store::results::Block;

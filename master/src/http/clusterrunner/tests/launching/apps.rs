@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::core::Cluster;
-use crate::core::accounts::projects::Owner;
+use crate::core::accounts::owner::Owner;
+use crate::core::actor::Actor;
 use crate::core::apps::command::{AppCommand, ConfigChange, NewAppBuild};
-use crate::core::event::Actor;
 use crate::read::runs::RunEnd;
 use clusterrunner_common::ids::ProjectId;
 use futures_util::TryStreamExt as _;

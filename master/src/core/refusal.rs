@@ -1,9 +1,9 @@
 //! Why a command means nothing.
 
-use crate::core::accounts::command::AccountRefusal;
+use crate::core::accounts::refusal::AccountRefusal;
 use crate::core::apps::command::AppRefusal;
 use crate::core::builds::details::Unfit;
-use crate::core::builds::statuses::StatusRefusal;
+use crate::core::builds::status::StatusRefusal;
 use crate::core::instances::instance::InstanceRefusal;
 use crate::core::templates::refusal::TemplateRefusal;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
