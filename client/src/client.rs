@@ -6,12 +6,14 @@ mod accounts;
 mod apps;
 mod builds;
 mod consoles;
+mod history;
 mod instances;
 mod slaves;
 mod tests;
 
 pub use apps::{App, Config, ConfigChange, Container, Domain, Release, said_of_app};
 pub use consoles::Archive;
+pub use history::WantedJobs;
 pub use tests::WantedTests;
 
 use crate::error::ClientError;

@@ -10,6 +10,7 @@ mod doctor;
 mod drain;
 mod explain;
 mod failed_before;
+mod history;
 mod init;
 mod instances;
 mod interrupt;
@@ -69,6 +70,8 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Open(options) => wait_for(open::run(options, common)),
         Command::Explain(options) => wait_for(explain::run(options, common)),
         Command::Tests(options) => wait_for(tests::run(options, common)),
+        Command::History(options) => wait_for(history::run(options, common)),
+        Command::Flaky(options) => wait_for(history::flaky(options, common)),
         Command::Trace(options) => wait_for(trace::run(options, common)),
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Init(options) => init::run(&options),

@@ -7,6 +7,7 @@ mod build;
 mod builds;
 mod farm;
 mod here;
+mod history;
 mod instances;
 mod tested;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub(crate) use farm::{
 pub(crate) use here::{
     CompletionsOptions, DoctorOptions, InitOptions, ManOptions, Shell, StopOptions, ValidateOptions,
 };
+pub(crate) use history::{FlakyOptions, HistoryOptions, OfJobs};
 pub(crate) use instances::{
     InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplateOptions, TemplateTask,
     TemplatesOptions,
@@ -142,6 +144,12 @@ Examples:
     /// Show how the tests of a build ended, as the JUnit reports of its atoms say
     #[command(after_help = tested::HELP)]
     Tests(TestsOptions),
+    /// Show how an atom or a test went in earlier builds, and whether it is flaky
+    #[command(after_help = history::HISTORY_HELP)]
+    History(HistoryOptions),
+    /// List the atoms and tests that are flaky
+    #[command(after_help = history::FLAKY_HELP)]
+    Flaky(FlakyOptions),
     /// Cancel a build
     #[command(after_help = "\
 Example:

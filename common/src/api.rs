@@ -7,6 +7,7 @@ pub mod apps;
 pub mod artifacts;
 pub mod build_request;
 pub mod explanation;
+pub mod history;
 pub mod instances;
 pub mod launching;
 mod lenient;

@@ -16,7 +16,6 @@ use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::Opening;
 use crate::core::effect::Effect;
 use crate::effects::launched::Launched;
-use crate::effects::learning;
 use crate::http::accounts::Accounts;
 use crate::http::binder;
 use crate::http::clusterrunner::{self, Api, BuildPage, Downloads, LastReports, Live};
@@ -28,7 +27,7 @@ use crate::http::polyaxon::{self, Streams};
 use crate::http::server::{self, Apis, Families};
 use crate::http::sessions::Sessions;
 use crate::http::tokens::TokensOf;
-use crate::journal::{EndedBuilds, Journal, Timings};
+use crate::journal::{EndedBuilds, Histories, Journal, Timings};
 use crate::push::{AppAddresses, Parts, Pushes};
 use crate::read::builds::Builds;
 use crate::read::feed::Feed;
@@ -119,6 +118,7 @@ pub async fn serve(
         turns: Turns::default(),
         cluster: recovered.cluster,
         archived: recovered.archived,
+        histories: recovered.histories,
         directory,
         session,
         results,
@@ -140,7 +140,7 @@ pub async fn serve(
         coordinator,
         (farm.dispatcher(preparer), recovered.effects),
         farm.keeper(projects),
-        learning::learn(recovered.timings, readers.heard),
+        farm.learning(recovered.timings, readers.heard, readers.archived),
         &stop,
     );
     // The coordinator answers for the first time when the readers know what was before. Until then they would know of no
@@ -214,6 +214,7 @@ struct Recovered {
     effects: mpsc::UnboundedReceiver<Effect>,
     archived: EndedBuilds,
     timings: Timings,
+    histories: Histories,
 }
 
 /// Replays the journal, for a new life of the master.
@@ -230,6 +231,7 @@ async fn recover(
     let recovering = tokio::task::spawn_blocking(move || {
         let journal = Journal::open(&directory)?;
         let (archived, timings) = (journal.ended(), journal.timings());
+        let histories = journal.histories();
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease)?;
         let (snapshots, instances) = coordinator.launched();
         launched
@@ -257,6 +259,7 @@ async fn recover(
             effects,
             archived,
             timings,
+            histories,
         })
     });
     recovering.await?
@@ -270,6 +273,7 @@ struct Farm {
     session: SessionId,
     cluster: ClusterHandle,
     archived: EndedBuilds,
+    histories: Histories,
     results: Results,
     launched: Launched,
     space: DiskSpace,
@@ -458,6 +462,7 @@ impl Farm {
             accounts,
             sessions,
             builds: self.builds(),
+            histories: self.histories.clone(),
             private,
             published,
             running: RunningAtoms::default(),

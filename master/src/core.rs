@@ -13,6 +13,7 @@ pub mod builds;
 pub mod command;
 pub mod effect;
 pub mod event;
+pub mod history;
 pub mod instances;
 pub mod lifetime;
 pub mod refusal;

@@ -2,6 +2,7 @@
 
 pub mod archiver;
 pub mod dispatcher;
+pub mod history;
 pub mod launched;
 pub mod learning;
 pub mod preparer;

@@ -12,6 +12,7 @@ mod event_records;
 pub mod examine;
 pub mod export;
 mod files;
+mod histories;
 mod incarnation;
 mod live;
 mod private_copy;
@@ -25,6 +26,7 @@ mod timings;
 
 pub use ended::{EndedBuild, EndedBuilds};
 pub use error::JournalError;
+pub use histories::{Entry, Histories, HistoryJob, Kind, What};
 pub use live::Problem;
 pub use timings::{JobKey, Run, Timings};
 
@@ -161,6 +163,12 @@ impl Journal {
     #[must_use]
     pub fn timings(&self) -> Timings {
         Timings::new(self.store.clone())
+    }
+
+    /// What earlier builds say of atoms and tests.
+    #[must_use]
+    pub fn histories(&self) -> Histories {
+        Histories::new(self.store.clone())
     }
 
     /// Whether so much has happened since the latest snapshot that a new one is worth its price.

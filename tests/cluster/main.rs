@@ -53,6 +53,7 @@ mod durations;
 mod full_disk;
 mod guarded_reads;
 mod held_results;
+mod history;
 mod house;
 mod https;
 mod incarnations;

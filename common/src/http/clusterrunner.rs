@@ -5,3 +5,4 @@ pub mod page;
 pub mod routes;
 pub mod rules;
 pub mod version;
+pub mod wanted_history;

@@ -4,18 +4,21 @@ use super::Farm;
 use crate::core::templates::bounds::TemplateBounds;
 use crate::effects::archiver::Archiver;
 use crate::effects::dispatcher::Dispatcher;
-use crate::effects::learning::Durations;
+use crate::effects::history::Historian;
+use crate::effects::learning::{self, Durations};
 use crate::effects::preparer::{PREPARE_BUILD, Preparer};
 use crate::effects::project_locks::ProjectLocks;
 use crate::effects::retention::{Keeper, Projects};
 use crate::effects::slave_calls::ProjectLinks;
 use crate::effects::timing_files;
-use crate::journal::Timings;
+use crate::journal::{Run, Timings};
 use crate::store::own_repositories::OwnRepositories;
 use crate::store::sources::Sources;
 use clusterrunner_common::child::Children;
+use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::sweeper::Sweeper;
 use std::path::PathBuf;
+use tokio::sync::mpsc;
 
 impl Farm {
     pub(super) fn projects(&self, sources: &Sources, own: OwnRepositories) -> Projects {
@@ -81,6 +84,23 @@ impl Farm {
             self.archived.clone(),
         );
         dispatcher.giving_projects(self.settings.get_project_from_master)
+    }
+
+    /// Learns of atoms how long they take, and how they went, until the coordinator ends.
+    pub(super) fn learning(
+        &self,
+        timings: Timings,
+        heard: mpsc::Receiver<Run>,
+        archived: mpsc::UnboundedReceiver<BuildId>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let historian = Historian {
+            builds: self.builds(),
+            results: self.results.clone(),
+            histories: self.histories.clone(),
+        };
+        async move {
+            tokio::join!(learning::learn(timings, heard), historian.run(archived));
+        }
     }
 
     pub(super) fn keeper(&self, projects: Projects) -> Keeper {

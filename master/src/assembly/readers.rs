@@ -4,7 +4,7 @@ use super::Launched;
 use super::ServeError;
 use super::deis_api::own_names;
 use crate::coordinator::Coordinator;
-use crate::effects::learning;
+use crate::effects::{history, learning};
 use crate::http::clusterrunner::BuildPage;
 use crate::journal::Run;
 use crate::read::app_story;
@@ -14,6 +14,7 @@ use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::router::{Hosts, Routes};
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::settings::MasterSettings;
 use tokio::sync::mpsc;
@@ -27,6 +28,8 @@ pub(super) struct Readers {
     pub(super) routes: Routes,
     /// How long atoms took.
     pub(super) heard: mpsc::Receiver<Run>,
+    /// Builds that were archived.
+    pub(super) archived: mpsc::UnboundedReceiver<BuildId>,
 }
 
 impl Readers {
@@ -42,6 +45,7 @@ impl Readers {
         let source = feed::Source::after(coordinator.position());
         let feed = source.feed();
         let (mut to_learning, heard) = learning::listener();
+        let (mut to_history, archived) = history::listener();
         let private = PrivateProjects::default();
         let (to_published, to_event_log) = (published.clone(), events.clone());
         let to_private = private.clone();
@@ -57,6 +61,7 @@ impl Readers {
             app_story::record(&to_app_logs, cluster, events);
             event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
             to_learning(cluster, events);
+            to_history(events);
         });
         let readers = Self {
             published,
@@ -65,6 +70,7 @@ impl Readers {
             feed,
             routes,
             heard,
+            archived,
         };
         Ok((coordinator, readers))
     }

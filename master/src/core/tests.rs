@@ -8,6 +8,7 @@ mod deleting;
 mod failing_fast;
 mod farms;
 mod health;
+mod history;
 mod incarnation;
 mod instances;
 mod kept_results;

@@ -113,13 +113,17 @@ mod tests {
                 atom: AtomId(0),
                 attempt: Attempt(1),
                 value: "a".to_owned(),
+                command: "export A=a;".to_owned(),
                 outcome: TestOutcome::Passed,
                 message: None,
                 time: 1.0,
+                failed_attempts: Vec::new(),
+                is_flaky: false,
             };
             let tests = TestsOfAtom {
                 atom,
                 tests: Vec::new(),
+                failed_before: Vec::new(),
             };
             assert_eq!(add(&mut writing, tests).is_continue(), is_written);
             assert_eq!(writing.failed.is_ok(), is_written);

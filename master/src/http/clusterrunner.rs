@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod explanation;
 mod health;
+mod history;
 mod hosting;
 mod instances;
 mod joining;
@@ -50,6 +51,7 @@ use crate::coordinator::{ClusterHandle, Gone};
 use crate::http::accounts::Accounts;
 use crate::http::caller::Admission;
 use crate::http::sessions::Sessions;
+use crate::journal::Histories;
 use crate::read::builds::Builds;
 use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
@@ -94,6 +96,8 @@ pub struct Api {
     pub sessions: Sessions,
     /// Builds, in the cluster or archived.
     pub builds: Builds,
+    /// What earlier builds say of atoms and tests.
+    pub histories: Histories,
     /// Whether there are private projects.
     pub private: PrivateProjects,
     /// Pages of builds that are polled.

@@ -36,6 +36,8 @@ pub(super) struct Store {
     pub(super) ended_subjobs: Tree,
     /// How long atoms took, by job and atom.
     pub(super) timings: Tree,
+    /// What earlier builds say of atoms and tests.
+    pub(super) histories: Tree,
     data_file: Arc<File>,
     /// How many events were acknowledged.
     pub(super) acknowledged: Arc<Acknowledged>,
@@ -86,11 +88,12 @@ impl Store {
                 tree("ended")?,
                 tree("ended_subjobs")?,
                 tree("timings")?,
+                tree("histories")?,
                 db,
             ))
         }));
         let opened = opened.map_err(|_| JournalError::damaged(directory))?;
-        let (events, snapshots, meta, ended, ended_subjobs, timings, db) =
+        let (events, snapshots, meta, ended, ended_subjobs, timings, histories, db) =
             opened.map_err(|source| JournalError::engine(directory, source))?;
         let data_file = File::open(directory.join(files::DATA));
         let data_file = data_file.map_err(JournalError::open(directory))?;
@@ -102,6 +105,7 @@ impl Store {
             ended,
             ended_subjobs,
             timings,
+            histories,
             data_file: Arc::new(data_file),
             acknowledged: Arc::new(acknowledged),
             were_acknowledged,

@@ -26,12 +26,18 @@ pub struct EndedAtom {
     pub attempt: Attempt,
     /// What its atomizer printed.
     pub value: String,
+    /// Its whole text, such as `export TEST="x";`.
+    pub command: String,
     /// How it ended.
     pub outcome: TestOutcome,
     /// Why it did not pass.
     pub message: Option<String>,
     /// How long it took, in seconds.
     pub time: f64,
+    /// The hand-outs in which it failed before it was run again, the oldest first.
+    pub failed_attempts: Vec<Attempt>,
+    /// Whether it passed only when it was run again, whatever that counts as.
+    pub is_flaky: bool,
 }
 
 /// An atom and its tests.
@@ -41,6 +47,8 @@ pub struct TestsOfAtom {
     pub atom: EndedAtom,
     /// Its tests; at least one.
     pub tests: Vec<ReportedTest>,
+    /// What its reports said when it failed and was run again, for each of these attempts; none unless they are wanted.
+    pub failed_before: Vec<Vec<ReportedTest>>,
 }
 
 impl TestsOfAtom {
@@ -69,6 +77,7 @@ pub(crate) fn ended_atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<E
             atom,
             attempt: *attempt,
             value: variable.map_or(&**command, |(_, value)| value).to_owned(),
+            command: command.to_string(),
             outcome: match outcome.exit_code {
                 0 if build.fails_as_flaky(subjob) => TestOutcome::Failed,
                 0 if subjob.is_flaky() => TestOutcome::Flaky,
@@ -77,6 +86,12 @@ pub(crate) fn ended_atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<E
             },
             message: why(outcome).or_else(|| failed_before(subjob, atom)),
             time: outcome.duration_ms as f64 / 1000.0,
+            failed_attempts: subjob
+                .failed_attempts()
+                .iter()
+                .map(|failed| failed.attempt)
+                .collect(),
+            is_flaky: subjob.is_flaky(),
         }
     });
     atoms.collect()
@@ -120,7 +135,11 @@ impl EndedAtom {
                 message: self.message.clone(),
             });
         }
-        TestsOfAtom { atom: self, tests }
+        TestsOfAtom {
+            atom: self,
+            tests,
+            failed_before: Vec::new(),
+        }
     }
 }
 
@@ -144,6 +163,8 @@ pub struct Walk {
     /// Atoms that were read and not yet visited.
     waiting: VecDeque<EndedAtom>,
     next: Option<AtSubjob<All>>,
+    /// Whether what failed attempts reported is read too.
+    with_failed_attempts: bool,
 }
 
 /// That all subjobs of a build are wanted.
@@ -171,7 +192,17 @@ impl Walk {
             stored: stored.map_err(io::Error::other)??,
             waiting: VecDeque::new(),
             next: Some(AtSubjob::page(all as All)),
+            with_failed_attempts: false,
         })
+    }
+
+    /// The same walk, with what atoms reported when they failed and were run again.
+    #[must_use]
+    pub fn with_failed_attempts(self) -> Self {
+        Self {
+            with_failed_attempts: true,
+            ..self
+        }
     }
 
     /// Whether atoms left reports, as far as it is known.
@@ -208,13 +239,26 @@ impl Walk {
         }
         let mut stored = std::mem::take(&mut self.stored);
         let mut waiting = std::mem::take(&mut self.waiting);
+        let with_failed_attempts = self.with_failed_attempts;
         let visited = spawn_blocking(move || {
             let _turn = turn;
             // A result is stored before its atoms count as ended, so what they left is here now.
             stored.refresh()?;
             while let Some(atom) = waiting.pop_front() {
                 let reported = stored.of(atom.subjob, atom.attempt, atom.atom)?;
-                if visit(&mut seen, atom.with(reported)).is_break() {
+                let failed = match with_failed_attempts {
+                    true => atom.failed_attempts.as_slice(),
+                    false => &[],
+                };
+                let failed = failed
+                    .iter()
+                    .map(|attempt| stored.of(atom.subjob, *attempt, atom.atom));
+                let failed_before = failed.collect::<io::Result<_>>()?;
+                let tests = TestsOfAtom {
+                    failed_before,
+                    ..atom.with(reported)
+                };
+                if visit(&mut seen, tests).is_break() {
                     break;
                 }
             }
@@ -242,9 +286,12 @@ mod tests {
             atom: AtomId(0),
             attempt: Attempt(1),
             value: "test_a.py".to_owned(),
+            command: "export TEST=test_a.py;".to_owned(),
             outcome,
             message: (outcome == TestOutcome::Failed).then(|| "exit code 3".to_owned()),
             time: 1.5,
+            failed_attempts: Vec::new(),
+            is_flaky: false,
         }
     }
 

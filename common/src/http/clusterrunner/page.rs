@@ -194,7 +194,7 @@ fn of_query(parts: &Parts, limits: Limits) -> Result<Page, String> {
     page.map_err(|error| error.to_string())
 }
 
-fn bad_request(error: String) -> Response {
+pub(super) fn bad_request(error: String) -> Response {
     refusal(StatusCode::BAD_REQUEST, error)
 }
 
@@ -245,10 +245,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Newest {
 }
 
 /// The parameters of a query.
-struct QueryText(Vec<(String, String)>);
+pub(super) struct QueryText(Vec<(String, String)>);
 
 impl QueryText {
-    fn of(parts: &Parts) -> Result<Self, String> {
+    pub(super) fn of(parts: &Parts) -> Result<Self, String> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(query)) => Ok(Self(query)),
             Err(error) => Err(error.body_text()),
@@ -256,7 +256,7 @@ impl QueryText {
     }
 
     /// Of a parameter that is given twice the last one counts, as in the original.
-    fn last(&self, name: &str) -> Option<&str> {
+    pub(super) fn last(&self, name: &str) -> Option<&str> {
         let mut given = self.0.iter().rev().filter(|(given, _)| given == name);
         given.next().map(|(_, value)| value.as_str())
     }

@@ -3,8 +3,8 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
-    hosting, instances, lists, openapi, reads, session, slaves, sources, steps, templates, tested,
-    uploads,
+    history, hosting, instances, lists, openapi, reads, session, slaves, sources, steps, templates,
+    tested, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -35,6 +35,8 @@ fn page_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/builds/[build_id]/explanation",
             get(explanation::show),
         )
+        .route("", "/history", "/history", get(history::show))
+        .route("", "/flaky", "/flaky", get(history::flaky))
         .route(
             "",
             "/build/[build_id]/tests",

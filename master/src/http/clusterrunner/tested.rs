@@ -64,7 +64,7 @@ impl Listing {
         }
     }
 
-    fn add(&mut self, TestsOfAtom { atom, tests }: TestsOfAtom) {
+    fn add(&mut self, TestsOfAtom { atom, tests, .. }: TestsOfAtom) {
         let value: String = atom.value.chars().take(MAX_VALUE).collect();
         for test in tests {
             self.counts.add(test.outcome);

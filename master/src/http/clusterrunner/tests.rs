@@ -18,6 +18,7 @@ mod documented;
 mod drain;
 mod events;
 mod golden;
+mod history;
 mod launching;
 mod master;
 mod operations;

@@ -51,6 +51,30 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "passed: integer, failed: integer, skipped: integer, flaky: integer",
     ),
     (
+        "History",
+        "kind: 'atom'|'test', name: string, class: string|null, atom: string|null, project_id: integer, \
+         project: string, job: string, runs: [Run], durations: Durations|null, flakiness: Flakiness, \
+         first_failed: FailedIn|null, last_failed: FailedIn|null",
+    ),
+    (
+        "Run",
+        "build_id: integer, commit: string|null, outcome: 'passed'|'failed'|'skipped'|'flaky', \
+         failed_attempts: integer, time: number",
+    ),
+    (
+        "Durations",
+        "p10: number, median: number, p90: number, max: number",
+    ),
+    (
+        "Flakiness",
+        "verdict: 'stable'|'suspicious'|'flaky', rate: number, low: number, high: number, trials: integer, \
+         flakes: integer",
+    ),
+    (
+        "FailedIn",
+        "build_id: integer, commit: string|null, at: number",
+    ),
+    (
         "Step",
         "id: integer, kind: 'fetch'|'atomizer'|'setup'|'teardown', slave_id: integer|null, slave_url: string|null, \
          state: 'IN_PROGRESS'|'COMPLETED'|'FAILED', exit_code: integer|null, trouble: string|null, \

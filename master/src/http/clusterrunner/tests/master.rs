@@ -8,7 +8,7 @@ use crate::http::clusterrunner::*;
 use crate::http::description;
 use crate::http::description::check::Sent;
 use crate::http::tokens::TokensOf;
-use crate::journal::{EndedBuilds, Journal};
+use crate::journal::{EndedBuilds, Histories, Journal};
 use crate::read::app_story;
 use crate::read::event_log;
 use crate::read::feed::Source;
@@ -82,6 +82,8 @@ pub(super) struct Master {
     pub(super) signs: SlaveSigns,
     /// The builds that are out of memory.
     pub(super) archived: EndedBuilds,
+    /// What they say of atoms and tests.
+    pub(super) histories: Histories,
     /// Follows runs of apps.
     pub(super) runs: Runs,
     pub(super) directory: tempfile::TempDir,
@@ -120,16 +122,15 @@ impl Master {
         let directory = tempfile::tempdir().unwrap();
         let session = SessionId(session.to_owned());
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
-        let lease = Duration::from_secs(60);
-        let archived = journal.ended();
+        let (space, lease) = (DiskSpace::new(directory.path(), 0), Duration::from_secs(60));
+        let (archived, histories) = (journal.ended(), journal.histories());
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
         let (events, published) = (EventLog::in_memory(), Published::new(BuildPage::of));
         let source = Source::after(coordinator.position());
         let feed = source.feed();
         let private = PrivateProjects::default();
-        let to_private = private.clone();
         let app_logs = AppLogs::open(directory.path().join("app_logs"), 1 << 20).unwrap();
-        let to_app_logs = app_logs.clone();
+        let (to_private, to_app_logs) = (private.clone(), app_logs.clone());
         let (to_readers, to_event_log) = (published.clone(), events.clone());
         let coordinator = coordinator.opening(Opening {
             life: SessionId("this-life".to_owned()),
@@ -145,7 +146,6 @@ impl Master {
         run(coordinator, effects);
         let results = Results::new(directory.path().join("results")).unwrap();
         let snapshots = Snapshots::open(directory.path().join("templates")).unwrap();
-        let space = DiskSpace::new(directory.path(), 0);
         let sources = sources_in(directory.path(), &space);
         let accounts = Accounts::new(
             cluster.clone(),
@@ -169,6 +169,7 @@ impl Master {
                 cluster: cluster.clone(),
                 archived: archived.clone(),
             },
+            histories: histories.clone(),
             cluster: cluster.clone(),
             accounts: accounts.clone(),
             sessions,
@@ -214,6 +215,7 @@ impl Master {
             running,
             signs,
             archived,
+            histories,
             runs,
             directory,
         }

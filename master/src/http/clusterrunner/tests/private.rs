@@ -10,7 +10,7 @@ use clusterrunner_common::ids::ProjectId;
 use serde_json::json;
 
 impl Master {
-    async fn publish(&self, is_public: bool) {
+    pub(super) async fn publish(&self, is_public: bool) {
         let change = Box::new(ProjectChange {
             is_public: Some(is_public),
             ..ProjectChange::default()

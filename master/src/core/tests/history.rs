@@ -1,0 +1,77 @@
+//! What is promised of flakiness, tried with planted flakes.
+
+use super::walk::random::Random;
+use crate::core::history::{Beta, Ended, Failure, Memory, Run, Tag, Verdict};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::BuildId;
+
+/// In one of so many attempts a machine fails, whatever runs on it.
+const MACHINE_FAILS_IN: u64 = 10_000;
+
+/// So many of 1000 commits break an atom for sure.
+const COMMITS_THAT_BREAK: u64 = 20;
+
+/// So many of 1000 builds are of the same commit as the one before.
+const SAME_COMMIT: u64 = 100;
+
+/// How many builds there are: beyond what is remembered.
+const BUILDS: u64 = 400;
+
+/// The build at which an atom is first called flaky that fails so often in 1000 runs, and is run again once, as
+/// `retries: 1` has it.
+fn marked_at(flakiness: u64, seed: u64) -> Option<u64> {
+    let mut random = Random::new(seed);
+    let mut memory = Memory::default();
+    let (mut commit, mut is_broken) = (0, false);
+    for build in 1..=BUILDS {
+        if !random.happens(SAME_COMMIT) {
+            commit += 1;
+            is_broken = random.happens(COMMITS_THAT_BREAK);
+        }
+        let mut fails =
+            || is_broken || random.happens(flakiness) || random.below(MACHINE_FAILS_IN) == 0;
+        let failed = fails();
+        let failed_again = failed && fails();
+        let run = Run {
+            build: BuildId(build),
+            commit: Some(Tag(commit)),
+            ended: match failed_again {
+                true => Ended::Failed,
+                false => Ended::Passed,
+            },
+            failed_before: u8::from(failed),
+            ms: 100,
+        };
+        let of = Failure {
+            build: run.build,
+            commit: None,
+            at: Timestamp(build),
+        };
+        memory.add(run, &of);
+        if Beta::verdict(&memory.trials()) == Verdict::Flaky {
+            return Some(build);
+        }
+    }
+    None
+}
+
+#[test]
+fn planted_flakes_are_found_within_so_many_builds() {
+    const ATOMS: u64 = 300;
+    for (flakiness, within) in [(20, 375), (50, 125), (100, 65), (200, 40), (300, 30)] {
+        let found = (0..ATOMS).filter_map(|seed| marked_at(flakiness, seed));
+        let in_time = found.filter(|build| *build <= within).count() as u64;
+        assert!(
+            in_time * 100 >= ATOMS * 95,
+            "{in_time} of {ATOMS} atoms that fail in {flakiness} of 1000 runs were found within {within} builds"
+        );
+    }
+}
+
+#[test]
+fn at_most_one_of_a_thousand_stable_atoms_is_ever_called_flaky() {
+    const ATOMS: u64 = 2_000;
+    let marked = (0..ATOMS).filter_map(|seed| marked_at(0, seed));
+    let marked = marked.count();
+    assert!(marked <= 2, "{marked} of {ATOMS}");
+}
