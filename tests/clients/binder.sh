@@ -9,44 +9,18 @@
 set -euo pipefail
 
 version=${1:-1.0.3}
-here=$(cd "$(dirname "$0")/../.." && pwd)
-program=${CLUSTERRUNNER_PROGRAM:-$here/target/debug/clusterrunner}
-work=$(mktemp -d)
-daemons=()
-checks=0
+# shellcheck source=farm.bash
+source "$(dirname "$0")/farm.bash"
 
-end() {
-    local code=$?
-    for daemon in "${daemons[@]}"; do
-        kill "$daemon" 2>/dev/null || true
-    done
-    wait
-    if [ "$code" != 0 ]; then
-        echo "Not as it should be. The end of the master's and the slave's output:" >&2
-        tail -n 15 "$work"/*.log >&2 || true
-    fi
-    rm -rf "$work"
-    exit "$code"
-}
-trap end EXIT
-
-mkdir "$work/client" "$work/base" "$work/home" "$work/hello"
+mkdir "$work/client" "$work/home" "$work/hello"
 (cd "$work/client" && npm install --silent --no-fund --no-audit --prefix . "binder-client@$version") > "$work/npm.log" 2>&1 ||
     { cat "$work/npm.log" >&2; exit 1; }
 echo "binder-client $version, Node $(node --version)"
 
 # The farm: a master and a slave, on loopback and ports of their own.
-ports=$(python3 -c '
-import socket
-sockets = [socket.socket() for _ in range(3)]
-for one in sockets:
-    one.bind(("127.0.0.1", 0))
-print(*[one.getsockname()[1] for one in sockets])')
-read -r port slave_port binder_port <<< "$ports"
-(umask 077; cat > "$work/base/clusterrunner.conf" <<CONF
-[general]
-secret = 'a secret of this farm alone, $RANDOM$RANDOM$RANDOM'
-bind_address = 127.0.0.1
+read -r port slave_port binder_port <<< "$(free_ports 3)"
+export HOME=$work/home
+start_farm <<CONF
 [master]
 port = $port
 binder_ports = $binder_port
@@ -58,12 +32,6 @@ master_port = $port
 num_executors = 1
 templates_path = $work/t
 CONF
-)
-export CLUSTERRUNNER_BASE_DIRECTORY=$work/base HOME=$work/home LC_ALL=C.UTF-8 LANG=C.UTF-8
-"$program" master > "$work/master.log" 2>&1 &
-daemons+=($!)
-"$program" slave > "$work/slave.log" 2>&1 &
-daemons+=($!)
 for _ in $(seq 100); do
     key=$(sed -n 's/^The key of the Binder API.*: //p' "$work/master.log")
     if [ -n "$key" ] && curl -s "http://127.0.0.1:$port/v1/version" > /dev/null; then

@@ -10,9 +10,6 @@
 # temporary directory, and goes at the end.
 set -euo pipefail
 
-here=$(cd "$(dirname "$0")/../.." && pwd)
-program=${CLUSTERRUNNER_PROGRAM:-$here/target/debug/clusterrunner}
-
 # First the downloads, then all of it once more in a network of its own.
 if [ -z "${DEIS_CLIENT:-}" ]; then
     DEIS_CLIENT=$(mktemp -d)
@@ -38,33 +35,14 @@ if [ -z "${DEIS_CLIENT:-}" ]; then
 fi
 
 ip link set lo up
-work=$(mktemp -d)
-daemons=()
-checks=0
-
-end() {
-    local code=$?
-    for daemon in "${daemons[@]}"; do
-        kill "$daemon" 2>/dev/null || true
-    done
-    wait
-    if [ "$code" != 0 ]; then
-        echo "Not as it should be. The end of the master's and the slave's output:" >&2
-        tail -n 15 "$work"/*.log >&2 || true
-    fi
-    rm -rf "$work"
-    exit "$code"
-}
-trap end EXIT
+# shellcheck source=farm.bash
+source "$(dirname "$0")/farm.bash"
 
 echo "deis 1.0.2, $(jython --version 2>&1 | grep Jython)"
 
 # The farm: a master and a slave, all settings but these at their defaults.
-mkdir "$work/base" "$work/ann" "$work/bob" "$work/site" "$work/elsewhere"
-(umask 077; cat > "$work/base/clusterrunner.conf" <<CONF
-[general]
-secret = 'a secret of this farm alone, $RANDOM$RANDOM$RANDOM'
-bind_address = 127.0.0.1
+mkdir "$work/ann" "$work/bob" "$work/site" "$work/elsewhere"
+start_farm <<CONF
 [master]
 app_domain = apps.example.com
 [slave]
@@ -73,15 +51,10 @@ master_hostname = 127.0.0.1
 labels = rack=1
 templates_path = $work/t
 CONF
-)
 farm=127.0.0.1:43000
-export CLUSTERRUNNER_BASE_DIRECTORY=$work/base LC_ALL=C.UTF-8 LANG=C.UTF-8 DEIS_HIDE_PROGRESS=1 JYTHONPATH=$DEIS_CLIENT
+export DEIS_HIDE_PROGRESS=1 JYTHONPATH=$DEIS_CLIENT
 # Half of the time goes otherwise into making programs fast that end at once.
 export JAVA_TOOL_OPTIONS='-XX:+UseSerialGC -XX:TieredStopAtLevel=1'
-"$program" master > "$work/master.log" 2>&1 &
-daemons+=($!)
-"$program" slave > "$work/slave.log" 2>&1 &
-daemons+=($!)
 curl -s --retry 50 --retry-connrefused --retry-delay 1 -o "$work/version" "http://$farm/v1/version"
 
 # become NAME: who uses the command line from here on.

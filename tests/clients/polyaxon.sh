@@ -9,27 +9,9 @@
 set -euo pipefail
 
 version=${1:-0.5.6}
-here=$(cd "$(dirname "$0")/../.." && pwd)
-program=${CLUSTERRUNNER_PROGRAM:-$here/target/debug/clusterrunner}
 python=${PYTHON:-python3}
-work=$(mktemp -d)
-daemons=()
-checks=0
-
-end() {
-    local code=$?
-    for daemon in "${daemons[@]}"; do
-        kill "$daemon" 2>/dev/null || true
-    done
-    wait
-    if [ "$code" != 0 ]; then
-        echo "Not as it should be. The end of the master's and the slave's output:" >&2
-        tail -n 15 "$work"/*.log >&2 || true
-    fi
-    rm -rf "$work"
-    exit "$code"
-}
-trap end EXIT
+# shellcheck source=farm.bash
+source "$(dirname "$0")/farm.bash"
 
 # The client, and what of its time it needs: the newest releases of these two do not work with it.
 "$python" -m venv "$work/venv"
@@ -59,18 +41,10 @@ fi
 echo "polyaxon-cli $version, $("$work/venv/bin/python" --version)"
 
 # The farm: a master and a slave, on loopback and ports of their own.
-ports=$("$python" -c '
-import socket
-sockets = [socket.socket() for _ in range(2)]
-for one in sockets:
-    one.bind(("127.0.0.1", 0))
-print(*[one.getsockname()[1] for one in sockets])')
-read -r port slave_port <<< "$ports"
-mkdir "$work/base" "$work/home" "$work/code"
-(umask 077; cat > "$work/base/clusterrunner.conf" <<CONF
-[general]
-secret = 'a secret of this farm alone, $RANDOM$RANDOM$RANDOM'
-bind_address = 127.0.0.1
+read -r port slave_port <<< "$(free_ports 2)"
+mkdir "$work/home" "$work/code"
+export HOME=$work/home
+start_farm <<CONF
 [master]
 port = $port
 [slave]
@@ -79,12 +53,6 @@ master_hostname = 127.0.0.1
 master_port = $port
 num_executors = 1
 CONF
-)
-export CLUSTERRUNNER_BASE_DIRECTORY=$work/base HOME=$work/home LC_ALL=C.UTF-8 LANG=C.UTF-8
-"$program" master > "$work/master.log" 2>&1 &
-daemons+=($!)
-"$program" slave > "$work/slave.log" 2>&1 &
-daemons+=($!)
 "$program" user create ann --password-stdin --quiet --master-url "127.0.0.1:$port" <<< 'correct horse battery staple'
 
 # shown CODE TEXT ARGUMENT...: runs polyaxon with these arguments. It must exit with this code, and print the text.

@@ -11,25 +11,13 @@ set -euo pipefail
 
 seconds=${1:-600}
 paths=${2:-^/v2}
-here=$(cd "$(dirname "$0")/../.." && pwd)
-program=${CLUSTERRUNNER_PROGRAM:-$here/target/debug/clusterrunner}
-work=$(mktemp -d)
-daemons=()
+# shellcheck source=farm.bash
+source "$(dirname "$0")/farm.bash"
 
-end() {
-    local code=$?
-    for daemon in "${daemons[@]}"; do
-        kill "$daemon" 2>/dev/null || true
-    done
-    wait
-    if [ "$code" != 0 ]; then
-        echo "Not as it should be. What the master and the slave say of errors:" >&2
-        grep -h ERROR "$work"/*.log | tail -n 15 >&2 || true
-    fi
-    rm -rf "$work"
-    exit "$code"
+show_farm() {
+    echo "Not as it should be. What the master and the slave say of errors:" >&2
+    grep -h ERROR "$work"/*.log | tail -n 15 >&2 || true
 }
-trap end EXIT
 
 schemathesis=${SCHEMATHESIS:-}
 if [ -z "$schemathesis" ]; then
@@ -39,18 +27,10 @@ if [ -z "$schemathesis" ]; then
 fi
 
 # The farm: a master and a slave, on loopback and ports of their own.
-mkdir "$work/base" "$work/home" "$work/project"
-ports=$(python3 -c '
-import socket
-sockets = [socket.socket() for _ in range(2)]
-for one in sockets:
-    one.bind(("127.0.0.1", 0))
-print(*[one.getsockname()[1] for one in sockets])')
-read -r port slave_port <<< "$ports"
-(umask 077; cat > "$work/base/clusterrunner.conf" <<CONF
-[general]
-secret = 'a secret of this farm alone, $RANDOM$RANDOM$RANDOM'
-bind_address = 127.0.0.1
+mkdir "$work/home" "$work/project"
+read -r port slave_port <<< "$(free_ports 2)"
+export HOME=$work/home
+start_farm <<CONF
 [master]
 port = $port
 app_domain = apps.example.com
@@ -62,12 +42,6 @@ master_port = $port
 num_executors = 1
 templates_path = $work/t
 CONF
-)
-export CLUSTERRUNNER_BASE_DIRECTORY=$work/base HOME=$work/home LC_ALL=C.UTF-8 LANG=C.UTF-8
-"$program" master > "$work/master.log" 2>&1 &
-daemons+=($!)
-"$program" slave > "$work/slave.log" 2>&1 &
-daemons+=($!)
 farm=127.0.0.1:$port
 for _ in $(seq 300); do
     if curl --silent "http://$farm/v2/slaves" | grep -q '"is_alive":true'; then
