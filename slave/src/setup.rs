@@ -1,15 +1,15 @@
 //! Making a build's project ready on this slave, and taking it away again.
 
 mod contained;
+mod images;
 mod taken;
+mod teardown;
 
 pub(crate) use taken::TakenTemplates;
 
 use crate::build_template::TemplatePlaces;
 use crate::containers::{BuildContainers, ContainerError};
-use crate::data_directory::{
-    DataDirectory, SETUP_OUTPUT, TEARDOWN_OUTPUT, make_private, remove_all,
-};
+use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private};
 use crate::deliver::steps::{EndedStep, StepDeliveries};
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
@@ -23,8 +23,6 @@ use clusterrunner_common::job::file::{JobFileError, read_job};
 use clusterrunner_common::process::command::{CommandError, Ended, ShellCommand};
 use clusterrunner_common::process::console;
 use clusterrunner_common::process::sweeper::Sweeper;
-use clusterrunner_common::process::variables::BuildVariables;
-use clusterrunner_common::templates::NamedTemplate;
 use clusterrunner_common::work::SetupJob;
 use contained::Contained;
 use std::ffi::OsString;
@@ -228,194 +226,10 @@ impl Setup {
         })
     }
 
-    /// Takes away what may be left of a build's project, so that it can be set up again.
-    pub(crate) async fn make_room(&self, build: BuildId) {
-        // They have the old directory.
-        self.end_containers(build).await;
-        self.sources
-            .mirrors
-            .remove_work_tree(&self.data, build)
-            .await;
-    }
-
     /// Makes anew what is gone of the data directory. What can not be made the set-up will miss.
     async fn mend(&self) {
         let data = Arc::clone(&self.data);
         spawn_blocking(move || data.mend().ok()).await.ok();
-    }
-
-    /// Undoes all of a build: `teardown_build`, whatever still runs, every file. Nothing that
-    /// fails here fails more than itself. `hurry` gives `teardown_build` a time limit. Says how
-    /// `teardown_build` failed, if it did.
-    pub(crate) async fn clean_up(
-        &self,
-        build: BuildId,
-        project: Option<Project>,
-        hurry: &CancellationToken,
-    ) -> Option<String> {
-        let mut trouble = None;
-        if let Some(project) = &project
-            && let Some(teardown_build) = &project.teardown_build
-        {
-            let torn_down = self.run_teardown(build, teardown_build, project, hurry);
-            trouble = torn_down.await.err();
-            if let Some(trouble) = &trouble {
-                tracing::warn!(build.id = %build, "{trouble}");
-            }
-        }
-        self.end_containers(build).await;
-        self.taken.give_up(build);
-        self.sweeper.end(self.data.build_mark(build)).await;
-        self.sources
-            .mirrors
-            .remove_work_tree(&self.data, build)
-            .await;
-        let data = Arc::clone(&self.data);
-        let places = project.filter(|project| TemplatePlaces::are_of(&project.variables));
-        let places = places.map(|_| self.templates.clone());
-        let removed = spawn_blocking(move || {
-            if let Some(places) = places {
-                places.remove_left();
-            }
-            for path in [data.artifacts(build), data.results(build)] {
-                if let Err(error) = remove_all(&path) {
-                    tracing::warn!(build.id = %build, path = %path.display(), %error, "could not remove what a build left");
-                }
-            }
-        });
-        if let Err(error) = removed.await {
-            tracing::error!(build.id = %build, %error, "the task that removes a build's files failed");
-        }
-        trouble
-    }
-
-    async fn run_teardown(
-        &self,
-        build: BuildId,
-        teardown_build: &str,
-        project: &Project,
-        hurry: &CancellationToken,
-    ) -> Result<(), String> {
-        let not_run =
-            |error: &dyn std::fmt::Display| format!("teardown_build was not run: {error}");
-        let made = self.output(build, TEARDOWN_OUTPUT).await;
-        let (output, file) = made.map_err(|error| not_run(&error))?;
-        let cut_off = CancellationToken::new();
-        let command = self.command(build, teardown_build, project);
-        let began_at = Timestamp::now();
-        let run = async {
-            let limit = project.teardown_timeout;
-            match &project.image {
-                None => {
-                    let run = command.run(file, &cut_off, limit, self.kill_grace);
-                    run.await.map_err(SetupError::Command)
-                }
-                Some(image) => {
-                    let contained = self.contained(build, command, Arc::clone(image), false);
-                    let run = contained.run(file, &cut_off, limit);
-                    run.await.map(|(ended, _)| ended).map_err(failed(image))
-                }
-            }
-        };
-        let limit = async {
-            hurry.cancelled().await;
-            tokio::time::sleep(HURRIED_TEARDOWN).await;
-            cut_off.cancel();
-            std::future::pending::<()>().await;
-        };
-        let ended = tokio::select! {
-            ended = run => ended,
-            () = limit => Ok(Ended::TimedOut),
-        };
-        let ended = ended.map_err(|error| not_run(&error))?;
-        let step = EndedStep {
-            kind: StepKind::Teardown,
-            ended,
-            limit: project.teardown_timeout,
-            began_at,
-            output: output.clone(),
-        };
-        self.steps.deliver(build, step).await;
-        let how = match (ended, project.teardown_timeout) {
-            (Ended::Exited(0), _) => return Ok(()),
-            (Ended::Exited(code), _) => format!("exited with {code}"),
-            (Ended::Signaled(signal), _) => format!("was killed by signal {signal}"),
-            (Ended::TimedOut, Some(limit)) if !hurry.is_cancelled() => {
-                format!("timed out after {} s", limit.as_secs())
-            }
-            (Ended::Canceled | Ended::TimedOut, _) => "timed out and was killed".to_owned(),
-        };
-        let output = last_lines(output, self.max_output).await;
-        Err(format!("teardown_build {how}{output}"))
-    }
-
-    /// The variables of a build. One that makes a template is told by which runtime images are built, and which templates
-    /// of the farm it is based on.
-    async fn variables(
-        &self,
-        build: BuildId,
-        variables: Arc<BuildVariables>,
-        job: &SetupJob,
-        stop: &CancellationToken,
-    ) -> Result<Arc<BuildVariables>, SetupError> {
-        if !TemplatePlaces::are_of(&variables) {
-            return Ok(variables);
-        }
-        let runtime = self.containers.runtime().await.ok();
-        let mut bases = Vec::new();
-        for template in &job.templates {
-            let base = self.taken.base(build, template, stop).await;
-            bases.push(base.map_err(not_taken(&template.reference))?);
-        }
-        let mut file = None;
-        if !bases.is_empty() {
-            let (path, _) = self.output(build, BASES).await?;
-            let written = path.clone();
-            let write = move || TemplatePlaces::write_bases(&bases, &written);
-            let write = spawn_blocking(write).await.map_err(io::Error::other);
-            if let Err(source) = write.and_then(|written| written) {
-                return Err(SetupError::Output { path, source });
-            }
-            file = Some(path);
-        }
-        let (runtime, file) = (runtime.as_deref(), file.as_deref());
-        Ok(self.templates.given_to(variables, runtime, file))
-    }
-
-    /// Sees to it that containers of the job's image can be started, and says what the runtime calls it.
-    async fn image(
-        &self,
-        build: BuildId,
-        job: &SetupJob,
-        stop: &CancellationToken,
-    ) -> Result<Option<String>, SetupError> {
-        let Some(image) = &job.image else {
-            return Ok(None);
-        };
-        match named(job, image) {
-            Some(template) => {
-                let loaded = self.taken.image(build, template, stop).await;
-                Ok(Some(loaded.map_err(not_taken(image))?))
-            }
-            None => {
-                self.fetch_image(image, stop).await?;
-                Ok(Some(image.clone()))
-            }
-        }
-    }
-
-    /// Sees to it that containers of this image can be started.
-    async fn fetch_image(&self, image: &str, stop: &CancellationToken) -> Result<(), SetupError> {
-        let fetched = async {
-            let runtime = tokio::select! {
-                runtime = self.containers.runtime() => runtime?,
-                () = stop.cancelled() => return Err(ContainerError::Canceled),
-            };
-            let (image, stop) = (image.to_owned(), stop.clone());
-            let pull = spawn_blocking(move || runtime.pull(&image, &|| stop.is_cancelled()));
-            pull.await.map_err(contained::broken_off)?
-        };
-        fetched.await.map_err(failed(image))
     }
 
     /// A command that is to run in a container of its own.
@@ -435,14 +249,6 @@ impl Setup {
             mark: self.data.container_mark(build),
             grace: self.kill_grace,
             keeps_changes,
-        }
-    }
-
-    /// Ends what a build has of containers.
-    async fn end_containers(&self, build: BuildId) {
-        let containers = Arc::clone(&self.containers);
-        if let Err(error) = spawn_blocking(move || containers.end(build)).await {
-            tracing::error!(build.id = %build, %error, "the task that ends a build's containers failed");
         }
     }
 
@@ -474,12 +280,6 @@ impl Setup {
             Err(source) => Err(SetupError::Output { path, source }),
         }
     }
-}
-
-/// The template of the farm that a word of the job stands for.
-fn named<'j>(job: &'j SetupJob, reference: &str) -> Option<&'j NamedTemplate> {
-    let mut templates = job.templates.iter();
-    templates.find(|template| template.reference == reference)
 }
 
 fn not_taken(reference: &str) -> impl FnOnce(TakingError) -> SetupError {

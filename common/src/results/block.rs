@@ -6,6 +6,7 @@
 //! [`ending`]: nothing is ever unpacked and packed again. Many small results
 //! share a block, which is what makes them cheap; a large one has its own.
 
+mod checking;
 mod convert;
 mod gzip;
 mod member;
@@ -15,11 +16,13 @@ mod tests;
 pub(crate) mod tree;
 mod writer;
 
+pub use checking::{
+    BlockError, CheckedAtom, CheckedResult, FoundResult, check_block, check_results, is_ours,
+};
 pub use convert::convert_archive;
 pub use reader::{
-    BlockError, CheckedAtom, CheckedResult, FileFacts, FoundResult, OpenedFile, check_block,
-    check_results, checked_content_of, checked_files_of, content_of, copy_renamed, copy_results,
-    file_facts, is_ours, open_file,
+    FileFacts, OpenedFile, checked_content_of, checked_files_of, content_of, copy_renamed,
+    copy_results, file_facts, open_file,
 };
 pub use writer::{AtomResult, BlockWriter, Console, PackError, ResultPlace};
 

@@ -20,5 +20,6 @@ pub mod progress;
 pub mod status;
 pub mod statuses;
 pub mod subjob;
+mod terms;
 pub mod unstarted;
 pub(in crate::core) mod warnings;

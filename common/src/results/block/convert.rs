@@ -1,10 +1,10 @@
 //! Making blocks of whole archives: slaves of the original send their results as such.
 
-use super::gzip::Gzip;
-use super::member::{Counted, write_member};
-use super::reader::{
+use super::checking::{
     BlockError, CheckedAtom, CheckedResult, in_directory, is_ours, milliseconds, number,
 };
+use super::gzip::Gzip;
+use super::member::{Counted, write_member};
 use super::{ROOT, directory_header, file_header};
 use crate::ids::{AtomId, SubjobId};
 use crate::results::artifact::{EXIT_CODE_FILE, TIME_FILE};

@@ -1,8 +1,8 @@
 //! Making blocks: the slave's side.
 
+use super::checking::is_ours;
 use super::gzip::Gzip;
 use super::member::{Counted, write_member};
-use super::reader::is_ours;
 use super::tree::{Tree, TreeEntry, tree_entry};
 use super::{ROOT, directory_header, file_header};
 use crate::ids::{AtomId, Attempt, SubjobId};

@@ -1,6 +1,5 @@
 //! What a build is and where it stands.
 
-use crate::core::MAX_SETUPS;
 use crate::core::accounts::owner::Owner;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
@@ -8,19 +7,12 @@ use crate::core::builds::progress::Progress;
 use crate::core::builds::status::StatusNote;
 use crate::core::builds::subjob::Subjob;
 use crate::core::scheduling::build_queue::Share;
-use crate::core::scheduling::load::Rank;
 use crate::core::scheduling::standing::Standing;
-use crate::core::slaves::slave::Slave;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{
-    Attempt, BuildId, ProjectId, SlaveId, SubjobId, TemplateId, UserId,
-};
-use clusterrunner_common::job::config::quoted_atom;
-use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SlaveId, SubjobId, UserId};
+use clusterrunner_common::work::BuildRequest;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 
 /// A build. Stored in two parts, itself and its subjobs: there may be very many of them. A new field
@@ -98,6 +90,13 @@ pub struct Build {
 /// A copy of the command in its plan, made when it is first asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SharedCommand(OnceLock<Arc<str>>);
+
+impl SharedCommand {
+    /// The command, which is shared from the first call on.
+    pub(super) fn get_or_share(&self, command: &str) -> Arc<str> {
+        Arc::clone(self.0.get_or_init(|| Arc::from(command)))
+    }
+}
 
 impl PartialEq for SharedCommand {
     /// The plan says it all.
@@ -292,20 +291,6 @@ impl Build {
         ids.filter_map(|id| Some((*id, self.subjob(*id)?)))
     }
 
-    /// How often an atom of it that fails is run again: as its request says, else as its job says.
-    #[must_use]
-    pub fn retries(&self) -> u32 {
-        let of_job = self.plan.as_ref().map_or(0, |plan| plan.retries);
-        self.request.retries.unwrap_or(of_job)
-    }
-
-    /// After how many failed atoms the rest is not run: as its request says, else as its job says.
-    #[must_use]
-    pub fn max_fail(&self) -> Option<NonZeroU32> {
-        let of_job = self.plan.as_ref().and_then(|plan| plan.max_fail);
-        self.request.max_fail.or(of_job)
-    }
-
     /// Whether so many of its atoms have failed that the rest is not run.
     #[must_use]
     pub fn has_failed_enough(&self) -> bool {
@@ -333,12 +318,6 @@ impl Build {
     pub fn is_cut_short(&self) -> bool {
         let is_whole = matches!(self.state, BuildState::Archiving | BuildState::Finished);
         is_whole && self.num_not_run() > 0
-    }
-
-    /// Whether an atom that passes only when it is run again counts as failed.
-    #[must_use]
-    pub fn flaky_fails(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.flaky_fails)
     }
 
     /// Whether an atom of a subjob of it counts as failed.
@@ -410,23 +389,6 @@ impl Build {
         self.progress().map_or(0, |progress| progress.kept.len())
     }
 
-    /// How many executors may work on it at a time.
-    #[must_use]
-    pub fn max_executors(&self) -> usize {
-        let limit = self.plan.as_ref().and_then(|plan| plan.max_executors);
-        limit.map_or(usize::MAX, |limit| limit.get() as usize)
-    }
-
-    /// How many executors of one slave may work on it at a time.
-    #[must_use]
-    pub fn max_executors_per_slave(&self) -> usize {
-        let limit = self
-            .plan
-            .as_ref()
-            .and_then(|plan| plan.max_executors_per_slave);
-        limit.map_or(usize::MAX, |limit| limit.get() as usize)
-    }
-
     /// A subjob.
     #[must_use]
     pub fn subjob(&self, id: SubjobId) -> Option<&Subjob> {
@@ -440,39 +402,6 @@ impl Build {
         self.state == BuildState::Finished && self.num_atoms == 0 && !is_allowed
     }
 
-    /// The job's command, shared by all hand-outs of the build.
-    pub(in crate::core) fn shared_command(&self) -> Option<Arc<str>> {
-        let command = &self.plan.as_ref()?.command;
-        let shared = self.command.0.get_or_init(|| Arc::from(&**command));
-        Some(Arc::clone(shared))
-    }
-
-    /// The commands of a subjob's atoms, as slaves run them.
-    pub(in crate::core) fn commands_of(&self, id: SubjobId) -> Option<Vec<String>> {
-        let command = &self.plan.as_ref()?.command;
-        let atoms = self.shell_atoms(id)?;
-        Some(atoms.map(|atom| format!("{atom} {command}")).collect())
-    }
-
-    /// The atoms of a subjob as the shell is given them.
-    pub(in crate::core) fn shell_atoms(
-        &self,
-        id: SubjobId,
-    ) -> Option<impl Iterator<Item = Cow<'_, str>>> {
-        let quotes_atoms = self.quotes_atoms();
-        let atoms = self.subjob(id)?.atoms.iter();
-        Some(atoms.map(move |atom| match quotes_atoms {
-            true => quoted_atom(atom),
-            false => Cow::Borrowed(&**atom),
-        }))
-    }
-
-    /// Whether its atoms are values, and no shell text.
-    #[must_use]
-    pub fn quotes_atoms(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.quotes_atoms)
-    }
-
     pub(in crate::core) fn subjob_mut(&mut self, id: SubjobId) -> &mut Subjob {
         let subjob = self.subjobs.get_mut(id.0 as usize);
         Arc::make_mut(subjob.expect("events name subjobs that exist"))
@@ -484,33 +413,6 @@ impl Build {
         (0..).map(SubjobId).zip(subjobs)
     }
 
-    /// What it asks for in a slave.
-    #[must_use]
-    pub fn labels(&self) -> Option<&BTreeSet<String>> {
-        let labels = &self.plan.as_ref()?.labels;
-        (!labels.is_empty()).then_some(labels)
-    }
-
-    /// Builds with a higher one go first.
-    #[must_use]
-    pub fn priority(&self) -> i32 {
-        self.plan.as_ref().map_or(0, |plan| plan.priority)
-    }
-
-    /// How large its share of the executors is beside other builds of its priority.
-    #[must_use]
-    pub fn weight(&self) -> u32 {
-        let weight = self.plan.as_ref().and_then(|plan| plan.weight);
-        weight.map_or(1, NonZeroU32::get)
-    }
-
-    pub(in crate::core) fn rank(&self) -> Rank {
-        Rank {
-            priority: self.priority(),
-            weight: self.weight(),
-        }
-    }
-
     pub(in crate::core) fn share(&self) -> Share {
         Share::of(self.standing.executors, self.weight())
     }
@@ -518,41 +420,6 @@ impl Build {
     /// How long its set-up takes on a slave, as far as that is known.
     pub(in crate::core) fn setup_ms(&self) -> Option<u64> {
         self.setups.0.checked_div(self.setups.1)
-    }
-
-    /// Whether a slave has all that it asks for.
-    #[must_use]
-    pub fn suits(&self, slave: &Slave) -> bool {
-        self.labels()
-            .is_none_or(|labels| labels.is_subset(&slave.labels))
-            && (!self.needs_containers() || slave.runs_images())
-    }
-
-    /// Whether its commands run in containers, or what it makes is based on an image of the farm.
-    #[must_use]
-    pub fn needs_containers(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| {
-            plan.image.is_some() || plan.templates.iter().any(|taken| taken.is_image)
-        })
-    }
-
-    /// The templates that it takes.
-    pub(in crate::core) fn templates_taken(&self) -> impl Iterator<Item = TemplateId> {
-        let plan = self.plan.iter();
-        plan.flat_map(|plan| plan.templates.iter().map(|taken| taken.id))
-    }
-
-    /// Whether a slave may set the build up: its labels suit, it can get the code, this registration has not failed, and
-    /// its address has not failed too often.
-    #[must_use]
-    pub fn may_be_set_up_by(&self, slave: &Slave) -> bool {
-        let failure = self.setup_failures.get(&slave.url);
-        // Slaves of the original fetch for themselves.
-        let is_out_of_reach =
-            slave.is_legacy && matches!(self.request.project, ProjectSource::Own { .. });
-        self.suits(slave)
-            && !is_out_of_reach
-            && failure.is_none_or(|failure| failure.slave != slave.id && failure.times < MAX_SETUPS)
     }
 
     pub(in crate::core) fn note_cut_off(&mut self, subjobs: &[(SubjobId, Attempt)]) {
