@@ -14,7 +14,8 @@ use crate::run::executors::Executors;
 use crate::run::subjob_executor::{Limits, Means};
 use crate::setup::Setup;
 use crate::work::{
-    Answer, BROKE_OFF, Command, Effect, HandOut, Refusal, RunOrder, SetupOrder, SetupOutcome, Work,
+    Answer, BROKE_OFF, BuildReport, Command, Effect, ExecutorNow, HandOut, Refusal, RunOrder,
+    SetupOrder, SetupOutcome, Work,
 };
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk::space::DiskSpace;
@@ -178,7 +179,7 @@ impl WorkHandle {
     pub(crate) fn view(&self) -> WorkView {
         let turns = self.0.lock();
         WorkView {
-            executors: turns.work.executors(),
+            executors: turns.work.executors().into_iter().map(shown).collect(),
             current_build: turns.work.current_build(),
             is_stopping: turns.work.is_stopping(),
         }
@@ -314,11 +315,7 @@ impl Coordinator {
                 self.outbox.cancel(build, &stops.all);
             }
             Effect::Hurry(build) => stops.entry(build).or_default().hurry.cancel(),
-            Effect::Report {
-                build,
-                state,
-                reason,
-            } => self.tell_master(build, state, reason),
+            Effect::Report(build, report) => self.tell_master(build, report),
             Effect::ForgetReports => around.reports.forget(),
         }
     }
@@ -352,14 +349,20 @@ impl Coordinator {
         self.executors.run(order, stop, events);
     }
 
-    fn tell_master(self: &Arc<Self>, build: BuildId, state: SlaveState, reason: Option<String>) {
-        if let (Some(reason), SlaveState::SetupFailed) = (reason.clone(), state) {
+    fn tell_master(self: &Arc<Self>, build: BuildId, report: BuildReport) {
+        if let BuildReport::SetupFailed { reason } = &report {
+            let reason = reason.clone();
             // The log may block, and this is under the lock.
             let tell = async move {
                 tracing::warn!(build.id = %build, reason, "this slave can not work on a build");
             };
             self.tasks.spawn_on(tell, &self.runtime);
         }
+        let (state, reason) = match report {
+            BuildReport::SetUp => (SlaveState::SetupComplete, None),
+            BuildReport::SetupFailed { reason } => (SlaveState::SetupFailed, Some(reason)),
+            BuildReport::TornDown { trouble } => (SlaveState::Idle, trouble),
+        };
         let report = StateReportBody {
             state,
             build_id: Some(build),
@@ -367,5 +370,14 @@ impl Coordinator {
             reason,
         };
         self.surroundings.reports.put(build, report);
+    }
+}
+
+/// An executor in the words of the API.
+fn shown(now: ExecutorNow) -> ExecutorView {
+    ExecutorView {
+        id: now.executor,
+        current_build: now.running.map(|hand_out| hand_out.build),
+        current_subjob: now.running.map(|hand_out| hand_out.subjob),
     }
 }

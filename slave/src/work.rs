@@ -23,7 +23,6 @@ mod walk;
 
 pub(crate) use vocabulary::*;
 
-use clusterrunner_common::api::{ExecutorView, SlaveState};
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use sharing::{Part, Sharing};
 use std::collections::BTreeMap;
@@ -257,13 +256,12 @@ impl Work {
     }
 
     /// What each executor does.
-    pub(crate) fn executors(&self) -> Vec<ExecutorView> {
-        let view = |(id, running): (u32, &Option<HandOut>)| ExecutorView {
-            id: ExecutorIndex(id),
-            current_build: running.map(|hand_out| hand_out.build),
-            current_subjob: running.map(|hand_out| hand_out.subjob),
+    pub(crate) fn executors(&self) -> Vec<ExecutorNow> {
+        let now = |(index, running): (u32, &Option<HandOut>)| ExecutorNow {
+            executor: ExecutorIndex(index),
+            running: *running,
         };
-        (0..).zip(&self.executors).map(view).collect()
+        (0..).zip(&self.executors).map(now).collect()
     }
 
     fn executor_of(&self, hand_out: HandOut) -> Option<ExecutorIndex> {
@@ -372,22 +370,14 @@ impl Work {
     }
 }
 
-fn report(build: BuildId, state: SlaveState, reason: Option<String>) -> Effect {
-    Effect::Report {
-        build,
-        state,
-        reason,
-    }
-}
-
 fn setup_complete(build: BuildId) -> Effect {
-    report(build, SlaveState::SetupComplete, None)
+    Effect::Report(build, BuildReport::SetUp)
 }
 
 fn setup_failed(build: BuildId, reason: String) -> Effect {
-    report(build, SlaveState::SetupFailed, Some(reason))
+    Effect::Report(build, BuildReport::SetupFailed { reason })
 }
 
-fn idle(build: BuildId, trouble: Option<String>) -> Effect {
-    report(build, SlaveState::Idle, trouble)
+fn torn_down(build: BuildId, trouble: Option<String>) -> Effect {
+    Effect::Report(build, BuildReport::TornDown { trouble })
 }

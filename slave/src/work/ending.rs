@@ -1,13 +1,13 @@
 //! The end of a build: what runs is stopped, then what it left is cleaned up.
 
-use super::{Build, Effect, EndingStage, Stage, Work, idle, setup_failed};
+use super::{Build, Effect, EndingStage, Stage, Work, setup_failed, torn_down};
 use clusterrunner_common::ids::BuildId;
 
 impl Work {
     pub(super) fn tear_down(&mut self, id: BuildId, effects: &mut Vec<Effect>) {
         match self.builds.get_mut(&id).map(|build| &mut build.stage) {
             // The answer or the report was lost: saying it again lets the master go on.
-            None => effects.push(idle(id, None)),
+            None => effects.push(torn_down(id, None)),
             Some(Stage::Ending {
                 report_idle, next, ..
             }) => {
@@ -106,7 +106,7 @@ impl Work {
             None if report_idle && !self.stopping => {
                 notes.extend(trouble);
                 let told = (!notes.is_empty()).then(|| notes.join("\n"));
-                effects.push(idle(id, told));
+                effects.push(torn_down(id, told));
             }
             None => {}
         }

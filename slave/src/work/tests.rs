@@ -106,7 +106,14 @@ fn name(effect: &Effect) -> String {
         Effect::Cancel(hand_out) => format!("cancel {}", short(*hand_out)),
         Effect::CancelBuild(build) => format!("cancel {build}"),
         Effect::Hurry(build) => format!("hurry {build}"),
-        Effect::Report { build, state, .. } => format!("report {build} {state:?}"),
+        Effect::Report(build, report) => {
+            let news = match report {
+                BuildReport::SetUp => "set up",
+                BuildReport::SetupFailed { .. } => "failed",
+                BuildReport::TornDown { .. } => "torn down",
+            };
+            format!("report {build} {news}")
+        }
         Effect::ForgetReports => "forget reports".to_owned(),
     }
 }
@@ -133,7 +140,7 @@ impl Scenario {
     fn ready(num_executors: u32) -> Self {
         let mut scenario = Self::new(num_executors);
         scenario.check(Command::SetUp(order(B)), &["set up 7"]);
-        scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+        scenario.check(set_up_ended(B), &["report 7 set up"]);
         scenario
     }
 
@@ -230,8 +237,8 @@ fn a_subjob_goes_from_hand_out_to_delivery_and_its_build_is_torn_down() {
     scenario.check(delivered(subjob), &[]);
     scenario.check(Command::TearDown(B), &["cancel 7", "clean up 7"]);
     scenario.check(Command::TearDown(B), &[]);
-    scenario.check(cleaned_up(), &["report 7 Idle"]);
-    scenario.check(Command::TearDown(B), &["report 7 Idle"]);
+    scenario.check(cleaned_up(), &["report 7 torn down"]);
+    scenario.check(Command::TearDown(B), &["report 7 torn down"]);
 }
 
 #[test]
@@ -254,8 +261,8 @@ fn repeated_orders_have_no_effect() {
     let mut scenario = Scenario::new(1);
     scenario.check(Command::SetUp(order(B)), &["set up 7"]);
     scenario.check(Command::SetUp(order(B)), &[]);
-    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
-    scenario.check(Command::SetUp(order(B)), &["report 7 SetupComplete"]);
+    scenario.check(set_up_ended(B), &["report 7 set up"]);
+    scenario.check(Command::SetUp(order(B)), &["report 7 set up"]);
     let subjob = hand_out(B, 0, 1);
     scenario.check(start(subjob), &["run 7/0.1 on 0"]);
     scenario.check(start(subjob), &[]);
@@ -275,10 +282,7 @@ fn subjobs_wait_for_the_set_up_and_run_in_order() {
     scenario.check(Command::SetUp(order(B)), &["set up 7"]);
     scenario.check(start(hand_out(B, 4, 1)), &[]);
     scenario.check(start(hand_out(B, 2, 1)), &[]);
-    scenario.check(
-        set_up_ended(B),
-        &["report 7 SetupComplete", "run 7/4.1 on 0"],
-    );
+    scenario.check(set_up_ended(B), &["report 7 set up", "run 7/4.1 on 0"]);
     scenario.check(
         ran(hand_out(B, 4, 1), RunOutcome::Completed(Vec::new())),
         &["deliver 7/4.1", "run 7/2.1 on 0"],
@@ -366,7 +370,7 @@ fn a_tear_down_waits_for_what_it_cancels() {
     scenario.check(Command::TearDown(B), &["cancel 7", "hurry 7"]);
     scenario.check(delivered(first), &[]);
     scenario.check(ran(second, RunOutcome::Canceled), &["clean up 7"]);
-    scenario.check(cleaned_up(), &["report 7 Idle"]);
+    scenario.check(cleaned_up(), &["report 7 torn down"]);
 }
 
 #[test]
@@ -383,7 +387,7 @@ fn a_tear_down_stops_a_set_up() {
         outcome: failed,
     };
     scenario.check(ended, &["clean up 7"]);
-    scenario.check(cleaned_up(), &["report 7 Idle"]);
+    scenario.check(cleaned_up(), &["report 7 torn down"]);
 }
 
 #[test]
@@ -398,11 +402,11 @@ fn a_failed_set_up_is_reported_and_cleaned_up() {
             left: Some(project()),
         },
     };
-    scenario.check(ended, &["report 7 SetupFailed", "hurry 7", "clean up 7"]);
+    scenario.check(ended, &["report 7 failed", "hurry 7", "clean up 7"]);
     // The master may tear down, or try again, before we are through.
     scenario.check(Command::SetUp(order(B)), &[]);
     scenario.check(cleaned_up(), &["set up 7"]);
-    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+    scenario.check(set_up_ended(B), &["report 7 set up"]);
 }
 
 #[test]
@@ -413,24 +417,21 @@ fn trouble_of_our_own_gives_the_build_back() {
     scenario.check(start(second), &["run 7/1.1 on 1"]);
     scenario.check(
         ran(first, RunOutcome::Trouble("disk full".to_owned())),
-        &["report 7 SetupFailed", "cancel 7", "hurry 7"],
+        &["report 7 failed", "cancel 7", "hurry 7"],
     );
     scenario.check(
         ran(second, RunOutcome::Trouble("disk full".to_owned())),
         &["clean up 7"],
     );
     scenario.check(Command::TearDown(B), &[]);
-    scenario.check(cleaned_up(), &["report 7 Idle"]);
+    scenario.check(cleaned_up(), &["report 7 torn down"]);
 }
 
 #[test]
 fn a_master_that_forgot_us_frees_us_of_all_work() {
     let mut scenario = Scenario::ready(1);
     scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
-    scenario.check(
-        Command::Connected { resumed: true },
-        &["report 7 SetupComplete"],
-    );
+    scenario.check(Command::Connected { resumed: true }, &["report 7 set up"]);
     scenario.check(
         Command::Connected { resumed: false },
         &["forget reports", "cancel 7", "hurry 7"],
@@ -442,7 +443,7 @@ fn a_master_that_forgot_us_frees_us_of_all_work() {
         &["clean up 7"],
     );
     scenario.check(cleaned_up(), &["set up 7"]);
-    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+    scenario.check(set_up_ended(B), &["report 7 set up"]);
     scenario.check(start(hand_out(B, 0, 1)), &["run 7/0.1 on 0"]);
 }
 

@@ -1,6 +1,5 @@
 //! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
 
-use clusterrunner_common::api::SlaveState;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use clusterrunner_common::process::variables::BuildVariables;
@@ -306,14 +305,29 @@ pub(crate) enum Effect {
     CancelBuild(BuildId),
     /// `teardown_build` now has a time limit.
     Hurry(BuildId),
-    /// Reports a state to the master; replaces an earlier report about the build that was not sent yet.
-    Report {
-        build: BuildId,
-        state: SlaveState,
-        reason: Option<String>,
-    },
+    /// Tells the master; replaces what was to be told of the build before and was not sent yet.
+    Report(BuildId, BuildReport),
     /// What was to be told to the master counts no more.
     ForgetReports,
+}
+
+/// What the master is told of a build on this slave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BuildReport {
+    /// Subjobs may come.
+    SetUp,
+    /// It can not be set up, or what was set up is lost.
+    SetupFailed { reason: String },
+    /// Nothing of it is here any more. `trouble` is what failed meanwhile.
+    TornDown { trouble: Option<String> },
+}
+
+/// What an executor does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExecutorNow {
+    pub(crate) executor: ExecutorIndex,
+    /// What it runs, if it runs anything.
+    pub(crate) running: Option<HandOut>,
 }
 
 /// All that is needed to run a subjob.

@@ -71,7 +71,7 @@ fn owner(effect: &Effect) -> Option<(BuildId, Option<HandOut>)> {
         Effect::Cancel(_)
         | Effect::CancelBuild(_)
         | Effect::Hurry(_)
-        | Effect::Report { .. }
+        | Effect::Report(..)
         | Effect::ForgetReports => None,
     }
 }

@@ -8,7 +8,7 @@ fn ready(num_executors: u32) -> Scenario {
     let mut order = order(B);
     order.source = repository();
     scenario.check(Command::SetUp(order), &["set up 7"]);
-    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+    scenario.check(set_up_ended(B), &["report 7 set up"]);
     scenario
 }
 
@@ -33,7 +33,7 @@ fn the_build_is_set_up_again_when_nothing_of_it_runs() {
     scenario.check(done, &["deliver 7/0.1", "set up 7 again"]);
     scenario.check(packed(guilty), &[]);
     scenario.check(delivered(guilty), &[]);
-    let again = ["report 7 SetupComplete", "run 7/1.1 on 0", "run 7/2.1 on 1"];
+    let again = ["report 7 set up", "run 7/1.1 on 0", "run 7/2.1 on 1"];
     scenario.check(set_up_ended(B), &again);
     for hand_out in [late, other] {
         let name = format!("deliver {}", short(hand_out));
@@ -43,11 +43,11 @@ fn the_build_is_set_up_again_when_nothing_of_it_runs() {
     }
     scenario.check(Command::TearDown(B), &["cancel 7", "clean up 7"]);
     let (_, effects) = scenario.work.handle(cleaned_up()).unwrap();
-    let Effect::Report { reason, .. } = &effects[0] else {
+    let Effect::Report(_, BuildReport::TornDown { trouble }) = &effects[0] else {
         panic!("{effects:?}");
     };
     assert!(
-        reason
+        trouble
             .as_ref()
             .unwrap()
             .contains("removed the project's directory")
@@ -64,7 +64,7 @@ fn a_result_that_can_not_be_delivered_meanwhile_is_told() {
     scenario.check(start(second), &["run 7/1.1 on 0"]);
     scenario.check(no_project(second), &["set up 7 again"]);
     let rejected = DeliveryOutcome::Rejected("no".to_owned());
-    let effects = ["report 7 SetupFailed", "cancel 7", "hurry 7"];
+    let effects = ["report 7 failed", "cancel 7", "hurry 7"];
     scenario.check(Command::DeliveriesEnded(vec![(first, rejected)]), &effects);
     scenario.check(set_up_ended(B), &["clean up 7"]);
 }
@@ -76,10 +76,10 @@ fn a_set_up_that_removes_its_own_project_is_not_repeated_for_ever() {
     scenario.check(start(subjob), &["run 7/0.1 on 0"]);
     for _ in 0..MAX_RENEWALS {
         scenario.check(no_project(subjob), &["set up 7 again"]);
-        let again = ["report 7 SetupComplete", "run 7/0.1 on 0"];
+        let again = ["report 7 set up", "run 7/0.1 on 0"];
         scenario.check(set_up_ended(B), &again);
     }
-    let effects = ["report 7 SetupFailed", "cancel 7", "clean up 7"];
+    let effects = ["report 7 failed", "cancel 7", "clean up 7"];
     scenario.check(no_project(subjob), &effects);
 }
 
@@ -88,6 +88,6 @@ fn a_directory_that_is_used_in_place_is_not_ours_to_make() {
     let mut scenario = Scenario::ready(1);
     let subjob = hand_out(B, 0, 1);
     scenario.check(start(subjob), &["run 7/0.1 on 0"]);
-    let effects = ["report 7 SetupFailed", "cancel 7", "clean up 7"];
+    let effects = ["report 7 failed", "cancel 7", "clean up 7"];
     scenario.check(no_project(subjob), &effects);
 }

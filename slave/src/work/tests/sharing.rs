@@ -38,7 +38,7 @@ fn many_hand_outs_in_one_call_are_taken_all_or_none() {
 fn a_free_executor_goes_to_the_build_that_has_the_fewest() {
     let mut scenario = Scenario::ready(3);
     scenario.check(Command::SetUp(order(OTHER)), &["set up 8"]);
-    scenario.check(set_up_ended(OTHER), &["report 8 SetupComplete"]);
+    scenario.check(set_up_ended(OTHER), &["report 8 set up"]);
     let of = |build| {
         (0..4)
             .map(|subjob| hand_out(build, subjob, 1))
@@ -63,7 +63,7 @@ fn a_build_has_no_more_executors_than_its_job_allows() {
     };
     job.max_executors = std::num::NonZeroU32::new(1);
     scenario.check(Command::SetUp(limited), &["set up 7"]);
-    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+    scenario.check(set_up_ended(B), &["report 7 set up"]);
     let (first, second) = (hand_out(B, 0, 1), hand_out(B, 1, 1));
     scenario.check(start_all(&[first, second]), &["run 7/0.1 on 0"]);
     scenario.check(

@@ -15,11 +15,11 @@ fn it_runs_as_soon_as_the_build_is_set_up_and_is_taken_once() {
     let both = [hand_out(B, 0, 1), hand_out(B, 1, 1)];
     scenario.check(set_up(&both), &["set up 7"]);
     scenario.check(set_up(&both), &[]);
-    let runs = ["report 7 SetupComplete", "run 7/0.1 on 0", "run 7/1.1 on 1"];
+    let runs = ["report 7 set up", "run 7/0.1 on 0", "run 7/1.1 on 1"];
     scenario.check(set_up_ended(B), &runs);
-    scenario.check(set_up(&both), &["report 7 SetupComplete"]);
+    scenario.check(set_up(&both), &["report 7 set up"]);
     let more = [both[0], hand_out(B, 2, 1)];
-    scenario.check(set_up(&more), &["report 7 SetupComplete"]);
+    scenario.check(set_up(&more), &["report 7 set up"]);
     scenario.check(ran(both[0], RunOutcome::Canceled), &["run 7/2.1 on 0"]);
 }
 
@@ -34,7 +34,7 @@ fn it_goes_where_the_set_up_fails() {
             left: None,
         },
     };
-    let effects = ["report 7 SetupFailed", "hurry 7", "clean up 7"];
+    let effects = ["report 7 failed", "hurry 7", "clean up 7"];
     scenario.check(failed, &effects);
     scenario.check(cleaned_up(), &[]);
     assert_eq!(scenario.work.num_waiting, 0);
@@ -46,7 +46,7 @@ fn it_waits_for_the_end_of_an_earlier_life_of_the_build() {
     scenario.check(Command::TearDown(B), &["cancel 7", "clean up 7"]);
     scenario.check(set_up(&[hand_out(B, 0, 2)]), &[]);
     scenario.check(cleaned_up(), &["set up 7"]);
-    let runs = ["report 7 SetupComplete", "run 7/0.2 on 0"];
+    let runs = ["report 7 set up", "run 7/0.2 on 0"];
     scenario.check(set_up_ended(B), &runs);
 }
 
@@ -62,10 +62,10 @@ fn what_can_not_be_taken_refuses_the_set_up_too() {
     assert!(scenario.work.builds.is_empty());
     // Where it is found out late, the master hears of it.
     scenario.check(Command::SetUp(order(B)), &["set up 7"]);
-    scenario.check(set_up_ended(B), &["report 7 SetupComplete"]);
+    scenario.check(set_up_ended(B), &["report 7 set up"]);
     scenario.check(Command::TearDown(B), &["cancel 7", "clean up 7"]);
     scenario.check(set_up(&wrong), &[]);
-    scenario.check(cleaned_up(), &["report 7 SetupFailed"]);
+    scenario.check(cleaned_up(), &["report 7 failed"]);
     assert!(scenario.work.builds.is_empty());
 }
 
@@ -92,6 +92,6 @@ fn hand_outs_that_follow_a_set_up_wait_with_it_for_the_end_of_the_build_before()
         &["clean up 7"],
     );
     scenario.check(cleaned_up(), &["set up 7"]);
-    let runs = ["report 7 SetupComplete", "run 7/0.1 on 0", "run 7/1.1 on 1"];
+    let runs = ["report 7 set up", "run 7/0.1 on 0", "run 7/1.1 on 1"];
     scenario.check(set_up_ended(B), &runs);
 }
