@@ -9,6 +9,7 @@ mod farm;
 mod here;
 mod history;
 mod instances;
+mod shown;
 mod tested;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub(crate) use instances::{
     InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplateOptions, TemplateTask,
     TemplatesOptions,
 };
+pub(crate) use shown::{FailureOutput, ShownOptions};
 pub(crate) use tested::TestsOptions;
 
 use crate::daemons::{MasterOptions, SlaveOptions};
@@ -105,6 +107,7 @@ Examples:
   clusterrunner status --all --state failed,error --job Unit
                                     all builds of a job that failed
   clusterrunner status 7            one build, with its failed atoms
+  clusterrunner status 7 -w         follow it until it ends, as `attach` does
   clusterrunner status 7 --json     the master's JSON answer")]
     Status(StatusOptions),
     /// Show a build's atoms, or the output of one; or the log of an app
@@ -112,6 +115,9 @@ Examples:
 Examples:
   clusterrunner logs 7              the atoms of build 7: state, exit code, time
   clusterrunner logs 7 --failed     only those that failed
+  clusterrunner logs 7 --failed --failure-output full
+                                    those that failed, with all that they printed
+  clusterrunner logs 7 -f           what all atoms print, as they print it, until the build ends
   clusterrunner logs 7 3_0          the output of atom 0 of subjob 3
   clusterrunner logs 7 artifact_3_0 the same, by the name of its directory
   clusterrunner logs 7 3_0 -f       follow it until the atom ends

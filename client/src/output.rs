@@ -3,12 +3,15 @@
 
 pub(crate) mod again;
 pub(crate) mod controllers_time;
+pub(crate) mod events;
+pub(crate) mod sections;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod utf8;
 
 use anstyle::{AnsiColor, Effects, Style};
 use clusterrunner_common::text::printable::{self, coloured_lines};
+use events::{Event, Line, VERSION};
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,11 +31,22 @@ static QUIET: AtomicBool = AtomicBool::new(false);
 static VERBOSE: AtomicBool = AtomicBool::new(false);
 static CLOSED: AtomicBool = AtomicBool::new(false);
 static FAILED: AtomicBool = AtomicBool::new(false);
+static JSON: AtomicBool = AtomicBool::new(false);
 
 /// How much is said from now on (`--quiet`, `--verbose`).
 pub(crate) fn set_volume(quiet: bool, verbose: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
     VERBOSE.store(verbose, Ordering::Relaxed);
+}
+
+/// From now on standard output has nothing but lines of JSON, if they are wanted (`--json`).
+pub(crate) fn set_json_lines(are_wanted: bool) {
+    JSON.store(are_wanted, Ordering::Relaxed);
+}
+
+/// Whether standard output has nothing but lines of JSON.
+pub(crate) fn is_json_lines() -> bool {
+    JSON.load(Ordering::Relaxed)
 }
 
 /// Whether details are wanted.
@@ -58,7 +72,21 @@ pub(crate) fn has_failed() -> bool {
 
 /// Prints a line of the result. Of what a terminal would obey only colours stay.
 pub(crate) fn say(line: impl Display) {
-    say_as_is(&coloured_lines(&line.to_string()));
+    if !is_json_lines() {
+        say_as_is(&coloured_lines(&line.to_string()));
+    }
+}
+
+/// Prints what happened as a line of JSON, where these are wanted.
+pub(crate) fn emit(event: &Event<'_>) {
+    if is_json_lines() {
+        let json_version = VERSION;
+        let line = Line {
+            json_version,
+            event,
+        };
+        say_json(&serde_json::json!(line).to_string());
+    }
 }
 
 /// Prints JSON, which programs read and terminals show.
@@ -69,6 +97,15 @@ pub(crate) fn say_json(json: &str) {
 /// Prints a body of the API as JSON.
 pub(crate) fn say_body(body: &impl serde::Serialize) {
     say_json(&format!("{:#}", serde_json::json!(body)));
+}
+
+/// Prints an object as JSON with the version of its form.
+pub(crate) fn say_versioned(body: &impl serde::Serialize) {
+    let mut body = serde_json::json!(body);
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("json_version".to_owned(), VERSION.into());
+    }
+    say_json(&format!("{body:#}"));
 }
 
 fn say_as_is(text: &str) {

@@ -1,6 +1,7 @@
 //! How a command tells its user that it could not do its work.
 
 use crate::output::again::command;
+use crate::output::events::Event;
 use crate::output::{self, BAD, NOTICE, styled};
 use clusterrunner_client::ClientError;
 use clusterrunner_client::exit_code::ExitCode;
@@ -44,6 +45,10 @@ impl Trouble {
 
     /// Prints it for a human.
     pub(crate) fn show(&self) {
+        output::emit(&Event::Error {
+            message: &self.message,
+            hint: self.hint.as_deref(),
+        });
         output::complain(format!(
             "{} {}",
             styled(BAD, "error:"),

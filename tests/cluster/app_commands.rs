@@ -90,7 +90,7 @@ fn an_app_is_deployed_scaled_configured_rolled_back_and_destroyed() {
     assert!(asked.stderr.contains("--yes"), "{asked:#?}");
     machine.run_to(0, &["app", "destroy", "shop", "--yes"]);
     assert_eq!(
-        json(&machine, &["apps", "--json"]),
+        json(&machine, &["apps", "--json"])["apps"],
         Value::Array(Vec::new())
     );
     let gone = machine.run_to(2, &["app", "info", "shop"]);

@@ -86,6 +86,7 @@ mod results_here;
 mod retention;
 mod retries;
 mod set_up;
+mod shown;
 mod shutdown;
 mod sick_slaves;
 mod signatures;

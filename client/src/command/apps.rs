@@ -22,6 +22,7 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::auth::gate::UnknownToken;
 use clusterrunner_common::caller::CallError;
 use reqwest::StatusCode;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Lists the apps.
@@ -29,7 +30,7 @@ pub(crate) async fn list(options: AppsOptions, common: CommonOptions) -> Result<
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let apps = client.apps().await.map_err(of_apps)?;
     if options.json {
-        output::say_body(&apps);
+        output::say_versioned(&json!({"apps": apps}));
         return Ok(ExitCode::Success);
     }
     if apps.is_empty() {

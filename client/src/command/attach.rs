@@ -1,11 +1,13 @@
 //! `clusterrunner attach` and `clusterrunner wait`: to be there at the end of a build that was submitted before.
 
 use super::interrupt::Interrupt;
-use super::report;
-use super::watch::Watch;
+use super::progress::Progress;
+use super::watch::{Failures, Watch};
+use super::{report, summary};
 use crate::farm::connect;
-use crate::options::{AttachOptions, CommonOptions, WaitOptions, WaitUntil};
+use crate::options::{AttachOptions, CommonOptions, ShownOptions, WaitOptions, WaitUntil};
 use crate::output::again::command;
+use crate::output::events::Event;
 use crate::output::text::count;
 use crate::output::{self, BAD, styled};
 use crate::trouble::Trouble;
@@ -26,21 +28,34 @@ pub(crate) async fn attach(
     options: AttachOptions,
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
-    let interrupt = Interrupt::listen(false)?;
+    output::set_json_lines(options.shown.json);
     let client = connect(&options.master, &common).await?;
-    let mut watch = Watch::start(&client, options.build);
-    let followed = interrupt.unless(watch.follow()).await;
+    follow(&client, options.build, options.shown).await
+}
+
+/// Follows a build to its end and says how it ended.
+pub(super) async fn follow(
+    client: &Client,
+    build: BuildId,
+    shown: ShownOptions,
+) -> Result<ExitCode, Trouble> {
+    let interrupt = Interrupt::listen(false)?;
+    let mut watch = Watch::start(client, build, shown);
+    let followed = interrupt.unless(Box::pin(watch.follow())).await;
     drop(watch);
     let Some(end) = followed else {
-        return Err(left(options.build));
+        return Err(left(build));
     };
     let end = end?;
+    report::begin_end(&end);
+    summary::say(client, &end).await;
     report::list_failures(&end);
     Ok(say_end(&end))
 }
 
-/// Waits for the end of a build, or for its first failed atom, and prints nothing but the verdict.
+/// Waits for the end of a build, or for its first failed atom, and prints nothing but the verdict, unless more is asked for.
 pub(crate) async fn wait(options: WaitOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    output::set_json_lines(options.json);
     let interrupt = Interrupt::listen(false)?;
     let client = connect(&options.master, &common).await?;
     let waiting = look_until(&client, options.build, options.until);
@@ -48,9 +63,17 @@ pub(crate) async fn wait(options: WaitOptions, common: CommonOptions) -> Result<
         return Err(left(options.build));
     };
     let seen = seen?;
+    if let Some(how) = options.failure_output {
+        let progress = Progress::none();
+        let mut failures = Failures::new(&client, seen.id, how);
+        for atom in seen.failed_atoms.iter().flatten() {
+            failures.show(&progress, atom).await?;
+        }
+    }
     if seen.status.is_over() {
         return Ok(say_end(&seen));
     }
+    output::emit(&Event::Failing { build: &seen });
     let failed = count(seen.num_atoms_failed, "atom");
     output::say(styled(
         BAD,

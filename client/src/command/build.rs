@@ -5,14 +5,16 @@ use super::interrupt::{Interrupt, unconfirmed};
 use super::junit_file;
 use super::report;
 use super::request::{local_project, request};
+use super::summary;
 use super::unpacked;
 use super::variables;
 use super::watch::Watch;
 use crate::farm;
 use crate::farm::{client_of, tell_whom};
-use crate::options::{BuildOptions, CommonOptions};
+use crate::options::{BuildOptions, CommonOptions, ShownOptions};
 use crate::output;
 use crate::output::again::{self, command};
+use crate::output::events::Event;
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
@@ -43,6 +45,7 @@ const CLEARING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs a build to its end.
 pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    output::set_json_lines(options.shown.json);
     let is_compat = options.compat_exit_codes || Settings::wants_compat_exit_codes(&common);
     let interrupt = Interrupt::listen(is_compat)?;
     let ended = Box::pin(run_to_its_end(&options, &common, &interrupt, is_compat)).await;
@@ -123,6 +126,7 @@ async fn run_to_its_end(
         is_detached: options.detach,
         is_compat,
         junit: options.junit.as_deref(),
+        shown: options.shown,
     };
     Box::pin(follow_to_its_end(&client, interrupt, build, following)).await
 }
@@ -137,6 +141,8 @@ pub(super) struct Following<'a> {
     pub(super) is_compat: bool,
     /// Where its tests are written as JUnit XML.
     pub(super) junit: Option<&'a Path>,
+    /// How it is shown while it runs.
+    pub(super) shown: ShownOptions,
 }
 
 /// Follows a build, brings its results, and says how it ended.
@@ -146,13 +152,14 @@ pub(super) async fn follow_to_its_end(
     build: BuildId,
     following: Following<'_>,
 ) -> Result<ExitCode, Trouble> {
+    output::emit(&Event::Submitted { build_id: build });
     if following.is_detached {
         say_detached(build);
         return Ok(ExitCode::Success);
     }
     output::tell(format!("Build is running. (Build id: {build})"));
-    let mut watch = Watch::start(client, build);
-    let Some(end) = interrupt.unless(watch.follow()).await else {
+    let mut watch = Watch::start(client, build, following.shown);
+    let Some(end) = interrupt.unless(Box::pin(watch.follow())).await else {
         drop(watch);
         let ended = end_early(client, build, interrupt).await?;
         if let Some(path) = following.junit {
@@ -222,9 +229,11 @@ async fn finish(
         interrupt.unless(clearing).await;
     }
     drop(watch);
+    report::begin_end(&end);
+    interrupt.unless(summary::say(client, &end)).await;
     report::list_failures(&end);
     if let Some(Some(Ok(fetched))) = &fetched {
-        unpacked::say(fetched);
+        unpacked::say(build, fetched);
     }
     report::say_verdict(&end, is_compat);
     let code = ExitCode::of(&end).unwrap_or(ExitCode::Trouble);
@@ -386,9 +395,13 @@ async fn cancel(
     });
     match canceled.await {
         Ok(Ok(view)) if view.status == BuildStatus::Canceled => {
+            report::emit_end(&view);
             output::say(format!("Build {build} is canceled."));
         }
-        Ok(Ok(_)) => output::say(format!("Build {build} was over already.")),
+        Ok(Ok(view)) => {
+            report::emit_end(&view);
+            output::say(format!("Build {build} was over already."));
+        }
         Ok(Err(error)) => return Err(lost(error, build)),
         Err(_) if is_confirmed => output::say(format!("Build {build} is being canceled.")),
         Err(_) => return Err(Trouble::new(unconfirmed("no answer", build))),

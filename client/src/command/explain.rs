@@ -18,7 +18,7 @@ pub(crate) async fn run(
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let explanation = client.explanation(options.build).await?;
     if options.json {
-        output::say_body(&ExplanationBody { explanation });
+        output::say_versioned(&ExplanationBody { explanation });
         return Ok(ExitCode::Success);
     }
     show(&explanation);

@@ -31,7 +31,7 @@ pub(crate) async fn templates(
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let templates = client.templates().await?;
     if options.json {
-        output::say_body(&TemplatesBody { templates });
+        output::say_versioned(&TemplatesBody { templates });
         return Ok(ExitCode::Success);
     }
     if templates.is_empty() {
@@ -108,7 +108,7 @@ pub(crate) async fn list(
     let mut instances = client.instances().await?;
     instances.retain(|instance| options.all || !instance.status.is_over());
     if options.json {
-        output::say_body(&InstancesBody { instances });
+        output::say_versioned(&InstancesBody { instances });
         return Ok(ExitCode::Success);
     }
     if instances.is_empty() {

@@ -6,7 +6,7 @@ use super::report;
 use super::variables;
 use super::watch::Watch;
 use crate::farm::{self, client_of, connect, tell_whom};
-use crate::options::{CommonOptions, LaunchOptions};
+use crate::options::{CommonOptions, LaunchOptions, ShownOptions};
 use crate::output;
 use crate::output::again::{self, command};
 use crate::settings::Settings;
@@ -143,8 +143,8 @@ async fn build(
         "Build {build} makes the template {}.",
         plain(&accepted.name)
     ));
-    let mut watch = Watch::start(client, build);
-    let followed = interrupt.unless(watch.follow()).await;
+    let mut watch = Watch::start(client, build, ShownOptions::default());
+    let followed = interrupt.unless(Box::pin(watch.follow())).await;
     drop(watch);
     let Some(end) = followed else {
         let trouble = Trouble::new(format!("interrupted; build {build} goes on"));

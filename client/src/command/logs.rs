@@ -1,9 +1,12 @@
 //! `clusterrunner logs`: the atoms of a build, or what one of them printed.
 
-use super::{apps, step_output};
+use super::progress::Progress;
+use super::watch::Failures;
+use super::{apps, follow_all, step_output};
 use crate::farm::{connect, impatient};
-use crate::options::{AppLogOptions, CommonOptions, LogsOptions};
+use crate::options::{AppLogOptions, CommonOptions, FailureOutput, LogsOptions};
 use crate::output::again::command;
+use crate::output::events::Event;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{duration, how_ended, how_it_ended, name, parse_atom, setting};
 use crate::output::utf8::Utf8Pieces;
@@ -31,6 +34,7 @@ const LINES_OF_APP: usize = 100;
 
 /// Shows the atoms of a build, or the output of one.
 pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    output::set_json_lines(options.json);
     if options.raw && output::is_on_terminal() {
         return Err(Trouble::usage(
             "--raw is for pipes and files, and standard output is a terminal",
@@ -57,7 +61,13 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         return step_output::print((&client, &first), build, step, follow, raw).await;
     }
     let Some(text) = &options.atom else {
-        list(&first, build, options.failed).await?;
+        if options.follow {
+            return follow_all::print((&client, &first), build).await;
+        }
+        match options.failure_output {
+            FailureOutput::None => list(&first, build, options.failed).await?,
+            how => show_failed(&first, build, how).await?,
+        }
         return Ok(ExitCode::Success);
     };
     let (subjob, atom) = parse_atom(text).ok_or_else(|| {
@@ -92,6 +102,22 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Shows the atoms that failed with what they printed.
+async fn show_failed(client: &Client, build: BuildId, how: FailureOutput) -> Result<(), Trouble> {
+    let subjobs = client.filtered_subjobs(build, SubjobFilter::Failed).await?;
+    let failed = subjobs.iter().flat_map(|subjob| &subjob.atoms);
+    let failed: Vec<&AtomView> = failed.filter(|atom| atom.has_failed()).collect();
+    if failed.is_empty() {
+        output::note(format!("no atom of build {build} has failed"));
+    }
+    let progress = Progress::none();
+    let mut failures = Failures::new(client, build, how);
+    for atom in failed {
+        failures.show(&progress, atom).await?;
+    }
+    Ok(())
 }
 
 /// The kind of step whose output is asked for.
@@ -180,6 +206,10 @@ async fn list(client: &Client, build: BuildId, only_failed: bool) -> Result<(), 
     let mut table = Table::new(&["Atom", "State", "Time", "Setting"]);
     let atoms = subjobs.iter().flat_map(|subjob| &subjob.atoms);
     for atom in atoms.filter(is_listed) {
+        output::emit(&Event::Atom {
+            build_id: build,
+            atom,
+        });
         let (style, state) = state(atom, is_over);
         table.add([
             name(atom).into(),
@@ -228,6 +258,9 @@ struct Console<'a> {
 impl Console<'_> {
     /// Prints all there is: of an atom that has ended in one stream, of one that runs page by page.
     async fn print_all(&mut self) -> Result<(), ClientError> {
+        if output::is_json_lines() {
+            return self.print_what_is_there().await;
+        }
         let mut breaks = 0;
         loop {
             let asked = self.client.console_text(
@@ -273,13 +306,16 @@ impl Console<'_> {
             if page.num_lines == 0 {
                 break;
             }
-            match &mut self.filter {
-                Some(filter) => output::pass_on(filter.pass(&page.content).as_bytes()),
-                None => output::pass_on(page.content.as_bytes()),
+            match (&mut self.filter, output::is_json_lines()) {
+                (_, true) => self.emit(&page),
+                (Some(filter), false) => output::pass_on(filter.pass(&page.content).as_bytes()),
+                (None, false) => output::pass_on(page.content.as_bytes()),
             }
             self.line = page.offset_line + page.num_lines;
             if page.num_bytes_cut > 0 {
-                output::pass_on(b"\n");
+                if !output::is_json_lines() {
+                    output::pass_on(b"\n");
+                }
                 output::complain(format!(
                     "{} line {} is longer than the master sends while the atom runs: {} bytes of it are left out; \
                      `{}` shows all of it when the atom has ended",
@@ -296,8 +332,25 @@ impl Console<'_> {
         Ok(())
     }
 
+    /// Tells programs of lines.
+    fn emit(&self, page: &ConsoleBody) {
+        for (line, text) in (page.offset_line..).zip(page.content.lines()) {
+            output::emit(&Event::Output {
+                build_id: self.build,
+                subjob_id: self.subjob,
+                atom_id: self.atom,
+                attempt: self.attempt,
+                line,
+                text,
+            });
+        }
+    }
+
     /// Ends what the printed text began.
     fn end(&mut self) {
+        if output::is_json_lines() {
+            return;
+        }
         if let Some(filter) = &mut self.filter {
             output::pass_on(filter.pass(&self.text.end()).as_bytes());
             output::pass_on(std::mem::take(filter).end().as_bytes());

@@ -3,9 +3,11 @@
 mod pace;
 mod picture;
 mod screen;
+mod slow;
 
 use crate::output;
 use crate::output::again::command;
+use crate::output::events::{self, Event};
 use crate::output::text::{count, duration};
 use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};
 use clusterrunner_common::clock::Timestamp;
@@ -13,6 +15,7 @@ use clusterrunner_common::text::printable::plain;
 use pace::in_units;
 use picture::{Counts, Picture, Running};
 use screen::Screen;
+pub(super) use slow::Slow;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -25,11 +28,14 @@ const SAME_LINE_INTERVAL: Duration = Duration::from_secs(60);
 /// Shows how far one build is, on standard error.
 pub(crate) struct Progress {
     started: Instant,
+    slow: Slow,
     shown: Shown,
 }
 
 enum Shown {
     Nothing,
+    /// Lines of JSON; the one that came last.
+    Events(Option<String>),
     Screen(Screen),
     Lines(Lines),
 }
@@ -85,6 +91,18 @@ impl Stage {
         }
     }
 
+    /// What programs call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Preparing => "preparing",
+            Self::WaitingForSlave => "waiting_for_slave",
+            Self::Building => "building",
+            Self::Archiving => "archiving",
+            Self::Over => "over",
+        }
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -99,10 +117,12 @@ impl Stage {
 
 impl Progress {
     /// Begins to show; the time counts from here.
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(slow: Slow) -> Self {
         let started = Instant::now();
         let shown = if output::is_quiet() {
             Shown::Nothing
+        } else if output::is_json_lines() {
+            Shown::Events(None)
         } else if let Some(screen) = Screen::open(Stage::Queued.words()) {
             Shown::Screen(screen)
         } else {
@@ -113,14 +133,27 @@ impl Progress {
                 at: started,
             })
         };
-        Self { started, shown }
+        Self {
+            started,
+            slow,
+            shown,
+        }
+    }
+
+    /// Shows nothing of how far a build is: what is printed above it is all.
+    pub(crate) fn none() -> Self {
+        Self {
+            started: Instant::now(),
+            slow: Slow(u32::MAX),
+            shown: Shown::Nothing,
+        }
     }
 
     /// Whether running atoms would be shown now.
     pub(crate) fn wants_running(&self) -> bool {
         match &self.shown {
             Shown::Nothing => false,
-            Shown::Screen(_) => true,
+            Shown::Screen(_) | Shown::Events(_) => true,
             Shown::Lines(lines) => lines.at.elapsed() >= LINE_INTERVAL,
         }
     }
@@ -130,15 +163,17 @@ impl Progress {
         let stage = Stage::of(build);
         match &mut self.shown {
             Shown::Nothing => {}
+            Shown::Events(last) => emit(build, stage, last),
             Shown::Screen(screen) => match counts(build, stage) {
                 None => screen.show(Picture::Words(in_words(build, stage))),
                 Some(counts) => {
-                    let running = running.iter().map(Running::of).collect();
+                    let slow = self.slow;
+                    let running = running.iter().map(|atom| Running::of(atom, slow)).collect();
                     screen.show_atoms(counts, build.seconds_left, running);
                 }
             },
             Shown::Lines(lines) => {
-                let longest = running.first().map(Running::of);
+                let longest = running.first().map(|atom| Running::of(atom, self.slow));
                 lines.say(self.started, in_words(build, stage), stage, longest);
             }
         }
@@ -165,7 +200,7 @@ impl Progress {
     pub(crate) fn above(&self, print: impl FnOnce()) {
         match &self.shown {
             Shown::Screen(screen) => screen.suspend(print),
-            Shown::Nothing | Shown::Lines(_) => print(),
+            Shown::Nothing | Shown::Events(_) | Shown::Lines(_) => print(),
         }
     }
 }
@@ -192,6 +227,23 @@ impl Lines {
             stage,
             at: Instant::now(),
         };
+    }
+}
+
+/// Emits how far a build is, unless that was said last.
+fn emit(build: &BuildView, stage: Stage, last: &mut Option<String>) {
+    let event = Event::Progress(events::Progress {
+        build_id: build.id,
+        state: stage.name(),
+        num_atoms: build.num_atoms,
+        num_atoms_completed: build.num_atoms_completed,
+        num_atoms_failed: build.num_atoms_failed,
+        num_atoms_in_progress: build.num_atoms_in_progress,
+    });
+    let said = serde_json::json!(event).to_string();
+    if stage != Stage::Over && last.as_ref() != Some(&said) {
+        output::emit(&event);
+        *last = Some(said);
     }
 }
 

@@ -1,17 +1,27 @@
 //! What is said of a build that is over: its failed atoms, and one line that is the verdict.
 
-use super::status::{flaky, stages, took};
+use super::standing::{flaky, stages, took};
 use crate::output::again::command;
+use crate::output::events::Event;
+use crate::output::sections::Sections;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, short_setting};
 use crate::output::{self, BAD, FAINT, GOOD, NOTICE, styled};
 use anstyle::Style;
+use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
 use clusterrunner_common::job::config::in_plain_words;
 use clusterrunner_common::text::printable::plain_lines;
 
 /// Failed atoms that are listed. Nobody reads more, and the line below them has the command that lists all.
 const LISTED: usize = 20;
+
+/// Begins what is said of a build that is over, apart from what its atoms printed.
+pub(super) fn begin_end(build: &BuildView) {
+    if let Some(title) = Sections::here().unfolded(&format!("End of build {}", build.id)) {
+        output::tell(title);
+    }
+}
 
 /// Lists the failed atoms, each with the command that shows what it printed.
 pub(super) fn list_failures(build: &BuildView) {
@@ -38,8 +48,15 @@ pub(super) fn list_failures(build: &BuildView) {
     }
 }
 
+/// Says it to programs.
+pub(super) fn emit_end(build: &BuildView) {
+    let exit_code = ExitCode::of(build).unwrap_or(ExitCode::Trouble).number();
+    output::emit(&Event::Ended { build, exit_code });
+}
+
 /// Says in one line how the build ended. `compat` adds what the original prints, for programs that read it.
 pub(super) fn say_verdict(build: &BuildView, compat: bool) {
+    emit_end(build);
     if let Some(commit) = &build.commit {
         output::detail(format!("commit {commit}"));
     }

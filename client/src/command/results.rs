@@ -39,7 +39,7 @@ pub(crate) async fn run(
     match interrupt.unless(fetching).await {
         None => Err(Trouble::new("interrupted before the results were here")),
         Some(fetched) => {
-            unpacked::say(&fetched?);
+            unpacked::say(build, &fetched?);
             Ok(ExitCode::Success)
         }
     }

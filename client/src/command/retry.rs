@@ -6,7 +6,7 @@ use super::interrupt::Interrupt;
 use super::{unpacked, variables};
 use crate::farm;
 use crate::options::{CommonOptions, MasterAddress, RetryOptions};
-use crate::output::again;
+use crate::output::{self, again};
 use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
@@ -49,6 +49,7 @@ pub(super) async fn reach(
 
 /// Runs a build again.
 pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    output::set_json_lines(options.shown.json);
     let interrupt = Interrupt::listen(false)?;
     let Reached {
         client,
@@ -74,6 +75,7 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
         is_detached: options.detach,
         is_compat: false,
         junit: None,
+        shown: options.shown,
     };
     Box::pin(follow_to_its_end(&client, &interrupt, build, following)).await
 }

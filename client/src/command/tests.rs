@@ -49,7 +49,7 @@ pub(crate) async fn run(options: TestsOptions, common: CommonOptions) -> Result<
         ..WantedTests::default()
     };
     if options.json {
-        output::say_body(&whole(&client, build, wanted).await?);
+        output::say_versioned(&whole(&client, build, wanted).await?);
         return Ok(ExitCode::Success);
     }
     if options.failed || options.all {

@@ -1,8 +1,10 @@
 //! Where a build's results go, and what is said of them once they are there.
 
+use crate::output::events::Event;
 use crate::output::text::count;
 use crate::output::{self, NOTICE, styled};
 use clusterrunner_client::results::{Destination, Fetched, KEPT, LeftOut, USUAL_NAME};
+use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::text::printable::plain;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +18,12 @@ pub(crate) fn destination(exactly: Option<&Path>, project: Option<&Path>) -> Des
 }
 
 /// Says where results are, what became of older ones, and what is not there.
-pub(crate) fn say(fetched: &Fetched) {
+pub(crate) fn say(build: BuildId, fetched: &Fetched) {
+    output::emit(&Event::Results {
+        build_id: build,
+        directory: fetched.directory.display().to_string(),
+        num_files: fetched.unpacked.files,
+    });
     output::note(format!(
         "results: {} ({})",
         shown(&fetched.directory),

@@ -1,13 +1,19 @@
 //! Following a build to its end: progress, and every failed atom as soon as it is known.
 
-use super::progress::{Progress, Stage, waits_for};
+mod failures;
+
+use super::progress::{Progress, Slow, Stage, waits_for};
+use crate::options::ShownOptions;
 use crate::output::again::command;
-use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, setting};
-use crate::output::{self, BAD, FAINT, NOTICE, styled};
+use crate::output::events::Event;
+use crate::output::text::{duration, name, setting};
+use crate::output::{self, NOTICE, styled};
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomState, AtomView, BuildStatus, BuildView, SubjobFilter};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
-use clusterrunner_common::text::printable::{ConsoleFilter, plain, plain_lines};
+use clusterrunner_common::text::printable::{plain, plain_lines};
+pub(super) use failures::Failures;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -17,17 +23,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Pause between looks at a long build.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Lines of output shown of a failed atom.
-const SHOWN_LINES: u64 = 20;
-
-/// Characters shown of each of them.
-const SHOWN_WIDTH: usize = 500;
-
-/// Failed atoms shown with their output; a build in which everything fails has one cause.
-const SHOWN_WITH_OUTPUT: usize = 20;
-
-/// Failed atoms shown while the build runs; the end has the command that shows all.
-const SHOWN_AT_ALL: usize = 200;
+/// Slow atoms that are told; where there are more, something else is wrong.
+const SLOW_TOLD: usize = 200;
 
 /// Lists of atoms may be long, so that fetching one takes at most this part of the time.
 const SHARE_OF_LISTS: u32 = 10;
@@ -44,7 +41,10 @@ pub(crate) struct Watch<'a> {
     build: BuildId,
     /// How it is shown.
     pub(crate) progress: Progress,
-    shown: HashSet<(SubjobId, AtomId)>,
+    failures: Failures<'a>,
+    slow: Slow,
+    /// Slow atoms that were told.
+    slow_told: HashSet<(SubjobId, AtomId)>,
     /// Atoms that passed and were told of; empty without `--verbose`.
     passed: HashSet<(SubjobId, AtomId)>,
     /// Those that run, the longest first.
@@ -58,13 +58,16 @@ pub(crate) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// Begins to follow a build.
-    pub(crate) fn start(client: &'a Client, build: BuildId) -> Self {
+    pub(crate) fn start(client: &'a Client, build: BuildId, shown: ShownOptions) -> Self {
         let now = Instant::now();
+        let slow = Slow(shown.slow_after);
         Self {
             client,
             build,
-            progress: Progress::start(),
-            shown: HashSet::new(),
+            progress: Progress::start(slow),
+            failures: Failures::new(client, build, shown.failure_output),
+            slow,
+            slow_told: HashSet::new(),
             passed: HashSet::new(),
             running: Vec::new(),
             next_failures: now,
@@ -83,7 +86,7 @@ impl<'a> Watch<'a> {
             self.warn(&build);
             if build.status.is_over() {
                 for atom in build.failed_atoms.iter().flatten() {
-                    self.show_failure(atom).await?;
+                    self.failures.show(&self.progress, atom).await?;
                 }
                 if output::is_verbose() && build.status == BuildStatus::Finished {
                     let subjobs = self.client.subjobs(self.build).await?;
@@ -106,6 +109,10 @@ impl<'a> Watch<'a> {
     /// Tells the warnings that are new.
     pub(crate) fn warn(&mut self, build: &BuildView) {
         for warning in build.warnings.iter().skip(self.warned) {
+            output::emit(&Event::Warning {
+                build_id: build.id,
+                text: warning,
+            });
             let text = plain_lines(warning).replace('\n', "\n    ");
             let warning = format!("{} {text}", styled(NOTICE, "warning:"));
             self.progress.above(|| output::complain(warning));
@@ -132,12 +139,43 @@ impl<'a> Watch<'a> {
         let started = |atom: &AtomView| atom.started_at.unwrap_or(f64::MAX);
         self.running
             .sort_by(|one, other| started(one).total_cmp(&started(other)));
+        self.tell_slow();
         Ok(())
     }
 
+    /// Tells once of each running atom that it is slow.
+    fn tell_slow(&mut self) {
+        let now = Timestamp::now().as_unix_seconds();
+        for atom in &self.running {
+            let Some(time) = atom.started_at.map(|started| now - started) else {
+                continue;
+            };
+            let is_told = self.slow_told.len() >= SLOW_TOLD
+                || time < self.slow.limit(atom)
+                || !self.slow_told.insert((atom.subjob_id, atom.id));
+            if is_told {
+                continue;
+            }
+            output::emit(&Event::AtomSlow {
+                build_id: self.build,
+                atom,
+            });
+            let usual = atom.expected_time.map_or_else(String::new, |usual| {
+                format!("; it usually takes {}", duration(usual))
+            });
+            self.progress.note(format!(
+                "{} {}  {}  (has been running for {}{usual})",
+                styled(NOTICE, "slow"),
+                name(atom),
+                setting(atom),
+                duration(time.max(0.0))
+            ));
+        }
+    }
+
     async fn look_for_failures(&mut self, build: &BuildView) -> Result<(), ClientError> {
-        let known = u64::try_from(self.shown.len()).unwrap_or(u64::MAX);
-        let is_full = output::is_quiet() || self.shown.len() >= SHOWN_AT_ALL;
+        let known = u64::try_from(self.failures.count()).unwrap_or(u64::MAX);
+        let is_full = self.failures.is_full();
         if build.num_atoms_failed <= known || is_full || Instant::now() < self.next_failures {
             return Ok(());
         }
@@ -147,7 +185,7 @@ impl<'a> Watch<'a> {
         self.next_failures = Instant::now() + asked.elapsed() * SHARE_OF_LISTS;
         for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
             if atom.has_failed() {
-                self.show_failure(atom).await?;
+                self.failures.show(&self.progress, atom).await?;
             }
         }
         Ok(())
@@ -174,82 +212,16 @@ impl<'a> Watch<'a> {
     fn show_pass(&mut self, atom: &AtomView) {
         let has_passed = output::is_verbose() && atom.exit_code == Some(0);
         if has_passed && self.passed.insert((atom.subjob_id, atom.id)) {
+            output::emit(&Event::AtomPassed {
+                build_id: self.build,
+                atom,
+            });
             let time = atom
                 .actual_time
                 .map_or_else(String::new, |seconds| format!("  ({})", duration(seconds)));
             self.progress
                 .note(format!("passed {}  {}{time}", name(atom), setting(atom)));
         }
-    }
-
-    /// Shows an atom that failed, unless only the result is wanted: its end lists them.
-    async fn show_failure(&mut self, atom: &AtomView) -> Result<(), ClientError> {
-        let is_new = !output::is_quiet() && self.shown.insert((atom.subjob_id, atom.id));
-        let number = self.shown.len();
-        if !is_new || number > SHOWN_AT_ALL + 1 {
-            return Ok(());
-        }
-        if number > SHOWN_AT_ALL {
-            let all = command(format!("logs {} --failed", self.build));
-            self.progress.note(format!(
-                "more than {SHOWN_AT_ALL} atoms have failed; further ones are not shown here,                  `{all}` lists them"
-            ));
-            return Ok(());
-        }
-        let mut how = how_it_ended(atom);
-        if let Some(seconds) = atom.actual_time {
-            how = format!("{how}, {}", duration(seconds));
-        }
-        let mut text = format!(
-            "{} {}  {}  ({how})",
-            styled(BAD, "FAILED"),
-            name(atom),
-            setting(atom)
-        );
-        if number <= SHOWN_WITH_OUTPUT {
-            text.push_str(&self.end_of_output(atom).await?);
-        }
-        self.progress.say(text);
-        if number == SHOWN_WITH_OUTPUT {
-            let one = command(format!("logs {} {}", self.build, atom_of_command(atom)));
-            self.progress.note(format!(
-                "the output of further failed atoms is not shown here; `{one}` shows that of an atom"
-            ));
-        }
-        Ok(())
-    }
-
-    /// The last lines that an atom printed, each indented and after a line break.
-    async fn end_of_output(&self, atom: &AtomView) -> Result<String, ClientError> {
-        let console = self
-            .client
-            .console(self.build, atom.subjob_id, atom.id, SHOWN_LINES, None)
-            .await;
-        let console = match console {
-            Ok(console) => console,
-            // The output is a courtesy: the build goes on, and the results will have it.
-            Err(ClientError::Call(_)) => {
-                return Ok(format!("\n{}", styled(FAINT, "    (no output available)")));
-            }
-            Err(other) => return Err(other),
-        };
-        let mut text = String::new();
-        if console.offset_line > 0 {
-            let all = command(format!("logs {} {}", self.build, atom_of_command(atom)));
-            let left_out = count(console.offset_line, "line");
-            let left_out = format!("    ... {left_out} before, see `{all}`");
-            text = format!("\n{}", styled(FAINT, left_out));
-        }
-        for line in console.content.lines() {
-            let (beginning, rest) = match line.char_indices().nth(SHOWN_WIDTH) {
-                None => (line, ""),
-                Some((end, _)) => (&line[..end], " ..."),
-            };
-            let mut filter = ConsoleFilter::new();
-            let shown = filter.pass(beginning).replace('\n', "\n    ");
-            text.push_str(&format!("\n    {shown}{}{rest}", filter.end()));
-        }
-        Ok(text)
     }
 
     /// Tells the user once when the build waits for slaves that are not there.

@@ -1,6 +1,6 @@
 //! Options of `clusterrunner build` and `retry`, and the help that goes with them.
 
-use super::{MasterAddress, number};
+use super::{MasterAddress, ShownOptions, number};
 use clap::{Args, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::ids::BuildId;
@@ -84,7 +84,7 @@ pub(crate) struct BuildOptions {
     #[arg(long, global = true, conflicts_with = "atoms_override")]
     pub(crate) failed: bool,
     /// Use the original's exit codes: 0 if all atoms passed or after Ctrl-C, else 1
-    #[arg(long, global = true)]
+    #[arg(long, global = true, conflicts_with = "json")]
     pub(crate) compat_exit_codes: bool,
     /// Unpack the results just into this directory [default: build_results/N of the project, N being the build]
     #[arg(long, global = true, value_name = "DIR")]
@@ -98,6 +98,8 @@ pub(crate) struct BuildOptions {
     /// Write all tests of the build into this file as one JUnit report, however the build ends
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "detach")]
     pub(crate) junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) shown: ShownOptions,
     #[command(subcommand)]
     pub(crate) project: Option<ProjectOptions>,
 }
@@ -166,6 +168,8 @@ pub(crate) struct RetryOptions {
     /// Print the build's id and end: `attach`, `wait` and `results` come back to it
     #[arg(long, conflicts_with_all = ["results_dir", "no_results"])]
     pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) shown: ShownOptions,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }

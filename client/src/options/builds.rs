@@ -1,6 +1,6 @@
 //! Options of the commands that look at builds, wait for them, or end them.
 
-use super::{MasterAddress, apps, number};
+use super::{FailureOutput, MasterAddress, ShownOptions, apps, number};
 use clap::{Args, ValueEnum};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
 use std::path::PathBuf;
@@ -13,9 +13,11 @@ pub(crate) struct StatusOptions {
     pub(crate) build: Option<BuildId>,
     #[command(flatten)]
     pub(crate) listed: ListedBuilds,
-    /// Print the master's JSON answer
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Follow the build until it ends, as `attach` does; the exit code is that of the build
+    #[arg(short, long, requires = "build")]
+    pub(crate) watch: bool,
+    #[command(flatten)]
+    pub(crate) shown: ShownOptions,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }
@@ -77,6 +79,9 @@ pub(crate) struct LogsOptions {
     /// List only the atoms that failed
     #[arg(long, conflicts_with_all = ["atom", "setup", "teardown", "atomizer"])]
     pub(crate) failed: bool,
+    /// With --failed: print this much of what each of them printed
+    #[arg(long, value_enum, default_value = "none", requires = "failed")]
+    pub(crate) failure_output: FailureOutput,
     /// Print what the job's setup_build printed on a slave
     #[arg(long, conflicts_with_all = ["teardown", "atomizer"])]
     pub(crate) setup: bool,
@@ -92,13 +97,17 @@ pub(crate) struct LogsOptions {
     /// Print the last lines of the log of this app
     #[arg(long, value_name = "APP", conflicts_with_all = ["build", "raw", "setup", "teardown", "atomizer"], value_parser = apps::app_id)]
     pub(crate) app: Option<String>,
-    /// Follow the output until the atom or the command ends
-    #[arg(short, long, requires = "printed")]
+    /// Follow the output until the atom or the command ends; without either that of all atoms, each line after the name
+    /// of its atom, until the build ends
+    #[arg(short, long, conflicts_with = "failed")]
     pub(crate) follow: bool,
     /// Print the output unfiltered, for pipes and files; by default escape sequences other than
     /// colours are removed
     #[arg(long, requires = "printed")]
     pub(crate) raw: bool,
+    /// Print lines of JSON: one for each atom, or for each line that is printed
+    #[arg(long, conflicts_with_all = ["raw", "setup", "teardown", "atomizer", "app", "failure_output"])]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }
@@ -109,6 +118,8 @@ pub(crate) struct AttachOptions {
     /// The build, by its number
     #[arg(value_parser = number::<BuildId>)]
     pub(crate) build: BuildId,
+    #[command(flatten)]
+    pub(crate) shown: ShownOptions,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }
@@ -131,6 +142,13 @@ pub(crate) struct WaitOptions {
     /// What to wait for
     #[arg(long, value_enum, default_value = "over")]
     pub(crate) until: WaitUntil,
+    /// How much of the output of atoms that failed is shown at the end; `none` lists them, and without this option only
+    /// the verdict is printed
+    #[arg(long, value_enum)]
+    pub(crate) failure_output: Option<FailureOutput>,
+    /// Print the end as a line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }

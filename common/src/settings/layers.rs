@@ -123,13 +123,30 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// What the program finds for a key, and whether that is the default.
+    pub(super) fn found(&self, key: &'static str) -> Option<(Found, bool)> {
+        let section = self.section_of(key, self.program.section());
+        let set = self.find_set(key, section).map(|found| (found, false));
+        set.or_else(|| Some((self.defaults.find(key, section)?.clone(), true)))
+    }
+
     fn find(&self, key: &'static str, section: &str) -> Option<Found> {
+        let section = self.section_of(key, section);
+        let default = || self.defaults.find(key, section).cloned();
+        self.find_set(key, section).or_else(default)
+    }
+
+    fn section_of<'s>(&self, key: &str, section: &'s str) -> &'s str {
         // The files below [master] are the master's; a client that wrote there too would mix up its logs.
         let is_log = matches!(key, "log_filename" | "eventlog_filename");
-        let section = match self.program {
+        match self.program {
             Program::Client if is_log => "general",
             _ => section,
-        };
+        }
+    }
+
+    /// What somebody has set, wherever that was.
+    fn find_set(&self, key: &'static str, section: &str) -> Option<Found> {
         let found = |origin, text| Found {
             key,
             origin,
@@ -144,10 +161,6 @@ impl<'a> Layers<'a> {
             let text = (self.environment)(&variable(key)).filter(|text| !text.is_empty())?;
             Some(found(Origin::Environment(variable(key)), text))
         };
-        let default = || self.defaults.find(key, section);
-        flag()
-            .or_else(|| file().cloned())
-            .or_else(environment)
-            .or_else(|| default().cloned())
+        flag().or_else(|| file().cloned()).or_else(environment)
     }
 }

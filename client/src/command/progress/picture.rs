@@ -2,8 +2,9 @@
 //! terminal. Draws text, and owns no terminal.
 
 use super::pace::Pace;
+use super::slow::Slow;
 use crate::output::text::{duration, name, setting};
-use crate::output::{BAD, styled};
+use crate::output::{BAD, NOTICE, styled};
 use clusterrunner_common::api::AtomView;
 use clusterrunner_common::text::printable::plain;
 use console::{measure_text_width, truncate_str};
@@ -52,13 +53,16 @@ pub(super) struct Running {
     pub(super) label: String,
     /// When it started, in seconds since 1970, if its slave has said so.
     pub(super) started_at: Option<f64>,
+    /// For how long it runs before it is slow, in seconds.
+    pub(super) slow_after: f64,
 }
 
 impl Running {
-    pub(super) fn of(atom: &AtomView) -> Self {
+    pub(super) fn of(atom: &AtomView, slow: Slow) -> Self {
         Self {
             label: format!("{}  {}", name(atom), setting(atom)),
             started_at: atom.started_at,
+            slow_after: slow.limit(atom),
         }
     }
 
@@ -93,9 +97,15 @@ impl Picture {
         let most = RUNNING.min(size.rows / ROWS_PER_RUNNING);
         let mut lines = vec![head];
         for atom in running.iter().take(most) {
-            let time = atom.time(now).map_or_else(String::new, duration);
+            let seconds = atom.time(now);
+            let is_slow = seconds.is_some_and(|seconds| seconds >= atom.slow_after);
+            let time = format!("{:>10}", seconds.map_or_else(String::new, duration));
+            let time = match is_coloured && is_slow {
+                true => styled(NOTICE, time),
+                false => time,
+            };
             let label = plain(&atom.label);
-            lines.push(cut(&format!("{time:>10}  {label}"), size.columns));
+            lines.push(cut(&format!("{time}  {label}"), size.columns));
         }
         let more = running.len().saturating_sub(most);
         if most > 0 && more > 0 {
@@ -167,6 +177,7 @@ mod tests {
         let running = |label: &str, started_at| Running {
             label: label.to_owned(),
             started_at,
+            slow_after: 10.0,
         };
         // Two atoms in four seconds, the second of them now.
         let began = Instant::now().checked_sub(Duration::from_secs(4));

@@ -1,0 +1,178 @@
+//! `clusterrunner logs BUILD -f`: what all atoms of a build print, each line after the name of its atom.
+
+use crate::output::events::Event;
+use crate::output::text::name;
+use crate::output::{self, FAINT, styled};
+use crate::trouble::Trouble;
+use anstyle::{AnsiColor, Color, Style};
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_client::{Client, ClientError};
+use clusterrunner_common::api::{AtomState, AtomView};
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
+use clusterrunner_common::text::printable::{ConsoleFilter, plain};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Lines fetched at a time: more than fit into what is given at once.
+const PAGE: u64 = 1_000_000;
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// The list of atoms may be long, so that fetching one takes at most this part of the time.
+const SHARE_OF_LISTS: u32 = 10;
+
+/// The colours of names: neighbours differ.
+const COLOURS: [AnsiColor; 6] = [
+    AnsiColor::Cyan,
+    AnsiColor::Yellow,
+    AnsiColor::Green,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::Red,
+];
+
+/// How far an atom is printed.
+#[derive(Clone, Copy, Default)]
+struct Printed {
+    /// The attempt that the lines are of, where its master tells.
+    attempt: Option<Attempt>,
+    /// The next line of it.
+    line: u64,
+    /// Nothing more comes.
+    is_over: bool,
+}
+
+/// Prints what all atoms of a build print until the build is over, or as far as they have printed if it is.
+pub(super) async fn print(
+    (client, first): (&Client, &Client),
+    build: BuildId,
+) -> Result<ExitCode, Trouble> {
+    // The first look fails soon where there is no master; the others ride through its restart.
+    let mut is_over = first.build(build).await?.status.is_over();
+    let mut atoms: HashMap<(SubjobId, AtomId), Printed> = HashMap::new();
+    loop {
+        let asked = Instant::now();
+        let subjobs = client.subjobs(build).await?;
+        let pause = asked.elapsed() * SHARE_OF_LISTS;
+        for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
+            if output::is_closed() {
+                return Ok(ExitCode::Success);
+            }
+            let printed = atoms.entry((atom.subjob_id, atom.id)).or_default();
+            if may_have_printed(atom) && !printed.is_over {
+                follow(client, build, atom, printed).await?;
+            }
+        }
+        // Asked before the atoms were read, so that nothing printed before the end is missed.
+        if is_over {
+            return Ok(ExitCode::Success);
+        }
+        tokio::time::sleep(pause.max(PAUSE)).await;
+        is_over = client.build(build).await?.status.is_over();
+    }
+}
+
+fn may_have_printed(atom: &AtomView) -> bool {
+    match atom.state {
+        AtomState::InProgress | AtomState::Completed | AtomState::Canceled => true,
+        // Between two attempts it waits, and has printed something.
+        AtomState::NotStarted => !atom.failed_attempts.is_empty(),
+        AtomState::NotRun => false,
+    }
+}
+
+/// Prints what is new of an atom.
+async fn follow(
+    client: &Client,
+    build: BuildId,
+    atom: &AtomView,
+    printed: &mut Printed,
+) -> Result<(), ClientError> {
+    // Attempts that ended since the last look, in their order.
+    let known = printed.attempt;
+    let ended = atom.failed_attempts.iter().map(|failed| failed.attempt);
+    for attempt in ended.filter(|attempt| known.is_none_or(|known| *attempt >= known)) {
+        begin(printed, Some(attempt));
+        print_new(client, build, atom, printed, Some(attempt)).await?;
+        if known.is_none_or(|known| attempt > known) || printed.line > 0 {
+            output::tell(line(atom, &format!("-- attempt {attempt} failed --")));
+        }
+        // The next one begins with its first line.
+        *printed = Printed {
+            attempt: Some(Attempt(attempt.0 + 1)),
+            ..Printed::default()
+        };
+    }
+    if atom.state == AtomState::NotStarted {
+        return Ok(());
+    }
+    begin(printed, atom.attempt);
+    print_new(client, build, atom, printed, None).await?;
+    printed.is_over = matches!(atom.state, AtomState::Completed | AtomState::Canceled);
+    Ok(())
+}
+
+/// Another attempt begins with its first line. One that brought no result, since its slave was lost, is not told.
+fn begin(printed: &mut Printed, attempt: Option<Attempt>) {
+    if printed.attempt != attempt {
+        *printed = Printed {
+            attempt,
+            ..Printed::default()
+        };
+    }
+}
+
+async fn print_new(
+    client: &Client,
+    build: BuildId,
+    atom: &AtomView,
+    printed: &mut Printed,
+    attempt: Option<Attempt>,
+) -> Result<(), ClientError> {
+    let place = (build, atom.subjob_id, atom.id);
+    loop {
+        let page = client.console_of(place, attempt, PAGE, Some(printed.line));
+        let page = match page.await {
+            Ok(page) => page,
+            // It has not begun to print, began anew, or its output is gone.
+            Err(error)
+                if error
+                    .status()
+                    .is_some_and(|status| status.is_client_error()) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if page.num_lines == 0 || output::is_closed() {
+            return Ok(());
+        }
+        for (number, text) in (page.offset_line..).zip(page.content.lines()) {
+            output::emit(&Event::Output {
+                build_id: build,
+                subjob_id: atom.subjob_id,
+                atom_id: atom.id,
+                attempt: printed.attempt,
+                line: number,
+                text,
+            });
+            output::say(line(atom, text));
+        }
+        printed.line = page.offset_line + page.num_lines;
+    }
+}
+
+/// A line of an atom, after its name.
+fn line(atom: &AtomView, text: &str) -> String {
+    let number = usize::try_from(atom.subjob_id.0).unwrap_or_default();
+    let colour = Color::Ansi(COLOURS[number % COLOURS.len()]);
+    let name = styled(Style::new().fg_color(Some(colour)), plain(&name(atom)));
+    let bar = styled(FAINT, "|");
+    let mut filter = ConsoleFilter::new();
+    let text = filter.pass(text);
+    let end = filter.end();
+    // A carriage return begins a line, which has the name, too.
+    let text = text.replace('\n', &format!("\n{name} {bar} "));
+    format!("{name} {bar} {text}{end}")
+}

@@ -1,0 +1,252 @@
+//! Showing atoms that failed: a line for each, and what the atom printed.
+
+use crate::command::progress::Progress;
+use crate::options::FailureOutput;
+use crate::output::again::command;
+use crate::output::events::Event;
+use crate::output::sections::Sections;
+use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, setting};
+use crate::output::{self, BAD, FAINT, styled};
+use clusterrunner_client::{Client, ClientError};
+use clusterrunner_common::api::{AtomView, ConsoleBody};
+use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_common::text::printable::ConsoleFilter;
+use std::collections::HashSet;
+
+/// Lines of output shown of a failed atom, where not all are.
+const SHOWN_LINES: u64 = 20;
+
+/// Characters shown of each of them.
+const SHOWN_WIDTH: usize = 500;
+
+/// Failed atoms shown with the end of their output; a build in which everything fails has one cause.
+const SHOWN_WITH_OUTPUT: usize = 20;
+
+/// Failed atoms shown while the build runs; the end has the command that shows all.
+pub(super) const SHOWN_AT_ALL: usize = 200;
+
+/// Lines fetched at a time where all are shown: more than fit into what is given at once.
+const PAGE: u64 = 1_000_000;
+
+/// The failed atoms of a build that were shown.
+pub(crate) struct Failures<'a> {
+    client: &'a Client,
+    build: BuildId,
+    how: FailureOutput,
+    sections: Sections,
+    shown: HashSet<(SubjobId, AtomId)>,
+}
+
+impl<'a> Failures<'a> {
+    pub(crate) fn new(client: &'a Client, build: BuildId, how: FailureOutput) -> Self {
+        Self {
+            client,
+            build,
+            how,
+            sections: Sections::here(),
+            shown: HashSet::new(),
+        }
+    }
+
+    /// How many atoms were shown.
+    pub(super) fn count(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Whether no more atoms are shown.
+    pub(super) fn is_full(&self) -> bool {
+        let is_bounded = self.how != FailureOutput::Full && !output::is_json_lines();
+        output::is_quiet() || is_bounded && self.shown.len() >= SHOWN_AT_ALL
+    }
+
+    /// Shows an atom that failed, unless only the result is wanted: its end lists them.
+    pub(crate) async fn show(
+        &mut self,
+        progress: &Progress,
+        atom: &AtomView,
+    ) -> Result<(), ClientError> {
+        let is_new = !output::is_quiet() && self.shown.insert((atom.subjob_id, atom.id));
+        if !is_new {
+            return Ok(());
+        }
+        let number = self.shown.len();
+        if output::is_json_lines() {
+            return self.emit(atom, number).await;
+        }
+        let is_all = self.how == FailureOutput::Full;
+        if number > SHOWN_AT_ALL && !is_all {
+            if number == SHOWN_AT_ALL + 1 {
+                let all = command(format!("logs {} --failed", self.build));
+                progress.note(format!(
+                    "more than {SHOWN_AT_ALL} atoms have failed; further ones are not shown here, `{all}` lists them"
+                ));
+            }
+            return Ok(());
+        }
+        let head = headline(atom);
+        match self.how {
+            FailureOutput::None => progress.say(head),
+            FailureOutput::Tail if number > SHOWN_WITH_OUTPUT => progress.say(head),
+            FailureOutput::Tail => {
+                let end = self.end_of_output(atom).await?;
+                let (begin, section) = self.sections.fold(&title(atom));
+                let lines = [Some(head), begin, end, section.end];
+                progress.say(lines.into_iter().flatten().collect::<Vec<_>>().join("\n"));
+            }
+            FailureOutput::Full => {
+                progress.say(head);
+                self.show_all_output(progress, atom).await?;
+            }
+        }
+        if number == SHOWN_WITH_OUTPUT && self.how == FailureOutput::Tail {
+            let one = command(format!("logs {} {}", self.build, atom_of_command(atom)));
+            progress.note(format!(
+                "the output of further failed atoms is not shown here; `{one}` shows that of an atom"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Tells programs of it.
+    async fn emit(&self, atom: &AtomView, number: usize) -> Result<(), ClientError> {
+        let output = match self.how {
+            FailureOutput::None => None,
+            FailureOutput::Tail if number > SHOWN_WITH_OUTPUT => None,
+            FailureOutput::Tail => {
+                let console = self.console(atom, SHOWN_LINES, None).await?;
+                console.map(|console| console.content)
+            }
+            FailureOutput::Full => {
+                let mut whole = String::new();
+                let mut line = 0;
+                while let Some(page) = self.console(atom, PAGE, Some(line)).await? {
+                    if page.num_lines == 0 {
+                        break;
+                    }
+                    whole.push_str(&page.content);
+                    line = page.offset_line + page.num_lines;
+                }
+                Some(whole)
+            }
+        };
+        output::emit(&Event::AtomFailed {
+            build_id: self.build,
+            atom,
+            output: output.as_deref(),
+        });
+        Ok(())
+    }
+
+    async fn show_all_output(
+        &self,
+        progress: &Progress,
+        atom: &AtomView,
+    ) -> Result<(), ClientError> {
+        let (begin, section) = self.sections.fold(&title(atom));
+        if let Some(begin) = begin {
+            progress.say(begin);
+        }
+        let mut line = 0;
+        while !output::is_closed() {
+            let Some(page) = self.console(atom, PAGE, Some(line)).await? else {
+                progress.say(unavailable());
+                break;
+            };
+            if page.num_lines == 0 {
+                break;
+            }
+            progress.say(indented(&page.content, usize::MAX));
+            line = page.offset_line + page.num_lines;
+        }
+        if let Some(end) = section.end {
+            progress.say(end);
+        }
+        Ok(())
+    }
+
+    /// The last lines that an atom printed, each indented; `None` where it printed nothing.
+    async fn end_of_output(&self, atom: &AtomView) -> Result<Option<String>, ClientError> {
+        let Some(console) = self.console(atom, SHOWN_LINES, None).await? else {
+            return Ok(Some(unavailable()));
+        };
+        let left_out = (console.offset_line > 0).then(|| {
+            let all = command(format!("logs {} {}", self.build, atom_of_command(atom)));
+            let left_out = count(console.offset_line, "line");
+            styled(FAINT, format!("    ... {left_out} before, see `{all}`"))
+        });
+        let shown = Some(indented(&console.content, SHOWN_WIDTH)).filter(|text| !text.is_empty());
+        let lines: Vec<String> = left_out.into_iter().chain(shown).collect();
+        Ok(Some(lines.join("\n")).filter(|text| !text.is_empty()))
+    }
+
+    /// Lines that an atom printed; `None` where the master has none to give. The output is a courtesy: the build goes
+    /// on, and the results will have it.
+    async fn console(
+        &self,
+        atom: &AtomView,
+        max_lines: u64,
+        offset: Option<u64>,
+    ) -> Result<Option<ConsoleBody>, ClientError> {
+        let console = self
+            .client
+            .console(self.build, atom.subjob_id, atom.id, max_lines, offset)
+            .await;
+        match console {
+            Ok(console) => Ok(Some(console)),
+            Err(ClientError::Call(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+fn headline(atom: &AtomView) -> String {
+    let mut how = how_it_ended(atom);
+    if let Some(seconds) = atom.actual_time {
+        how = format!("{how}, {}", duration(seconds));
+    }
+    let (failed, name, setting) = (styled(BAD, "FAILED"), name(atom), setting(atom));
+    format!("{failed} {name}  {setting}  ({how})")
+}
+
+/// What the section with the output of an atom is called.
+fn title(atom: &AtomView) -> String {
+    format!("output of {}  {}", name(atom), setting(atom))
+}
+
+fn unavailable() -> String {
+    styled(FAINT, "    (no output available)")
+}
+
+/// Lines that an atom printed, each indented and with so many of its characters.
+fn indented(content: &str, width: usize) -> String {
+    let mut text = String::new();
+    for line in content.lines() {
+        let (beginning, rest) = match line.char_indices().nth(width) {
+            None => (line, ""),
+            Some((end, _)) => (&line[..end], " ..."),
+        };
+        let mut filter = ConsoleFilter::new();
+        let shown = filter.pass(beginning).replace('\n', "\n    ");
+        let separator = if text.is_empty() { "" } else { "\n" };
+        text.push_str(&format!("{separator}    {shown}{}{rest}", filter.end()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_indented_and_cut() {
+        assert_eq!(indented("", 3), "");
+        assert_eq!(indented("a\nb\n", 3), "    a\n    b");
+        assert_eq!(indented("abcd", 3), "    abc ...");
+        assert_eq!(indented("\n\nx", 3), "    \n    \n    x");
+        assert_eq!(
+            indented("\u{1b}[31mred\nplain", 9),
+            "    \u{1b}[31mred\u{1b}[0m\n    plain"
+        );
+        assert_eq!(indented("a\rb\u{1b}[2J", 9), "    a\n    b");
+    }
+}

@@ -1,0 +1,119 @@
+//! Sections that the log of a CI system folds: those of GitHub Actions and of Buildkite.
+
+use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::text::printable::plain;
+use std::fmt::Write as _;
+
+/// Whose log standard output becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sections {
+    /// One without sections.
+    Absent,
+    /// GitHub Actions.
+    GitHub,
+    /// Buildkite.
+    Buildkite,
+}
+
+/// A section that is open.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// What ends it, if anything does.
+    pub(crate) end: Option<String>,
+}
+
+impl Sections {
+    /// The log of this process, as its environment says.
+    pub(crate) fn here() -> Self {
+        Self::of(|name| std::env::var(name).is_ok_and(|value| value == "true"))
+    }
+
+    fn of(is_set: impl Fn(&str) -> bool) -> Self {
+        match (is_set("GITHUB_ACTIONS"), is_set("BUILDKITE")) {
+            (true, _) => Self::GitHub,
+            (false, true) => Self::Buildkite,
+            (false, false) => Self::Absent,
+        }
+    }
+
+    /// The line that begins a folded section of what others have written, and the section.
+    pub(crate) fn fold(self, title: &str) -> (Option<String>, Section) {
+        self.fold_with(title, &token())
+    }
+
+    fn fold_with(self, title: &str, token: &str) -> (Option<String>, Section) {
+        let title = plain(title);
+        match self {
+            Self::Absent => (None, Section { end: None }),
+            Self::GitHub => {
+                let title = title.replace('%', "%25");
+                // GitHub obeys lines of a log such as `::set-env::`. Between these it does not.
+                let begin = format!("::group::{title}\n::stop-commands::{token}");
+                let end = Some(format!("::{token}::\n::endgroup::"));
+                (Some(begin), Section { end })
+            }
+            // Its sections end where the next one begins.
+            Self::Buildkite => (Some(format!("--- {title}")), Section { end: None }),
+        }
+    }
+
+    /// The line before what is to be seen at once, where a section must begin for that.
+    pub(crate) fn unfolded(self, title: &str) -> Option<String> {
+        match self {
+            Self::Absent | Self::GitHub => None,
+            Self::Buildkite => Some(format!("+++ {}", plain(title))),
+        }
+    }
+}
+
+/// A word that no atom can know.
+fn token() -> String {
+    let mut token = String::new();
+    for byte in random_bytes::<16>() {
+        // Writing to a text does not fail.
+        write!(token, "{byte:02x}").unwrap_or_default();
+    }
+    token
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_known_by_its_variable() {
+        assert_eq!(Sections::of(|_| false), Sections::Absent);
+        assert_eq!(
+            Sections::of(|name| name == "GITHUB_ACTIONS"),
+            Sections::GitHub
+        );
+        assert_eq!(
+            Sections::of(|name| name == "BUILDKITE"),
+            Sections::Buildkite
+        );
+    }
+
+    #[test]
+    fn what_atoms_print_is_folded_and_not_obeyed() {
+        let (begin, section) = Sections::GitHub.fold_with("100 %\n::error::", "t0ken");
+        let begin = begin.unwrap();
+        assert_eq!(
+            begin,
+            "::group::100 %25\\n::error::\n::stop-commands::t0ken"
+        );
+        assert_eq!(section.end.unwrap(), "::t0ken::\n::endgroup::");
+        let (begin, section) = Sections::Buildkite.fold("atom");
+        assert_eq!((&*begin.unwrap(), section.end), ("--- atom", None));
+        let (begin, section) = Sections::Absent.fold("atom");
+        assert_eq!((begin, section.end), (None, None));
+        assert_ne!(token(), token());
+    }
+
+    #[test]
+    fn the_end_is_seen_at_once() {
+        let title = Sections::Buildkite.unfolded("Build 1");
+        assert_eq!(title.as_deref(), Some("+++ Build 1"));
+        assert_eq!(Sections::GitHub.unfolded("Build 1"), None);
+        assert_eq!(Sections::Absent.unfolded("Build 1"), None);
+    }
+}
