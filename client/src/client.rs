@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apps;
+mod artifacts;
 mod builds;
 mod consoles;
 mod history;

@@ -1,6 +1,7 @@
 //! What the subcommands do, one file each.
 
 mod apps;
+mod artifacts;
 mod attach;
 mod bisect;
 mod build;
@@ -68,6 +69,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Logs(options) => wait_for(logs::run(options, common)),
         Command::Attach(options) => wait_for(attach::attach(options, common)),
         Command::Wait(options) => wait_for(attach::wait(options, common)),
+        Command::Artifacts(options) => wait_for(artifacts::run(options, common)),
         Command::Results(options) => wait_for(results::run(options, common)),
         Command::Cancel(options) => wait_for(cancel::run(options, common)),
         Command::Open(options) => wait_for(open::run(options, common)),

@@ -3,6 +3,7 @@
 mod accounts;
 mod apps;
 mod bisect;
+mod artifacts;
 mod build;
 mod builds;
 mod farm;
@@ -20,6 +21,7 @@ pub(crate) use accounts::{
 };
 pub(crate) use apps::{AppLogOptions, AppOptions, AppTask, AppsOptions, ConfigOptions};
 pub(crate) use bisect::BisectOptions;
+pub(crate) use artifacts::ArtifactsOptions;
 pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions, RetryOptions};
 pub(crate) use builds::{
     AttachOptions, CancelOptions, ExplainOptions, ListedBuilds, ListedState, LogsOptions,
@@ -147,6 +149,9 @@ Examples:
   clusterrunner results 7           into build_results/7 below the current directory
   clusterrunner results 7 -o out    just into the directory out")]
     Results(ResultsOptions),
+    /// List or fetch single files that the atoms of a build left
+    #[command(after_help = artifacts::HELP)]
+    Artifacts(ArtifactsOptions),
     /// Show how the tests of a build ended, as the JUnit reports of its atoms say
     #[command(after_help = tested::HELP)]
     Tests(TestsOptions),

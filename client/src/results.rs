@@ -4,6 +4,7 @@
 mod left_out;
 mod mark;
 mod place;
+pub mod single;
 mod unpack;
 
 pub use left_out::LeftOut;
@@ -48,6 +49,14 @@ pub enum ResultsError {
     UnsafeMember {
         /// The member's name.
         name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The master names a file whose place would be outside the directory of its atom.
+    #[error("the artifact {path:?} was refused: its path {why}")]
+    UnsafeFile {
+        /// The path.
+        path: String,
         /// What is wrong with it.
         why: &'static str,
     },

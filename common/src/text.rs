@@ -4,5 +4,6 @@ pub mod host_name;
 pub mod json;
 pub mod labels;
 pub mod nearest;
+pub mod path_pattern;
 pub mod printable;
 pub mod yaml;

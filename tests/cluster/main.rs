@@ -90,6 +90,7 @@ mod shown;
 mod shutdown;
 mod sick_slaves;
 mod signatures;
+mod single_artifacts;
 mod slave_faults;
 mod strangers;
 mod submitting;
