@@ -6,6 +6,7 @@ mod attach;
 mod bisect;
 mod build;
 mod cancel;
+mod config;
 mod deploy;
 mod doctor;
 mod drain;
@@ -81,6 +82,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Slaves(options) => wait_for(status::slaves(options, common)),
         Command::Init(options) => init::run(&options),
         Command::Doctor(options) => wait_for(doctor::run(options, common)),
+        Command::Config(options) => config::run(options, &common),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
         Command::Completions(options) => Ok(manual::completions(&options)),

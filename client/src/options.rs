@@ -32,7 +32,8 @@ pub(crate) use farm::{
     UndrainOptions,
 };
 pub(crate) use here::{
-    CompletionsOptions, DoctorOptions, InitOptions, ManOptions, Shell, StopOptions, ValidateOptions,
+    CompletionsOptions, DoctorOptions, InitOptions, ManOptions, SettingsOf, SettingsOptions,
+    SettingsTask, Shell, ShowSettingsOptions, StopOptions, ValidateOptions,
 };
 pub(crate) use history::{FlakyOptions, HistoryOptions, OfJobs};
 pub(crate) use instances::{
@@ -218,6 +219,9 @@ Examples:
   clusterrunner doctor
   clusterrunner doctor --master-url farm.example.org:43000")]
     Doctor(DoctorOptions),
+    /// Show the settings, and where each of them comes from
+    #[command(after_help = here::CONFIG_HELP)]
+    Config(SettingsOptions),
     /// Check a clusterrunner.yaml without running anything
     #[command(after_help = "\
 Says for each mistake the line, the column and what to write instead.

@@ -30,16 +30,24 @@ pub struct MasterOptions {
     pub log_file_only: bool,
 }
 
+impl MasterOptions {
+    /// What of the settings these options set.
+    #[must_use]
+    pub fn overrides(&self, common: &CommonOptions) -> Overrides {
+        Overrides::new()
+            .set_if_given("port", self.port)
+            .set_if_given("bind_address", self.bind_address)
+            .set_if_given("eventlog_filename", self.eventlog_file.as_ref())
+            .set_if_given("log_level", common.log_level())
+    }
+}
+
 /// Runs a master until it is told to stop by SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Wrong settings, a port that is taken, a data directory in use, a damaged journal.
 pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Result<()> {
-    let flags = Overrides::new()
-        .set_if_given("port", options.port)
-        .set_if_given("bind_address", options.bind_address)
-        .set_if_given("eventlog_filename", options.eventlog_file)
-        .set_if_given("log_level", common.log_level());
+    let flags = options.overrides(common);
     let environment = |name: &str| std::env::var(name).ok();
     let settings = load_master(common.config_file.as_deref(), environment, &flags)?;
     let general = &settings.general;

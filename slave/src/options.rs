@@ -106,13 +106,11 @@ impl std::str::FromStr for MasterAddress {
 }
 
 impl SlaveOptions {
-    /// Loads the settings, with these options over them.
-    ///
-    /// # Errors
-    /// See [`SettingsError`].
-    pub fn load(&self, common: &CommonOptions) -> Result<SlaveSettings, SettingsError> {
+    /// What of the settings these options set.
+    #[must_use]
+    pub fn overrides(&self, common: &CommonOptions) -> Overrides {
         let master = self.master_url.as_ref();
-        let flags = Overrides::new()
+        Overrides::new()
             .set_if_given("port", self.port)
             .set_if_given("master_hostname", master.map(|master| &master.host))
             .set_if_given("master_port", master.and_then(|master| master.port))
@@ -120,7 +118,16 @@ impl SlaveOptions {
             .set_if_given("bind_address", self.bind_address)
             .set_if_given("drain_on_stop", self.drain.then_some("True"))
             .set_if_given("eventlog_filename", self.eventlog_file.as_ref())
-            .set_if_given("log_level", common.log_level());
+            .set_if_given("log_level", common.log_level())
+    }
+
+    /// Loads the settings, with these options over them.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn load(&self, common: &CommonOptions) -> Result<SlaveSettings, SettingsError> {
+        let master = self.master_url.as_ref();
+        let flags = self.overrides(common);
         let environment = |name: &str| std::env::var(name).ok();
         let settings = load_slave(common.config_file.as_deref(), environment, &flags)?;
         if master.is_some_and(|master| master.is_https) && !settings.general.https.is_on() {

@@ -87,6 +87,7 @@ mod retention;
 mod retries;
 mod set_up;
 mod shown;
+mod shown_settings;
 mod shutdown;
 mod sick_slaves;
 mod signatures;

@@ -1,7 +1,8 @@
 //! Options of the commands for this machine and the project on it.
 
 use super::MasterAddress;
-use clap::{Args, ValueEnum};
+use crate::daemons::{MasterOptions, SlaveOptions};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Options of `clusterrunner doctor`.
@@ -65,4 +66,56 @@ pub(crate) struct ManOptions {
     /// Write clusterrunner.1 and a page for each subcommand into this directory
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+pub(super) const CONFIG_HELP: &str = "\
+Settings come from options of the command line, else from clusterrunner-rust.conf and clusterrunner.conf, else from
+environment variables such as CLUSTERRUNNER_PORT, else from the defaults. Secrets are never shown. What a daemon that runs
+was started with may be something else: its options and environment were its own.
+
+Examples:
+  clusterrunner config show                          what this and other commands find
+  clusterrunner config show --origin                 and where each value comes from
+  clusterrunner config show --origin --changed master --port 43005
+                                                     what a master would find that is not the default";
+
+/// Options of `clusterrunner config`.
+#[derive(Args, Debug)]
+pub(crate) struct SettingsOptions {
+    #[command(subcommand)]
+    pub(crate) task: SettingsTask,
+}
+
+/// What is to be done with settings.
+#[derive(Subcommand, Debug)]
+pub(crate) enum SettingsTask {
+    /// Show each setting with its value
+    #[command(after_help = CONFIG_HELP)]
+    Show(ShowSettingsOptions),
+}
+
+/// Options of `clusterrunner config show`.
+#[derive(Args, Debug)]
+pub(crate) struct ShowSettingsOptions {
+    /// Show where each value comes from: the default, file and line, an environment variable or an option
+    #[arg(long, global = true)]
+    pub(crate) origin: bool,
+    /// Only settings that are not the default
+    #[arg(long, global = true)]
+    pub(crate) changed: bool,
+    /// Print them as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Whose settings are shown [default: those of commands]
+    #[command(subcommand)]
+    pub(crate) of: Option<SettingsOf>,
+}
+
+/// Whose settings are shown.
+#[derive(Subcommand, Debug)]
+pub(crate) enum SettingsOf {
+    /// Those that a master would find, with these options
+    Master(MasterOptions),
+    /// Those that a slave would find, with these options
+    Slave(SlaveOptions),
 }

@@ -45,6 +45,11 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// Whether the program of that section reads it.
+    pub(super) fn is_read_by(&self, section: &str) -> bool {
+        self.sections.contains(&section)
+    }
+
     pub(super) fn allowed_in(&self, section: &str) -> bool {
         section == "general" || self.sections.contains(&section)
     }

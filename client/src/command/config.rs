@@ -1,0 +1,129 @@
+//! `clusterrunner config show`: each setting, its value, and where the value comes from.
+
+use crate::options::{
+    CommonOptions, SettingsOf, SettingsOptions, SettingsTask, ShowSettingsOptions,
+};
+use crate::output::table::{Cell, Table};
+use crate::output::{self, BAD, FAINT, styled};
+use crate::trouble::Trouble;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::settings::{
+    Overrides, Reader, SettingOrigin, SettingValue, SettingWithOrigin, settings_with_origins,
+};
+use clusterrunner_common::text::printable::plain;
+use serde_json::{Value, json};
+
+/// Does what is to be done with settings.
+pub(crate) fn run(options: SettingsOptions, common: &CommonOptions) -> Result<ExitCode, Trouble> {
+    let SettingsTask::Show(options) = options.task;
+    show(&options, common)
+}
+
+fn show(options: &ShowSettingsOptions, common: &CommonOptions) -> Result<ExitCode, Trouble> {
+    let (reader, flags) = match &options.of {
+        None => (Reader::Command, Overrides::new()),
+        Some(SettingsOf::Master(options)) => (Reader::Master, options.overrides(common)),
+        Some(SettingsOf::Slave(options)) => (Reader::Slave, options.overrides(common)),
+    };
+    if let Some(file) = common.config_file.as_ref().filter(|file| !file.exists()) {
+        // To look makes no file, as the other commands do.
+        return Err(Trouble::usage(format!(
+            "there is no settings file {}",
+            file.display()
+        )));
+    }
+    let environment = |name: &str| std::env::var(name).ok();
+    let settings =
+        settings_with_origins(reader, common.config_file.as_deref(), environment, &flags)
+            .map_err(|error| Trouble::usage(error.to_string()))?;
+    let is_changed = |setting: &&SettingWithOrigin| {
+        !matches!(setting.origin, None | Some(SettingOrigin::Default))
+    };
+    let shown = settings
+        .iter()
+        .filter(|setting| !options.changed || is_changed(setting));
+    let shown: Vec<&SettingWithOrigin> = shown.collect();
+    match options.json {
+        true => {
+            let settings: Vec<Value> = shown.iter().map(|setting| to_json(setting)).collect();
+            output::say_versioned(&json!({"settings": settings}));
+        }
+        false => table(&shown, options.origin),
+    }
+    Ok(tell_mistakes(&settings))
+}
+
+fn table(settings: &[&SettingWithOrigin], has_origins: bool) {
+    let titles: &[&str] = match has_origins {
+        true => &["Setting", "Value", "From"],
+        false => &["Setting", "Value"],
+    };
+    let mut table = Table::new(titles);
+    for setting in settings {
+        let style = match setting.origin {
+            None | Some(SettingOrigin::Default) => FAINT,
+            Some(_) => anstyle::Style::new(),
+        };
+        let value = match &setting.value {
+            SettingValue::Unset => "-".to_owned(),
+            SettingValue::Hidden => "(hidden)".to_owned(),
+            SettingValue::Text(lines) => lines.join(", "),
+        };
+        let mut row = vec![Cell::from(setting.key), Cell::styled(style, value)];
+        if has_origins {
+            row.push(Cell::styled(style, origin(setting)));
+        }
+        table.add(row);
+    }
+    table.print();
+}
+
+/// Where a value comes from, in words.
+fn origin(setting: &SettingWithOrigin) -> String {
+    match &setting.origin {
+        None => "not set".to_owned(),
+        Some(SettingOrigin::Default) => "default".to_owned(),
+        Some(SettingOrigin::Option) => "option".to_owned(),
+        Some(SettingOrigin::File { path, line }) => format!("{}:{line}", path.display()),
+        Some(SettingOrigin::Environment(variable)) => format!("${variable}"),
+    }
+}
+
+fn to_json(setting: &SettingWithOrigin) -> Value {
+    let value = match &setting.value {
+        SettingValue::Unset | SettingValue::Hidden => Value::Null,
+        SettingValue::Text(lines) => json!(lines.join(", ")),
+    };
+    let origin = match &setting.origin {
+        None => json!({"kind": "unset"}),
+        Some(SettingOrigin::Default) => json!({"kind": "default"}),
+        Some(SettingOrigin::Option) => json!({"kind": "option"}),
+        Some(SettingOrigin::File { path, line }) => {
+            json!({"kind": "file", "path": path.display().to_string(), "line": line})
+        }
+        Some(SettingOrigin::Environment(variable)) => {
+            json!({"kind": "environment", "variable": variable})
+        }
+    };
+    json!({
+        "key": setting.key,
+        "variable": setting.variable,
+        "value": value,
+        "is_hidden": setting.value == SettingValue::Hidden,
+        "origin": origin,
+        "mistake": setting.mistake,
+    })
+}
+
+/// Says what is wrong with values; a program would not start with them.
+fn tell_mistakes(settings: &[SettingWithOrigin]) -> ExitCode {
+    let mut code = ExitCode::Success;
+    for mistake in settings
+        .iter()
+        .filter_map(|setting| setting.mistake.as_ref())
+    {
+        output::complain(format!("{} {}", styled(BAD, "error:"), plain(mistake)));
+        code = ExitCode::Usage;
+    }
+    code
+}
