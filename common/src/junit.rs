@@ -15,7 +15,7 @@ mod samples;
 mod text;
 mod writer;
 
-pub use files::{Patterns, PatternsError, collect};
+pub use files::collect;
 pub use form::read_form;
 pub use reader::ReportError;
 pub use writer::{SuiteOfAtom, beginning, end, suite};

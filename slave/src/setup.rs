@@ -155,6 +155,7 @@ impl Setup {
             teardown_build: job.teardown_build,
             teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
             image: image.map(Arc::from),
+            junit: Arc::new(job.junit.unwrap_or_default()),
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
@@ -319,6 +320,7 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         weight: None,
         image: job.image,
         templates: Vec::new(),
+        junit: job.junit,
     })
 }
 

@@ -91,6 +91,7 @@ impl Trial {
                 atomic_commands: vec![command.to_owned()],
                 timeout: Some(Duration::from_secs(60)),
                 image: None,
+                junit: Arc::default(),
             };
             self.given += 1;
             let events = SubjobEvents::new(self.events.clone(), &order, "trial".to_owned());

@@ -5,6 +5,7 @@ use crate::machine::Machine;
 use crate::skipping::{Lacks, skip};
 use clusterrunner_common::api::{TestView, TestsBody};
 use clusterrunner_common::junit::{Reported, ReportedTest, TestOutcome};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -45,6 +46,37 @@ fn report_in(path: &Path) -> Vec<ReportedTest> {
 fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
+}
+
+/// The files that the job names are reports, and no others.
+#[test]
+fn a_job_says_which_files_are_reports() {
+    let command = r#"cd "$ARTIFACT_DIR"; mkdir out; for file in out/a.xml out/b.txt junit.xml; do
+        echo "<testsuite><testcase name='$file'/></testsuite>" >$file; done"#;
+    let names_of = |junit: Value| {
+        let machine = Machine::new(&job_of(command, &["one"]).with("junit", junit).to_string());
+        let valid = machine.run_to(0, &["validate"]).stdout;
+        assert!(valid.contains("reports of tests:  "), "{valid}");
+        machine.run_to(0, &["build", "--no-results"]);
+        let tests = tests_of(&machine, &[]).tests;
+        tests.into_iter().map(|test| test.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names_of(json!("out/*.xml")), ["out/a.xml"]);
+    assert_eq!(
+        names_of(json!(["**/b.txt", "junit.xml"])),
+        ["junit.xml", "out/b.txt"]
+    );
+    assert_eq!(names_of(json!([])), ["one"], "the atom itself");
+    let wrong = Machine::new(
+        &job_of(command, &["one"])
+            .with("junit", "../x.xml")
+            .to_string(),
+    );
+    let told = wrong.run_to(1, &["validate"]).stdout;
+    assert!(
+        told.contains("\"../x.xml\"") && told.contains("reports/*.xml"),
+        "{told}"
+    );
 }
 
 #[test]

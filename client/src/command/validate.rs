@@ -170,6 +170,16 @@ fn describe(name: &str, job: &Job) {
         "  each atom runs:             {}",
         shortened(&job.commands)
     ));
+    if let Some(junit) = &job.junit {
+        let paths = Vec::from(junit.clone());
+        output::say(format!(
+            "  reports of tests:           {}",
+            match paths.is_empty() {
+                true => "none".to_owned(),
+                false => shortened(&paths.join(", ")).to_string(),
+            }
+        ));
+    }
     if let Some(teardown) = &job.teardown_build {
         output::say(format!(
             "  once per slave afterwards:  {}",

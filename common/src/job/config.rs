@@ -11,6 +11,7 @@ mod document;
 mod env;
 mod image;
 mod joining;
+mod junit;
 mod limits;
 mod problem;
 mod shell_text;
@@ -28,6 +29,7 @@ pub use shell_texts::{ShellText, shell_texts};
 pub use time_limit::{TimeLimit, Timeouts};
 pub use words::in_plain_words;
 
+use crate::job::reports::Patterns;
 use crate::process::variables::Variables;
 use crate::text::nearest::nearest;
 use document::{Node, Value};
@@ -90,6 +92,9 @@ pub struct Job {
     /// The image of the containers that its set-up, atoms and teardown run in; `None` for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Which files that its atoms leave are reports of tests; `None` for those of the usual names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub junit: Option<Patterns>,
 }
 
 #[expect(

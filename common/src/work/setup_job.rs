@@ -1,5 +1,6 @@
 //! What a slave needs of a job.
 
+use crate::job::reports::Patterns;
 use crate::templates::NamedTemplate;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
@@ -37,6 +38,9 @@ pub struct SetupJob {
     /// The templates that the build takes, by the words that name them: its image, or what its template is based on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub templates: Vec<NamedTemplate>,
+    /// Which files that atoms leave are reports of tests; absent for those of the usual names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub junit: Option<Patterns>,
 }
 
 #[expect(

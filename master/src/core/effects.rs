@@ -166,6 +166,7 @@ impl Cluster {
                 weight: plan.weight,
                 image: plan.image.clone(),
                 templates: self.named_templates(plan),
+                junit: plan.junit.clone(),
             },
         };
         let call = SlaveCall::SetUp(Box::new(set_up));

@@ -117,6 +117,7 @@ mod tests {
             },
             console,
             artifacts: None,
+            junit: Arc::default(),
         };
         let mut atoms = vec![atom(console, None)];
         let slow = || {

@@ -5,7 +5,7 @@ use crate::deliver::result_note::ResultNote;
 use crate::work::{AtomConsole, AtomEnd, HandOut};
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{AtomId, SubjobId};
-use clusterrunner_common::junit::{Patterns, Reported, collect};
+use clusterrunner_common::junit::{Reported, collect};
 use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, PackError};
 use std::fs::File;
@@ -73,12 +73,7 @@ fn reports(
     let artifacts = atom.artifacts.as_deref()?;
     let known_as = directory_name(subjob, id);
     let is_to_stop = || stop.is_cancelled();
-    Some(collect(
-        artifacts,
-        &known_as,
-        &Patterns::default(),
-        &is_to_stop,
-    ))
+    Some(collect(artifacts, &known_as, &atom.junit, &is_to_stop))
 }
 
 fn add<W: Write>(
@@ -210,6 +205,7 @@ mod tests {
                     },
                     console: AtomConsole::File(directory.join(CONSOLE_FILE)),
                     artifacts: Some(directory),
+                    junit: std::sync::Arc::default(),
                 }
             };
             (0..num_atoms).map(end).collect()
@@ -347,6 +343,7 @@ mod tests {
             },
             console: AtomConsole::Memory(text.as_bytes().to_vec()),
             artifacts: None,
+            junit: std::sync::Arc::default(),
         };
         let ends = [vec![end("a"), end("b")], vec![end("c")]];
         let mut second = hand_out();

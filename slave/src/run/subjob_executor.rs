@@ -283,6 +283,7 @@ impl SubjobExecutor {
             artifacts: self
                 .directories
                 .left(&data, hand_out.build, nobody_is_left)?,
+            junit: Arc::clone(&order.junit),
         }))
     }
 

@@ -100,6 +100,7 @@ impl Work {
                 atomic_commands: waiting.subjob.atomic_commands,
                 timeout: waiting.timeout,
                 image: project.image.clone(),
+                junit: project.junit.clone(),
             }));
         }
     }

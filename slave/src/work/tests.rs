@@ -37,6 +37,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             weight: None,
             image: None,
             templates: Vec::new(),
+            junit: None,
         }),
         variables: Arc::default(),
         subjobs: Vec::new(),
@@ -61,6 +62,7 @@ pub(super) fn project() -> Project {
         teardown_build: None,
         teardown_timeout: None,
         image: None,
+        junit: Arc::default(),
     }
 }
 
@@ -79,6 +81,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
         },
         console: AtomConsole::Memory(vec![0; output]),
         artifacts: None,
+        junit: Arc::default(),
     }]
 }
 

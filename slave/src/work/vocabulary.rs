@@ -2,6 +2,7 @@
 
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
+use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::work::{AtomUsage, ProjectSource, SetupJob};
 use indexmap::IndexMap;
@@ -108,6 +109,8 @@ pub(crate) struct Project {
     pub(crate) teardown_timeout: Option<Duration>,
     /// What the build's commands run in; none for no container.
     pub(crate) image: Option<Arc<str>>,
+    /// Which files that atoms leave are reports of tests.
+    pub(crate) junit: Arc<Patterns>,
 }
 
 /// How a set-up ended.
@@ -140,6 +143,8 @@ pub(crate) struct AtomEnd {
     /// Its artifact directory, if it left anything there. Packing removes it, or it goes
     /// with the build.
     pub(crate) artifacts: Option<PathBuf>,
+    /// Which files there are reports of tests.
+    pub(crate) junit: Arc<Patterns>,
 }
 
 /// What an atom printed.
@@ -346,4 +351,6 @@ pub(crate) struct RunOrder {
     pub(crate) timeout: Option<Duration>,
     /// What they run in; none for no container.
     pub(crate) image: Option<Arc<str>>,
+    /// Which files that they leave are reports of tests.
+    pub(crate) junit: Arc<Patterns>,
 }

@@ -57,6 +57,7 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
             .and_then(|weight| NonZeroU32::new(weight * 2)),
         image: None,
         templates: Vec::new(),
+        junit: None,
     });
     order
 }

@@ -152,6 +152,7 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         weight: None,
         image: None,
         templates: Vec::new(),
+        junit: None,
     }
 }
 

@@ -36,9 +36,12 @@ const MAX_FAIL: &str = "max_fail";
 // And what its commands run in.
 const IMAGE: &str = "image";
 
+// And which files its atoms leave are reports of tests.
+const JUNIT: &str = "junit";
+
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 21] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -59,6 +62,7 @@ const SECTIONS: [&str; 20] = [
     FLAKY,
     MAX_FAIL,
     IMAGE,
+    JUNIT,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -154,6 +158,9 @@ impl Check<'_> {
         let image = sections
             .get(IMAGE)
             .and_then(|image| self.image(IMAGE, image));
+        let junit = sections
+            .get(JUNIT)
+            .and_then(|paths| self.junit(JUNIT, paths));
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -203,6 +210,7 @@ impl Check<'_> {
             flaky_fails: flaky_fails.unwrap_or_default(),
             max_fail,
             image,
+            junit,
         })
     }
 

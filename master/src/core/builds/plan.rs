@@ -2,6 +2,7 @@
 
 use clusterrunner_common::ids::TemplateId;
 use clusterrunner_common::job::config::{Job, Timeouts};
+use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::process::variables::Variables;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -57,6 +58,9 @@ pub struct Plan {
     /// The image of the containers that its commands run in; none for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Which files that its atoms leave are reports of tests; none for those of the usual names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub junit: Option<Patterns>,
     /// What its template is based on, as its recipe names it. Emptied once it is known which of them are templates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<String>,
@@ -98,6 +102,7 @@ impl Plan {
             flaky_fails: job.flaky_fails,
             max_fail: job.max_fail,
             image: job.image,
+            junit: job.junit,
             bases: Vec::new(),
             templates: Vec::new(),
             warnings: Vec::new(),

@@ -103,6 +103,7 @@ fn effects_carry_all_that_is_needed() {
             weight: NonZeroU32::new(7),
             image: None,
             templates: Vec::new(),
+            junit: None,
         },
     };
     let call = |call| {

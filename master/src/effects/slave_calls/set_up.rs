@@ -62,6 +62,7 @@ pub(super) mod tests {
                 weight: None,
                 image: None,
                 templates: Vec::new(),
+                junit: None,
             },
         }
     }

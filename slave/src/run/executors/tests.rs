@@ -39,6 +39,7 @@ fn order(base: &tempfile::TempDir, executor: u32, subjob: u32, atom: &str) -> Ru
         atomic_commands: vec![atom.to_owned()],
         timeout: None,
         image: None,
+        junit: Arc::default(),
     }
 }
 

@@ -63,6 +63,7 @@ impl Scenario {
             atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
             timeout,
             image: None,
+            junit: Arc::default(),
         };
         let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
         self.executor.run(order, &self.stop, &events)

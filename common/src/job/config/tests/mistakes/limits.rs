@@ -159,3 +159,35 @@ fn an_image_is_a_name_and_no_flag() {
         );
     }
 }
+
+#[test]
+fn reports_are_named_by_paths_below_the_artifact_directory() {
+    const CURE: &str = "such as reports/*.xml or **/junit.xml, or a list of them";
+    for (section, column, found) in [
+        ("junit: /tmp/x.xml", 10, "\"/tmp/x.xml\""),
+        ("junit: ../x.xml", 10, "\"../x.xml\""),
+        ("junit: ''", 10, "\"\""),
+        ("junit: 12", 10, "<class 'int'>"),
+        ("junit: {a: b}", 10, "<class 'dict'>"),
+        ("junit: [a.xml, b//c.xml]", 18, "\"b//c.xml\""),
+        ("junit: [a.xml, 1]", 18, "<class 'int'>"),
+    ] {
+        check_section(section, column, found, CURE);
+    }
+    let long = format!("junit: {}", "a".repeat(201));
+    check_section(
+        &long,
+        10,
+        "section \"junit\": there may be 20",
+        "fewer or shorter",
+    );
+    let inline = |junit| json!({"commands": ["a"], "atomizers": [{"T": "ls"}], "junit": junit});
+    let patterns = |junit| {
+        Job::from_inline(None, &inline(junit))
+            .unwrap()
+            .junit
+            .unwrap()
+    };
+    assert!(patterns(json!("a/*.xml")).has("a/b.xml"));
+    assert!(!patterns(json!([])).has("junit.xml"), "none is a report");
+}
