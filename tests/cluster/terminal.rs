@@ -115,6 +115,33 @@ fn the_bar_fits_the_terminal_and_names_what_runs() {
     }
 }
 
+/// The first Ctrl-C at a terminal cancels the build, and nothing of what was drawn stays.
+#[test]
+fn ctrl_c_at_a_terminal_cancels_the_build() {
+    let machine = Machine::new(WAITING);
+    let mut build = at_terminal(&machine, 80, &["build", "--no-results"])
+        .spawn()
+        .unwrap();
+    let mut shown = read_until(&mut build, "artifact_0_0");
+    crate::processes::signal(build.id(), Signal::TERM);
+    let ended = end(build);
+    shown.push_str(&ended.stdout);
+    assert_eq!(ended.code, Some(4), "{shown}");
+    let lines = lines(&shown);
+    let at = |text: &str| lines.iter().position(|line| line.contains(text));
+    let canceling = at("Canceling build 1.").unwrap();
+    let bar = lines
+        .iter()
+        .rposition(|line| line.contains("atoms, 0 failed"));
+    assert!(bar.is_some_and(|bar| bar < canceling), "{lines:#?}");
+    assert!(
+        at("Build 1 is canceled.").unwrap() > canceling,
+        "{lines:#?}"
+    );
+    let status = machine.run_to(0, &["status", "1"]).stdout;
+    assert!(status.starts_with("Build 1: canceled"), "{status}");
+}
+
 /// Colours are wanted at a terminal, unless they are not.
 #[test]
 fn colours_go_to_terminals_that_want_them() {

@@ -13,4 +13,5 @@ mod hostile;
 mod local;
 mod look;
 mod run;
+mod snapshots;
 mod ssh_server;
