@@ -12,8 +12,8 @@ mod doctor;
 mod drain;
 mod explain;
 mod failed_before;
-mod history;
 mod follow_all;
+mod history;
 mod init;
 mod instances;
 mod interrupt;
@@ -26,6 +26,7 @@ mod open;
 mod password;
 mod progress;
 mod report;
+mod repro;
 mod request;
 mod results;
 mod retry;
@@ -71,6 +72,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Attach(options) => wait_for(attach::attach(options, common)),
         Command::Wait(options) => wait_for(attach::wait(options, common)),
         Command::Artifacts(options) => wait_for(artifacts::run(options, common)),
+        Command::Repro(options) => wait_for(repro::run(options, common)),
         Command::Results(options) => wait_for(results::run(options, common)),
         Command::Cancel(options) => wait_for(cancel::run(options, common)),
         Command::Open(options) => wait_for(open::run(options, common)),

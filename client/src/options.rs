@@ -2,14 +2,15 @@
 
 mod accounts;
 mod apps;
-mod bisect;
 mod artifacts;
+mod bisect;
 mod build;
 mod builds;
 mod farm;
 mod here;
 mod history;
 mod instances;
+mod repro;
 mod shown;
 mod tested;
 #[cfg(test)]
@@ -20,8 +21,8 @@ pub(crate) use accounts::{
     TokenTask, UserOptions, UserTask,
 };
 pub(crate) use apps::{AppLogOptions, AppOptions, AppTask, AppsOptions, ConfigOptions};
-pub(crate) use bisect::BisectOptions;
 pub(crate) use artifacts::ArtifactsOptions;
+pub(crate) use bisect::BisectOptions;
 pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions, RetryOptions};
 pub(crate) use builds::{
     AttachOptions, CancelOptions, ExplainOptions, ListedBuilds, ListedState, LogsOptions,
@@ -40,6 +41,7 @@ pub(crate) use instances::{
     InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplateOptions, TemplateTask,
     TemplatesOptions,
 };
+pub(crate) use repro::ReproOptions;
 pub(crate) use shown::{FailureOutput, ShownOptions};
 pub(crate) use tested::TestsOptions;
 
@@ -153,6 +155,9 @@ Examples:
     /// List or fetch single files that the atoms of a build left
     #[command(after_help = artifacts::HELP)]
     Artifacts(ArtifactsOptions),
+    /// Make a script that runs an atom by hand
+    #[command(after_help = repro::HELP)]
+    Repro(ReproOptions),
     /// Show how the tests of a build ended, as the JUnit reports of its atoms say
     #[command(after_help = tested::HELP)]
     Tests(TestsOptions),

@@ -84,6 +84,7 @@ mod project_from_master;
 mod projects;
 mod push;
 mod readme;
+mod repro;
 mod results_here;
 mod retention;
 mod retries;

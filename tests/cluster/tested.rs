@@ -123,6 +123,10 @@ fn a_failed_build_says_which_tests_failed() {
     assert_eq!(archived, written);
     let left = fs::read_dir(machine.path("project/out")).unwrap().count();
     assert_eq!(left, 1, "nothing but the report is there");
+    // The same of a build that runs again.
+    machine.run_to(1, &["retry", "1", "--no-results", "--junit", "retried.xml"]);
+    let retried = report_in(&machine.path("project/retried.xml"));
+    assert_eq!(retried.len(), written.len());
     // For people.
     let shown = machine.run_to(0, &["tests", "1"]).stdout;
     for text in [

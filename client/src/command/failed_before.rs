@@ -8,8 +8,10 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::{AtomView, BuildStatus, BuildView, SubjobFilter};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::text::printable::plain;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Makes a request one for the atoms that failed in the last build of its job; `None` where none did.
 pub(super) async fn only_failed(
@@ -17,16 +19,7 @@ pub(super) async fn only_failed(
     request: BuildRequest,
 ) -> Result<Option<BuildRequest>, Trouble> {
     let builds = client.builds().await?;
-    let mut newest_first = builds.iter().rev();
-    let Some(before) = newest_first.find(|build| is_of_the_same_job(build, &request)) else {
-        return Err(Trouble::usage(
-            "there is no finished build of this job, so nothing is known to fail",
-        )
-        .hint(format!(
-            "leave --failed out, or name a build with `{}`",
-            command("retry BUILD --failed")
-        )));
-    };
+    let before = last_of(&builds, &request)?;
     let failed = failed_atoms(client, before.id).await?;
     if failed.is_empty() {
         nothing_failed(before.id);
@@ -44,11 +37,66 @@ pub(super) async fn only_failed(
     }))
 }
 
-/// Whether a build tells which atoms of a request's job fail.
-fn is_of_the_same_job(build: &BuildView, request: &BuildRequest) -> bool {
+/// The last build that tells which atoms of a request's job fail. A request that names no job means the project's only
+/// one; where builds of several jobs are known nobody knows which.
+fn last_of<'a>(builds: &'a [BuildView], request: &BuildRequest) -> Result<&'a BuildView, Trouble> {
+    let of_project = builds
+        .iter()
+        .rev()
+        .filter(|build| build.status == BuildStatus::Finished)
+        .filter(|build| is_of_the_same_project(build, request));
+    let of_project: Vec<&BuildView> = of_project.collect();
+    let found = match (&request.job_name, &request.config) {
+        (Some(name), _) => of_project.iter().find(|build| job_of(build) == Some(name)),
+        // A job of the request has no name that counts.
+        (None, Some(_)) => of_project.iter().find(|build| is_nameless(build)),
+        (None, None) => {
+            let of_file = || of_project.iter().filter(|build| !is_of_request(build));
+            let unnamed = of_file().find(|build| !build.request_params.contains_key("job_name"));
+            let jobs: BTreeSet<Option<&str>> = match unnamed {
+                // It was the only one then.
+                Some(build) => [job_of(build)].into(),
+                None => of_file().map(|build| job_of(build)).collect(),
+            };
+            if jobs.len() > 1 {
+                let jobs: Vec<&str> = jobs.into_iter().flatten().collect();
+                return Err(Trouble::usage(format!(
+                    "there are builds of several jobs of this project: {}",
+                    plain(&jobs.join(", "))
+                ))
+                .hint("name the job with -j"));
+            }
+            of_file().find(|build| jobs.contains(&job_of(build)))
+        }
+    };
+    found.copied().ok_or_else(|| {
+        Trouble::usage("there is no finished build of this job, so nothing is known to fail").hint(
+            format!(
+                "leave --failed out, or name a build with `{}`",
+                command("retry BUILD --failed")
+            ),
+        )
+    })
+}
+
+/// The job of a build, where it is one of a `clusterrunner.yaml`.
+fn job_of(build: &BuildView) -> Option<&str> {
+    build.job_name.as_deref().filter(|_| !is_of_request(build))
+}
+
+/// Whether the job of a build came with its request.
+fn is_of_request(build: &BuildView) -> bool {
+    build.request_params.contains_key("config")
+}
+
+fn is_nameless(build: &BuildView) -> bool {
+    is_of_request(build) && !build.request_params.contains_key("job_name")
+}
+
+fn is_of_the_same_project(build: &BuildView, request: &BuildRequest) -> bool {
     let params = &build.request_params;
     let text = |field: &str| params.get(field).and_then(Value::as_str);
-    let is_same_project = match &request.project {
+    match &request.project {
         ProjectSource::Git {
             url,
             project_directory,
@@ -59,12 +107,7 @@ fn is_of_the_same_job(build: &BuildView, request: &BuildRequest) -> bool {
                 && text("project_directory") == Some(project_directory)
         }
         ProjectSource::Own { .. } => false,
-    };
-    let is_same_job = match &request.job_name {
-        Some(name) => build.job_name.as_ref() == Some(name),
-        None => text("job_name").is_none(),
-    };
-    build.status == BuildStatus::Finished && is_same_project && is_same_job
+    }
 }
 
 /// The atoms of a build that failed.
@@ -88,4 +131,69 @@ pub(super) fn nothing_failed(before: BuildId) -> ExitCode {
         "no atom of build {before} has failed, so there is nothing to run"
     ));
     ExitCode::Success
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Builds of `/project` with these ids, jobs and requests, the oldest first.
+    fn builds(of: &[(u64, &str, Value)]) -> Vec<BuildView> {
+        let build = |(id, job, more): &(u64, &str, Value)| {
+            let mut params = json!({"type": "directory", "project_directory": "/project"});
+            for (name, value) in more.as_object().unwrap() {
+                params[name] = value.clone();
+            }
+            let view = json!({
+                "id": id, "status": "FINISHED", "details": null, "error_message": null, "num_atoms": 1,
+                "num_subjobs": 1, "failed_atoms": [], "result": "FAILURE", "request_params": params,
+                "state_timestamps": {}, "artifacts": null, "job_name": job,
+            });
+            serde_json::from_value(view).unwrap()
+        };
+        of.iter().map(build).collect()
+    }
+
+    fn found(builds: &[BuildView], job: Option<&str>) -> Result<u64, String> {
+        let mut request = json!({"type": "directory", "project_directory": "/project"});
+        if let Some(job) = job {
+            request["job_name"] = json!(job);
+        }
+        let request = BuildRequest::from_json(&request).unwrap();
+        let found = last_of(builds, &request);
+        found
+            .map(|build| build.id.0)
+            .map_err(|trouble| trouble.message)
+    }
+
+    #[test]
+    fn a_build_of_the_only_job_is_found_whether_it_was_named_or_not() {
+        let named = json!({"job_name": "A"});
+        let known = builds(&[(1, "A", json!({})), (2, "A", named.clone())]);
+        assert_eq!(found(&known, None), Ok(2));
+        assert_eq!(found(&known, Some("A")), Ok(2));
+        assert_eq!(found(&known[..1], Some("A")), Ok(1));
+        found(&known, Some("B")).unwrap_err();
+        let own = builds(&[(1, "A", named), (2, "None", json!({"config": {}}))]);
+        assert_eq!(found(&own, None), Ok(1));
+        found(&[], None).unwrap_err();
+    }
+
+    #[test]
+    fn where_there_are_several_jobs_one_must_be_named() {
+        let several = builds(&[
+            (1, "A", json!({"job_name": "A"})),
+            (2, "B", json!({"job_name": "B"})),
+        ]);
+        let why = found(&several, None).unwrap_err();
+        assert!(why.ends_with(": A, B"), "{why}");
+        assert_eq!(found(&several, Some("A")), Ok(1));
+        // A job that was the only one once has another name by now, or is the only one still.
+        let renamed = builds(&[
+            (1, "Old", json!({"job_name": "Old"})),
+            (2, "New", json!({})),
+        ]);
+        assert_eq!(found(&renamed, None), Ok(2));
+    }
 }

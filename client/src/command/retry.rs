@@ -3,7 +3,7 @@
 use super::build::{Following, follow_to_its_end};
 use super::failed_before::{failed_atoms, nothing_failed, say_what_runs};
 use super::interrupt::Interrupt;
-use super::{unpacked, variables};
+use super::{junit_file, unpacked, variables};
 use crate::farm;
 use crate::options::{CommonOptions, MasterAddress, RetryOptions};
 use crate::output::{self, again};
@@ -51,6 +51,9 @@ pub(super) async fn reach(
 pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     output::set_json_lines(options.shown.json);
     let interrupt = Interrupt::listen(false)?;
+    if let Some(path) = &options.junit {
+        junit_file::check(path)?;
+    }
     let Reached {
         client,
         first,
@@ -74,7 +77,7 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
         destination: (!options.no_results).then_some(&destination),
         is_detached: options.detach,
         is_compat: false,
-        junit: None,
+        junit: options.junit.as_deref(),
         shown: options.shown,
     };
     Box::pin(follow_to_its_end(&client, &interrupt, build, following)).await

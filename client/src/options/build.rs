@@ -168,6 +168,9 @@ pub(crate) struct RetryOptions {
     /// Print the build's id and end: `attach`, `wait` and `results` come back to it
     #[arg(long, conflicts_with_all = ["results_dir", "no_results"])]
     pub(crate) detach: bool,
+    /// Write all tests of the build into this file as one JUnit report, however the build ends
+    #[arg(long, value_name = "FILE", conflicts_with = "detach")]
+    pub(crate) junit: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) shown: ShownOptions,
     #[command(flatten)]

@@ -1,0 +1,287 @@
+//! `clusterrunner repro`: a script that runs an atom by hand.
+
+mod script;
+
+use crate::farm::{connect, impatient};
+use crate::options::{CommonOptions, ReproOptions};
+use crate::output;
+use crate::output::again::command;
+use crate::output::text::{how_ended, name, parse_atom, setting};
+use crate::trouble::Trouble;
+use clusterrunner_client::Client;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::{AtomView, BuildView, SubjobView};
+use clusterrunner_common::job::config::{Job, TimeLimit, quoted_atom};
+use clusterrunner_common::job::file::read_job;
+use script::{Recipe, Source};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// What a build that names no other fork has as its remote.
+const ORIGIN: &str = "origin";
+
+/// Writes the script of an atom.
+pub(crate) async fn run(options: ReproOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    let client = impatient(&connect(&options.master, &common).await?, &options.master);
+    let view = client.build(options.build).await?;
+    let (subjob, atom) = found(&client, &options).await?;
+    let source = source(&view)?;
+    let text = move || -> Result<String, Trouble> {
+        let job = job(&view, &source)?;
+        Ok(recipe(&view, &subjob, &atom, source, &job).script())
+    };
+    let text = tokio::task::spawn_blocking(text).await;
+    let text = text.map_err(|_| Trouble::new("the script could not be made"))??;
+    let Some(path) = &options.output else {
+        output::pass_on(text.as_bytes());
+        return Ok(ExitCode::Success);
+    };
+    write(path, &text)?;
+    output::note(format!(
+        "`bash {}` runs the atom",
+        output::again::quoted(&path.display().to_string())
+    ));
+    Ok(ExitCode::Success)
+}
+
+async fn found(client: &Client, options: &ReproOptions) -> Result<(SubjobView, AtomView), Trouble> {
+    let (build, text) = (options.build, &options.atom);
+    let none = || {
+        Trouble::usage(format!("build {build} has no atom {text}")).hint(format!(
+            "write S_K for atom K of subjob S, such as 3_0; `{}` lists the atoms",
+            command(format!("logs {build}"))
+        ))
+    };
+    let (subjob, atom) = parse_atom(text).ok_or_else(none)?;
+    let subjob = match client.subjob(build, subjob).await {
+        Ok(subjob) => subjob,
+        Err(error) if error.status().is_some_and(|status| status == 404) => return Err(none()),
+        Err(error) => return Err(error.into()),
+    };
+    let atom = subjob.atoms.iter().find(|known| known.id == atom);
+    let atom = atom.cloned().ok_or_else(none)?;
+    Ok((subjob, atom))
+}
+
+/// Where the project of a build comes from.
+fn source(build: &BuildView) -> Result<Source, Trouble> {
+    let params = &build.request_params;
+    let text = |field: &str| params.get(field).and_then(Value::as_str);
+    let id = build.id;
+    if build.template.is_some() {
+        return Err(Trouble::usage(format!(
+            "build {id} makes a template: it has no atoms of a job"
+        )));
+    }
+    match (text("type"), text("url"), text("project_directory")) {
+        (Some("git"), Some(url), directory) => {
+            let Some(commit) = &build.commit else {
+                return Err(
+                    Trouble::usage(format!("the commit of build {id} is not known"))
+                        .hint("a build has a commit once it is prepared"),
+                );
+            };
+            let fork = text("remote").filter(|remote| *remote != ORIGIN);
+            Ok(Source::Git {
+                urls: fork.into_iter().chain([url]).map(str::to_owned).collect(),
+                commit: commit.clone(),
+                directory: directory.map(str::to_owned),
+            })
+        }
+        (Some("directory"), _, Some(directory)) => Ok(Source::Directory(directory.to_owned())),
+        _ => Err(Trouble::usage(format!(
+            "the project of build {id} was uploaded to the farm: there is no repository to clone"
+        ))),
+    }
+}
+
+/// The job of a build: that of its request, or of its project at its commit. Blocks.
+fn job(build: &BuildView, source: &Source) -> Result<Job, Trouble> {
+    let params = &build.request_params;
+    let config = params.get("config").and_then(Value::as_object);
+    let asked = params.get("job_name").and_then(Value::as_str);
+    let job_name = build.job_name.as_deref().filter(|_| config.is_none());
+    let job_name = job_name.or(asked);
+    if config.is_some() {
+        return read(config, job_name, Path::new(""));
+    }
+    match source {
+        Source::Directory(directory) => read(None, job_name, Path::new(directory)),
+        Source::Git {
+            urls,
+            commit,
+            directory,
+        } => {
+            let made = tempfile::tempdir();
+            let place = made.map_err(|error| {
+                Trouble::new(format!("could not make a temporary directory: {error}"))
+            })?;
+            check_out(place.path(), urls, commit)?;
+            let project = match directory {
+                Some(directory) => place.path().join(directory),
+                None => place.path().to_owned(),
+            };
+            read(None, job_name, &project)
+        }
+    }
+}
+
+fn read(
+    config: Option<&Map<String, Value>>,
+    name: Option<&str>,
+    project: &Path,
+) -> Result<Job, Trouble> {
+    let read = read_job(config, name, project);
+    let (_, job) = read.map_err(|error| {
+        Trouble::new(format!(
+            "the job of the build can not be read here: {error}"
+        ))
+        .hint("the script has the job's set-up and variables, so that it must be read")
+    })?;
+    Ok(job)
+}
+
+/// Checks a commit out, without its submodules. Blocks.
+fn check_out(place: &Path, urls: &[String], commit: &str) -> Result<(), Trouble> {
+    git(place, &["init", "--quiet"])?;
+    let mut trouble = None;
+    for url in urls {
+        let one = git(
+            place,
+            &["fetch", "--quiet", "--depth", "1", "--", url, commit],
+        );
+        // Not every server gives a commit by its id.
+        let heads = "+refs/heads/*:refs/fetched/heads/*";
+        let tags = "+refs/tags/*:refs/fetched/tags/*";
+        let fetched = one.or_else(|_| git(place, &["fetch", "--quiet", "--", url, heads, tags]));
+        let checked_out =
+            fetched.and_then(|()| git(place, &["checkout", "--quiet", "--detach", commit, "--"]));
+        match checked_out {
+            Ok(()) => return Ok(()),
+            Err(error) => trouble = Some(error),
+        }
+    }
+    let trouble = trouble.unwrap_or_else(|| Trouble::new("the build names no repository"));
+    Err(trouble.hint("this command needs the build's commit, to read its job"))
+}
+
+fn git(place: &Path, arguments: &[&str]) -> Result<(), Trouble> {
+    let mut git = Command::new("git");
+    git.arg("-C")
+        .arg(place)
+        .args(arguments)
+        .stdin(Stdio::null());
+    // Nobody is there to be asked while the output is a script.
+    git.env("GIT_TERMINAL_PROMPT", "0").stdout(Stdio::null());
+    let ended = git
+        .output()
+        .map_err(|error| Trouble::new(format!("could not run git: {error}")))?;
+    match ended.status.success() {
+        true => Ok(()),
+        false => {
+            let said = String::from_utf8_lossy(&ended.stderr);
+            let what = arguments.first().copied().unwrap_or_default();
+            Err(Trouble::new(format!(
+                "git {what} failed: {}",
+                said.trim_end()
+            )))
+        }
+    }
+}
+
+/// All that is known of the atom.
+fn recipe(
+    build: &BuildView,
+    subjob: &SubjobView,
+    atom: &AtomView,
+    source: Source,
+    job: &Job,
+) -> Recipe {
+    let params = &build.request_params;
+    let text = |field: &str| params.get(field).and_then(Value::as_str);
+    let files = params.get("remote_files").and_then(Value::as_object);
+    let files = files.into_iter().flatten();
+    let files = files.filter_map(|(name, url)| Some((name.clone(), url.as_str()?.to_owned())));
+    let ended = how_ended(atom).unwrap_or_else(|| "it has not ended".to_owned());
+    let slave = subjob.slave.as_ref().map(|slave| format!(", on {slave}"));
+    let limit = job.timeouts.atom.and_then(TimeLimit::seconds);
+    Recipe {
+        build: build.id.0,
+        name: name(atom),
+        setting: setting(atom),
+        ended: ended + &slave.unwrap_or_default(),
+        remote_files: files.collect(),
+        variables: variables(build, job, &source, text("branch")),
+        of_atom: of_atom(atom),
+        source,
+        setup: job.setup_build.clone(),
+        command: format!("{} {}", shell_text(atom), subjob.command),
+        // That of the master's settings shows only where it was reached.
+        time_limit: limit.or(atom.timed_out_after),
+        image: job.image.clone(),
+    }
+}
+
+/// The setting of an atom as a shell reads it. A value that has a name is shown without what quotes it.
+fn shell_text(atom: &AtomView) -> Cow<'_, str> {
+    match &atom.name {
+        Some(_) => quoted_atom(&atom.command_string),
+        None => Cow::Borrowed(&atom.command_string),
+    }
+}
+
+/// The variables of all commands of a build, as far as they are shown.
+fn variables(
+    build: &BuildView,
+    job: &Job,
+    source: &Source,
+    branch: Option<&str>,
+) -> Vec<(String, String)> {
+    let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut variables = vec![own("CI", "true")];
+    variables.extend(job.env.iter().map(|(name, value)| own(name, value)));
+    variables.push(own("CLUSTERRUNNER_BUILD_ID", &build.id.to_string()));
+    if let Some(job) = &build.job_name {
+        variables.push(own("CLUSTERRUNNER_JOB", job));
+    }
+    if let Source::Git { commit, .. } = source {
+        variables.push(own("CLUSTERRUNNER_COMMIT", commit));
+        variables.extend(branch.map(|branch| own("CLUSTERRUNNER_BRANCH", branch)));
+    }
+    variables
+}
+
+fn of_atom(atom: &AtomView) -> Vec<(String, String)> {
+    let executor = atom
+        .executor_id
+        .map_or(0, |executor| executor.0)
+        .to_string();
+    let attempt = atom.attempt.map_or(1, |attempt| attempt.0).to_string();
+    [
+        ("ATOM_ID", atom.id.to_string()),
+        ("EXECUTOR_INDEX", executor.clone()),
+        ("MACHINE_EXECUTOR_INDEX", executor.clone()),
+        ("BUILD_EXECUTOR_INDEX", executor),
+        ("CLUSTERRUNNER_ATTEMPT", attempt),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Writes the script as a whole, and only where nothing is.
+fn write(path: &Path, text: &str) -> Result<(), Trouble> {
+    let failed = |error: std::io::Error| {
+        Trouble::new(format!("could not write {}: {error}", path.display()))
+            .hint("--output names another file; one that is there is not replaced")
+    };
+    let above = path.parent().filter(|above| *above != OsStr::new(""));
+    let above = above.map_or_else(|| PathBuf::from("."), Path::to_owned);
+    let mut file = tempfile::NamedTempFile::new_in(above).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    let put = file.persist_noclobber(path);
+    put.map(drop).map_err(|error| failed(error.error))
+}
