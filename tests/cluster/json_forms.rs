@@ -133,6 +133,8 @@ fn a_build_is_told_in_lines_of_json() {
         ("apps", &["apps"]),
         ("explain", &["explain", "1"]),
         ("artifacts", &["artifacts", "1"]),
+        ("history", &["history", "1"]),
+        ("flaky", &["flaky"]),
         ("config_show", &["config", "show"]),
     ] {
         let printed = machine.run_to(0, &[line, &["--json"]].concat()).stdout;

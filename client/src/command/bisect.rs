@@ -93,7 +93,7 @@ pub(crate) async fn run(
     let (verdict, rounds) = searched?;
     let trials = made.number;
     match options.json {
-        true => output::say_body(&body(&options, &failure, &verdict, (rounds, trials))),
+        true => output::say_versioned(&body(&options, &failure, &verdict, (rounds, trials))),
         false => {
             say(&options, &failure, &verdict);
             let (rounds, trials) = (count(rounds as u64, "round"), count(trials as u64, "build"));

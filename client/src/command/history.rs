@@ -30,7 +30,7 @@ pub(crate) async fn run(
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let body = client.history(&options.name, &wanted(&options.of)).await?;
     if options.json {
-        output::say_body(&body);
+        output::say_versioned(&body);
         return Ok(ExitCode::Success);
     }
     if body.history.is_empty() {
@@ -56,7 +56,7 @@ pub(crate) async fn flaky(
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let body = client.flaky(&wanted(&options.of), options.limit).await?;
     if options.json {
-        output::say_body(&body);
+        output::say_versioned(&body);
         return Ok(ExitCode::Success);
     }
     if body.total == 0 {

@@ -28,6 +28,9 @@ pub(super) const SHOWN_AT_ALL: usize = 200;
 /// Lines fetched at a time where all are shown: more than fit into what is given at once.
 const PAGE: u64 = 1_000_000;
 
+/// A line of JSON has no more pages of output once it has so many bytes: its reader takes the line as a whole.
+const MOST_IN_A_LINE: usize = 32 << 20;
+
 /// The failed atoms of a build that were shown.
 pub(crate) struct Failures<'a> {
     client: &'a Client,
@@ -120,7 +123,7 @@ impl<'a> Failures<'a> {
                 let mut whole = String::new();
                 let mut line = 0;
                 while let Some(page) = self.console(atom, PAGE, Some(line)).await? {
-                    if page.num_lines == 0 {
+                    if page.num_lines == 0 || whole.len() >= MOST_IN_A_LINE {
                         break;
                     }
                     whole.push_str(&page.content);
