@@ -33,6 +33,14 @@ fn each_setting_says_where_it_comes_from() {
         &["keep_builds", "77", "$CLUSTERRUNNER_KEEP_BUILDS"],
     );
     has(&of_commands, &["keep_builds_days", "30", "default"]);
+    let base = machine.path("base").display().to_string();
+    has(
+        &of_commands,
+        &["base_directory", &base, "$CLUSTERRUNNER_BASE_DIRECTORY"],
+    );
+    let node = rustix::system::uname();
+    let node = node.nodename().to_str().unwrap();
+    has(&of_commands, &["hostname", node, "not", "set"]);
     let of_master = shown(&["--changed", "master", "--port", "5"]);
     has(&of_master, &["port", "5", "option"]);
     assert!(!of_master.stdout.contains("default"), "{of_master:#?}");

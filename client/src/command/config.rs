@@ -5,6 +5,7 @@ use crate::options::{
 };
 use crate::output::table::{Cell, Table};
 use crate::output::{self, BAD, FAINT, styled};
+use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::settings::{
@@ -48,12 +49,34 @@ fn show(options: &ShowSettingsOptions, common: &CommonOptions) -> Result<ExitCod
             let settings: Vec<Value> = shown.iter().map(|setting| to_json(setting)).collect();
             output::say_versioned(&json!({"settings": settings}));
         }
-        false => table(&shown, options.origin),
+        false => {
+            table(&shown, options.origin, &chosen(common));
+            if shown.iter().any(|setting| setting.origin.is_none()) {
+                output::note(
+                    "what is not set is off, or follows from the rest: conf/clusterrunner.conf says how",
+                );
+            }
+        }
     }
     Ok(tell_mistakes(&settings))
 }
 
-fn table(settings: &[&SettingWithOrigin], has_origins: bool) {
+/// What programs choose where nothing is set, as far as it has a value on this machine.
+fn chosen(common: &CommonOptions) -> Vec<(&'static str, String)> {
+    // What is wrong with the settings is told with them.
+    let Ok(settings) = Settings::load(common) else {
+        return Vec::new();
+    };
+    vec![
+        (
+            "base_directory",
+            settings.base_directory.display().to_string(),
+        ),
+        ("hostname", settings.hostname),
+    ]
+}
+
+fn table(settings: &[&SettingWithOrigin], has_origins: bool, chosen: &[(&str, String)]) {
     let titles: &[&str] = match has_origins {
         true => &["Setting", "Value", "From"],
         false => &["Setting", "Value"],
@@ -65,7 +88,10 @@ fn table(settings: &[&SettingWithOrigin], has_origins: bool) {
             Some(_) => anstyle::Style::new(),
         };
         let value = match &setting.value {
-            SettingValue::Unset => "-".to_owned(),
+            SettingValue::Unset => {
+                let chosen = chosen.iter().find(|(key, _)| *key == setting.key);
+                chosen.map_or_else(|| "-".to_owned(), |(_, value)| value.clone())
+            }
             SettingValue::Hidden => "(hidden)".to_owned(),
             SettingValue::Text(lines) => lines.join(", "),
         };
