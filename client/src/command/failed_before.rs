@@ -26,15 +26,27 @@ pub(super) async fn only_failed(
         return Ok(None);
     }
     say_what_runs(&failed, before.id);
+    Ok(Some(of_failed(request, before, failed)))
+}
+
+/// The request for atoms that failed in a build before.
+fn of_failed(request: BuildRequest, before: &BuildView, failed: Vec<AtomView>) -> BuildRequest {
+    let named = before
+        .request_params
+        .get("job_name")
+        .and_then(Value::as_str);
+    let named = named.filter(|_| request.config.is_none());
     // Atoms that are shell text have no name.
     let quotes_atoms = failed.iter().all(|atom| atom.name.is_some());
     let failed = failed.into_iter().map(|atom| atom.command_string);
-    Ok(Some(BuildRequest {
+    BuildRequest {
+        // A project with several jobs needs the one that they are of.
+        job_name: request.job_name.or_else(|| named.map(str::to_owned)),
         atoms_override: Some(failed.collect()),
         quotes_atoms,
         retry_of: Some(before.id),
         ..request
-    }))
+    }
 }
 
 /// The last build that tells which atoms of a request's job fail. A request that names no job means the project's only
@@ -178,6 +190,23 @@ mod tests {
         let own = builds(&[(1, "A", named), (2, "None", json!({"config": {}}))]);
         assert_eq!(found(&own, None), Ok(1));
         found(&[], None).unwrap_err();
+    }
+
+    #[test]
+    fn what_runs_is_of_the_job_that_was_named() {
+        let known = builds(&[(1, "A", json!({"job_name": "A"})), (2, "A", json!({}))]);
+        let job_of = |before: &BuildView, more: Value| {
+            let mut request = json!({"type": "directory", "project_directory": "/project"});
+            for (name, value) in more.as_object().unwrap() {
+                request[name] = value.clone();
+            }
+            let request = BuildRequest::from_json(&request).unwrap();
+            of_failed(request, before, Vec::new()).job_name
+        };
+        assert_eq!(job_of(&known[0], json!({})).as_deref(), Some("A"));
+        assert_eq!(job_of(&known[1], json!({})), None, "it was the only one");
+        let own = json!({"config": {"commands": ["a"], "atomizers": [{"N": "b"}]}});
+        assert_eq!(job_of(&known[0], own), None);
     }
 
     #[test]
