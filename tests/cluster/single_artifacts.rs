@@ -131,9 +131,12 @@ async fn atoms_that_have_not_ended_are_told() {
     );
     let none = machine.run_to(2, &["artifacts", "1", "nothing"]);
     assert!(
-        none.stderr.contains("1 of its atoms have not ended"),
+        none.stderr.contains("1 of its atoms has not ended"),
         "{none:#?}"
     );
     interrupt(&build);
     build.wait_with_output().unwrap();
+    // What was cut off leaves nothing more.
+    let canceled = machine.run_to(0, &["artifacts", "1"]);
+    assert!(!canceled.stderr.contains("not ended"), "{canceled:#?}");
 }

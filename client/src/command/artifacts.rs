@@ -37,8 +37,12 @@ pub(crate) async fn run(
 async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<ExitCode, Trouble> {
     // The first look fails soon where there is no master.
     let first = impatient(client, &options.master);
-    first.build(options.build).await?;
-    let found = find(client, options.build, options.pattern.as_deref()).await?;
+    let is_over = first.build(options.build).await?.status.is_over();
+    let mut found = find(client, options.build, options.pattern.as_deref()).await?;
+    if is_over {
+        // What was not run by then never is.
+        found.atoms_to_come = 0;
+    }
     if options.json {
         say_json(options.build, &found);
         return Ok(ExitCode::Success);
@@ -158,8 +162,11 @@ fn why_nothing(options: &ArtifactsOptions, found: &SingleFiles) -> Trouble {
     };
     if found.atoms_to_come > 0 {
         return trouble.hint(format!(
-            "{} of its atoms have not ended; `{}` waits for them",
-            found.atoms_to_come,
+            "{} not ended; `{}` waits for the end",
+            match found.atoms_to_come {
+                1 => "1 of its atoms has".to_owned(),
+                more => format!("{more} of its atoms have"),
+            },
             command(format!("wait {build}"))
         ));
     }
