@@ -7,8 +7,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     AtomBody, AtomState, AtomView, BuildBody, BuildResult, BuildStatus, BuildView, BuildsBody,
-    ConsoleBody, MasterBody, MasterView, QueueBody, SlaveView, SlavesBody, SubjobView, SubjobsBody,
-    Success, VersionBody,
+    ConsoleBody, MasterBody, MasterView, QueueBody, SlaveView, SlavesBody, SubjobBody, SubjobView,
+    SubjobsBody, Success, VersionBody,
 };
 use clusterrunner_common::auth::gate::{Gate, Signed};
 use clusterrunner_common::auth::secret::Secret;
@@ -36,6 +36,8 @@ pub(crate) struct Script {
     /// Its output at each look at the console; the last one stays.
     pub(crate) consoles: VecDeque<String>,
     pub(crate) subjobs: Vec<SubjobView>,
+    /// The paths of the files that each atom left.
+    pub(crate) left_files: Vec<String>,
     pub(crate) slaves: Vec<SlaveView>,
     pub(crate) archive: Option<Vec<u8>>,
     pub(crate) submission: Result<(), (StatusCode, String)>,
@@ -68,6 +70,7 @@ impl FakeMaster {
             atoms: VecDeque::new(),
             consoles: VecDeque::new(),
             subjobs: Vec::new(),
+            left_files: Vec::new(),
             slaves: vec![slave()],
             archive: Some(archive(&[("artifact_0_0/clusterrunner_exit_code", "0\n")])),
             submission: Ok(()),
@@ -156,13 +159,22 @@ fn router(script: Arc<Mutex<Script>>) -> Router {
         .route("/v1/build", get(builds).post(submit))
         .route("/v1/build/{build}", get(build).put(cancel))
         .route("/v1/build/{build}/subjob", get(subjobs))
+        .route("/v1/build/{build}/subjob/0", get(subjob))
         .route("/v1/build/{build}/subjob/0/atom/0", get(atom))
         .route(
             "/v1/build/{build}/subjob/{subjob}/atom/{atom}/console",
             get(console),
         )
         .route("/v1/build/{build}/artifacts.tar.gz", get(artifacts))
-        .route("/v2/builds/{build}/tests", get(tests));
+        .route("/v2/builds/{build}/tests", get(tests))
+        .route(
+            "/v2/builds/{build}/subjobs/{subjob}/atoms/{atom}/artifacts",
+            get(left_files),
+        )
+        .route(
+            "/v2/builds/{build}/subjobs/{subjob}/atoms/{atom}/artifacts/{*path}",
+            get(async || "content"),
+        );
     gate.guard(routes.with_state(script))
 }
 
@@ -258,6 +270,21 @@ async fn subjobs(State(script): Shared) -> Json<SubjobsBody> {
     Json(SubjobsBody {
         subjobs: script.lock().unwrap().subjobs.clone(),
     })
+}
+
+async fn subjob(State(script): Shared) -> Response {
+    match script.lock().unwrap().subjobs.first().cloned() {
+        Some(subjob) => Json(SubjobBody { subjob }).into_response(),
+        None => refusal(StatusCode::NOT_FOUND, "Invalid subjob id."),
+    }
+}
+
+/// The files that each atom left, whatever their names.
+async fn left_files(State(script): Shared) -> Json<Value> {
+    let paths = script.lock().unwrap().left_files.clone();
+    let files = paths.iter().map(|path| json!({"path": path, "bytes": 7}));
+    let files: Vec<Value> = files.collect();
+    Json(json!({"total": files.len(), "artifacts": files}))
 }
 
 async fn atom(State(script): Shared) -> Response {

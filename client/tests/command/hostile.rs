@@ -22,6 +22,9 @@ fn hostile_build() -> BuildView {
         "job_name".to_owned(),
         json!(format!("{HOSTILE}\nforged line")),
     );
+    let job =
+        json!({"commands": [HOSTILE], "setup_build": [HOSTILE], "atomizers": [{"TEST": "true"}]});
+    build.request_params.insert("config".to_owned(), job);
     build.commit = Some(HOSTILE.to_owned());
     build.warnings = vec![format!("{HOSTILE}\nforged line")];
     build
@@ -51,6 +54,7 @@ fn whatever_a_farm_says_no_terminal_obeys() {
         slave.quarantine_reason = Some(format!("{HOSTILE}\nforged line"));
         script.consoles = [format!("one {HOSTILE}\n")].into();
         script.atoms = [atom_of(0, AtomState::Completed, Some(1))].into();
+        script.left_files = vec![HOSTILE.replace('/', "_")];
     }
     for line in [
         &["status"][..],
@@ -59,6 +63,16 @@ fn whatever_a_farm_says_no_terminal_obeys() {
         &["logs", "1"],
         &["logs", "1", "0_0"],
         &["logs", "1", "0_0", "-f"],
+        &["logs", "1", "-f"],
+        &["logs", "1", "-f", "--json"],
+        &["logs", "1", "--json"],
+        &["logs", "1", "--failed", "--failure-output", "full"],
+        &["attach", "1"],
+        &["attach", "1", "--json"],
+        &["wait", "1", "--failure-output", "tail"],
+        &["artifacts", "1"],
+        &["artifacts", "1", "--json"],
+        &["repro", "1", "0_0"],
         &["status", "1", "--json"],
         &["slaves", "--json"],
         &[
@@ -75,9 +89,103 @@ fn whatever_a_farm_says_no_terminal_obeys() {
         check(&ended.stdout, &format!("{line:?}"));
         check(&ended.stderr, &format!("{line:?}"));
         if line.contains(&"--json") {
-            serde_json::from_str::<Value>(&ended.stdout).unwrap();
+            let values = serde_json::Deserializer::from_str(&ended.stdout).into_iter::<Value>();
+            assert!(values.map(Result::unwrap).count() > 0);
         }
     }
+}
+
+/// Lines of a log that GitHub obeys: it looks behind blanks, and at nothing between these two.
+fn orders_to_github(shown: &str) -> Vec<&str> {
+    let mut end = None;
+    let mut orders = Vec::new();
+    for line in shown.lines().map(str::trim_start) {
+        match (&end, line.strip_prefix("::stop-commands::")) {
+            (None, Some(token)) => end = Some(format!("::{token}::")),
+            (Some(token), _) if line == token => end = None,
+            (None, None) if line.starts_with("::") => orders.push(line),
+            _ => {}
+        }
+    }
+    assert_eq!(end, None, "{shown}");
+    orders
+}
+
+/// Lines of a log that begin a section at Buildkite.
+fn orders_to_buildkite(shown: &str) -> Vec<&str> {
+    let is_order = |line: &&str| line.starts_with("---") || line.starts_with("+++");
+    shown.lines().filter(is_order).collect()
+}
+
+/// Where CI systems obey lines of a log, no atom gives orders.
+#[test]
+fn no_section_ends_early() {
+    type Orders = fn(&str) -> Vec<&str>;
+    let user = User::new();
+    let master = FakeMaster::start([hostile_build()]);
+    let orders =
+        "::endgroup::\n  ::error::x\r::set-env name=PATH::/tmp\n--- section\n+++ section\n";
+    master.script().consoles = [orders.to_owned()].into();
+    let address = master.address.to_string();
+    for (variable, orders_to, begin, end) in [
+        (
+            "GITHUB_ACTIONS",
+            orders_to_github as Orders,
+            "::group::output of artifact_0_0",
+            "::endgroup::",
+        ),
+        (
+            "BUILDKITE",
+            orders_to_buildkite,
+            "--- output of artifact_0_0",
+            "+++ End of build 1",
+        ),
+    ] {
+        for output in ["tail", "full"] {
+            let line = ["attach", "1", "--failure-output", output, "-m", &address];
+            let ended = user.command(&line).env(variable, "true").output().unwrap();
+            let shown = String::from_utf8(ended.stdout).unwrap();
+            check(&shown, variable);
+            let orders = orders_to(&shown);
+            let are_ours = orders.len() == 2 && orders[0].starts_with(begin) && orders[1] == end;
+            assert!(are_ours, "{orders:#?} in {shown}");
+        }
+    }
+}
+
+/// Whatever a master calls a file, the file goes nowhere else.
+#[test]
+fn no_file_leaves_its_directory() {
+    let user = User::new();
+    let master = FakeMaster::start([finished(1, vec![])]);
+    master.script().subjobs = vec![SubjobView {
+        id: SubjobId(0),
+        command: "make".to_owned(),
+        atoms: vec![atom_of(0, AtomState::Completed, Some(0))],
+        slave: None,
+    }];
+    for path in [
+        "../escaped",
+        "../../escaped",
+        "/tmp/escaped",
+        "a/../../../escaped",
+        "a//b",
+        "",
+    ] {
+        master.script().left_files = vec!["fine".to_owned(), path.to_owned()];
+        for more in [&[][..], &["--force"]] {
+            let line = [&["artifacts", "1", "-o", "out"], more].concat();
+            let ended = user.run_at(&master, &line).expect_code(5);
+            assert!(ended.stderr.contains("was refused"), "{path:?} {ended:?}");
+        }
+    }
+    let names = crate::run::names(user.home.path());
+    assert!(!names.contains(&"escaped".to_owned()), "{names:?}");
+    master.script().left_files = vec!["a/fine".to_owned()];
+    user.run_at(&master, &["artifacts", "1", "-o", "new"])
+        .expect_code(0);
+    let brought = std::fs::read(user.path("new/artifact_0_0/a/fine")).unwrap();
+    assert_eq!(brought, b"content");
 }
 
 #[test]

@@ -235,6 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn the_times_of_slow_atoms_are_marked() {
+        let size = Size {
+            columns: 100,
+            rows: 24,
+        };
+        let lines = picture().lines(size, 12.34, 100.0, true);
+        let marked = lines.iter().map(|line| line.contains("\u{1b}["));
+        // The bar has a failure; the first atom has run for ten seconds.
+        assert_eq!(marked.collect::<Vec<_>>(), [true, true, false, false]);
+        let plain = picture().lines(size, 12.34, 100.0, false);
+        assert_eq!(console::strip_ansi_codes(&lines[1]), plain[1]);
+    }
+
+    #[test]
     fn colours_take_no_place() {
         let size = Size {
             columns: 60,

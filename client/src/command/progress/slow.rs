@@ -16,3 +16,24 @@ impl Slow {
         f64::from(self.0).max(TIMES_AS_LONG * usual)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_atom_is_slow_after_twice_its_usual_time_and_not_before_the_limit() {
+        let atom = |usual: Option<f64>| -> AtomView {
+            serde_json::from_value(json!({
+                "command_string": "", "expected_time": usual, "actual_time": null, "exit_code": null,
+                "state": "IN_PROGRESS", "id": 0, "subjob_id": 0,
+            }))
+            .unwrap()
+        };
+        for (usual, expected) in [(None, 60.0), (Some(10.0), 60.0), (Some(45.0), 90.0)] {
+            let limit = Slow(60).limit(&atom(usual));
+            assert!((limit - expected).abs() < 1e-9, "{usual:?}: {limit}");
+        }
+    }
+}
