@@ -114,6 +114,7 @@ pub async fn serve(
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
+        running_atoms: RunningAtoms::default(),
         signs: SlaveSigns::default(),
         turns: Turns::default(),
         cluster: recovered.cluster,
@@ -279,6 +280,7 @@ struct Farm {
     space: DiskSpace,
     caller: Caller,
     measured: Measured,
+    running_atoms: RunningAtoms,
     signs: SlaveSigns,
     /// For what is large to read, whatever the API.
     turns: Turns,
@@ -465,7 +467,7 @@ impl Farm {
             histories: self.histories.clone(),
             private,
             published,
-            running: RunningAtoms::default(),
+            running: self.running_atoms.clone(),
             signs: self.signs.clone(),
             results: self.results.clone(),
             space: self.space.clone(),

@@ -80,7 +80,7 @@ impl Farm {
             self.launched.clone(),
             self.caller.clone(),
             self.cluster.clone(),
-            links,
+            (links, self.running_atoms.clone()),
             self.archived.clone(),
         );
         dispatcher.giving_projects(self.settings.get_project_from_master)

@@ -7,6 +7,7 @@ use crate::core::actor::Actor;
 use crate::core::apps::command::AppCommand;
 use crate::core::builds::details::{Merge, NewDetails};
 use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use crate::core::builds::status::PostedStatus;
@@ -252,6 +253,8 @@ pub enum Command {
         build: BuildId,
         /// Each subjob, and its hand-out.
         subjobs: Vec<(SubjobId, Attempt)>,
+        /// Which atoms of these ran, as far as the slave had said so.
+        runs: Vec<(SubjobId, CutRun)>,
     },
     /// A slave has cleared a build away.
     ReportTornDown {

@@ -12,6 +12,7 @@ use crate::core::actor::Actor;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::details::{Merge, NewDetails};
 use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::mishaps::CutRun;
 use crate::core::lifetime::incarnation::Named;
 use crate::core::refusal::Refusal;
 use crate::core::slaves::connecting::Offer;
@@ -147,7 +148,11 @@ impl Cluster {
                 slave,
                 build,
                 subjobs,
-            } => Ok(self.cut_off(slave, build, subjobs).into_iter().collect()),
+                runs,
+            } => {
+                let cut_off = self.cut_off(slave, build, subjobs, runs);
+                Ok(cut_off.into_iter().collect())
+            }
             Command::ReportTornDown { slave, build } => Ok(self.torn_down(slave, build)),
             Command::ReportFinished {
                 hand_out,
@@ -260,14 +265,21 @@ impl Cluster {
         slave: SlaveId,
         id: BuildId,
         mut subjobs: Vec<(SubjobId, Attempt)>,
+        mut runs: Vec<(SubjobId, CutRun)>,
     ) -> Option<Fact> {
         let build = self.build(id)?;
         subjobs.retain(|(subjob, attempt)| {
             build.held_at_end.get(subjob) == Some(&(slave, *attempt))
                 && !build.cut_off.contains_key(subjob)
         });
+        runs.retain(|(subjob, _)| subjobs.iter().any(|(cut_off, _)| cut_off == subjob));
         let says_something = !subjobs.is_empty();
-        says_something.then_some(Fact::Build(id, BuildFact::CutOff { slave, subjobs }))
+        let cut_off = BuildFact::CutOff {
+            slave,
+            subjobs,
+            runs,
+        };
+        says_something.then_some(Fact::Build(id, cut_off))
     }
 
     /// All that are named are in shutdown mode from now on, or none if one of them is not listed.

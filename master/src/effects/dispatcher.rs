@@ -10,6 +10,7 @@ use crate::effects::retention::Remover;
 use crate::effects::slave_calls::{Callee, Keeping, ProjectLinks, SlaveCalls};
 use crate::journal::EndedBuilds;
 use crate::read::metrics::{InternalError, Measured};
+use crate::read::running::RunningAtoms;
 use crate::store::results::Results;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::ids::BuildId;
@@ -51,7 +52,7 @@ impl Dispatcher {
         launched: Launched,
         caller: Caller,
         cluster: ClusterHandle,
-        links: ProjectLinks,
+        (links, running): (ProjectLinks, RunningAtoms),
         ended: EndedBuilds,
     ) -> Self {
         let measured = preparer.measured.clone();
@@ -59,6 +60,7 @@ impl Dispatcher {
         let keeping = Keeping {
             results: results.clone(),
             space: archiver.space.clone(),
+            running,
         };
         Self {
             preparer,

@@ -87,7 +87,7 @@ pub struct Known {
     pub fetched: Option<Timestamp>,
     /// When the first slave had set it up, if it says so.
     pub set_up: Option<Timestamp>,
-    /// Whether atoms ran to its end that have no result.
+    /// Whether atoms ran to its end that have no result, and of which nobody knows since when they ran.
     pub was_cut_off: bool,
 }
 
@@ -235,7 +235,7 @@ fn known(build: &Build, steps: Steps) -> Known {
         times: times(build),
         fetched,
         set_up: steps.set_up,
-        was_cut_off: !build.cut_off.is_empty(),
+        was_cut_off: build.cut_off.len() > build.cut_runs.len(),
     }
 }
 
@@ -294,7 +294,16 @@ fn ran_of(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<Ran> {
                 })
             })
         });
-    atoms.collect()
+    let cut_off = build.cut_run(id).zip(build.cut_off.get(&id));
+    let cut_off = cut_off.map(|((run, lasted), attempt)| Ran {
+        subjob: id,
+        atom: run.atom,
+        began: run.started_at,
+        took_ms: u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
+        executor: (subjob.slave, Some(run.executor)),
+        is_retry: attempt.0 > build.attempts_from + 1,
+    });
+    atoms.chain(cut_off).collect()
 }
 
 #[cfg(test)]

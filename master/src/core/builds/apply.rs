@@ -105,7 +105,9 @@ impl Cluster {
                 subjob,
                 attempt,
             } => self.hand_out(build, *slave, *subjob, *attempt),
-            BuildFact::CutOff { subjobs, .. } => self.build_mut(build).note_cut_off(subjobs),
+            BuildFact::CutOff { subjobs, runs, .. } => {
+                self.build_mut(build).note_cut_off(subjobs, runs);
+            }
             BuildFact::SubjobFinished {
                 slave,
                 subjob,

@@ -1,6 +1,7 @@
 //! What a build is and where it stands.
 
 use crate::core::accounts::owner::Owner;
+use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use crate::core::builds::progress::Progress;
@@ -14,6 +15,7 @@ use clusterrunner_common::work::BuildRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// A build. Stored in two parts, itself and its subjobs: there may be very many of them. A new field
 /// needs `#[serde(default)]`.
@@ -68,6 +70,9 @@ pub struct Build {
     /// Those of them that ran, and the hand-out under which lies what they had printed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cut_off: BTreeMap<SubjobId, Attempt>,
+    /// Which atoms of these ran, and since when; not there where the slave had not said so yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cut_runs: BTreeMap<SubjobId, CutRun>,
     /// Attempts of its subjobs begin after this number: a lost part of the journal may have used the numbers up to
     /// it.
     pub attempts_from: u32,
@@ -214,6 +219,7 @@ impl Build {
             set_up_at: BTreeSet::new(),
             held_at_end: BTreeMap::new(),
             cut_off: BTreeMap::new(),
+            cut_runs: BTreeMap::new(),
             attempts_from: 0,
             warnings: Vec::new(),
             preparations: Preparations::default(),
@@ -422,8 +428,21 @@ impl Build {
         self.setups.0.checked_div(self.setups.1)
     }
 
-    pub(in crate::core) fn note_cut_off(&mut self, subjobs: &[(SubjobId, Attempt)]) {
+    /// How long the atom ran of a subjob that was cut off: until the build ended. None where it is not known since when.
+    #[must_use]
+    pub fn cut_run(&self, id: SubjobId) -> Option<(CutRun, Duration)> {
+        let run = *self.cut_runs.get(&id)?;
+        let ended = self.timestamps.canceled.or(self.timestamps.error)?;
+        Some((run, run.started_at.until(ended)))
+    }
+
+    pub(in crate::core) fn note_cut_off(
+        &mut self,
+        subjobs: &[(SubjobId, Attempt)],
+        runs: &[(SubjobId, CutRun)],
+    ) {
         self.cut_off.extend(subjobs.iter().copied());
+        self.cut_runs.extend(runs.iter().copied());
     }
 
     pub(in crate::core) fn note_setup_failure(

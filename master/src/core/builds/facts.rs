@@ -2,6 +2,7 @@
 
 use crate::core::accounts::owner::Owner;
 use crate::core::builds::details::NewDetails;
+use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use crate::core::builds::status::PostedStatus;
@@ -121,6 +122,9 @@ pub enum BuildFact {
         slave: SlaveId,
         /// Each subjob, and its hand-out.
         subjobs: Vec<(SubjobId, Attempt)>,
+        /// Which atoms of these ran, as far as the slave had said so.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<(SubjobId, CutRun)>,
     },
     /// The result of a subjob is recorded.
     SubjobFinished {
@@ -267,7 +271,7 @@ impl fmt::Display for BuildFact {
                 subjob,
                 attempt,
             } => write!(f, ".{subjob} to slave {slave}, attempt {attempt}"),
-            Self::CutOff { slave, subjobs } => {
+            Self::CutOff { slave, subjobs, .. } => {
                 write!(f, " cut off on slave {slave}: {} subjobs", subjobs.len())
             }
             Self::SubjobFinished {

@@ -8,7 +8,8 @@
 
 use crate::core::builds::few::Few;
 use crate::core::builds::outcome::AtomOutcome;
-use clusterrunner_common::ids::{Attempt, ExecutorIndex, SlaveId};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SlaveId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -52,6 +53,17 @@ pub struct FailedAttempt {
     pub executor: Option<ExecutorIndex>,
     /// One outcome for each atom.
     pub outcomes: Few<AtomOutcome>,
+}
+
+/// An atom that ran when its build ended early, as its slave had last said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutRun {
+    /// The atom.
+    pub atom: AtomId,
+    /// The executor of the slave that ran it.
+    pub executor: ExecutorIndex,
+    /// When it started.
+    pub started_at: Timestamp,
 }
 
 pub(super) static NONE: Mishaps = Mishaps {

@@ -5,17 +5,20 @@ use super::scenario::{
 };
 use crate::core::actor::Actor;
 use crate::core::builds::build::BuildState;
+use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
 use crate::core::effect::{Effect, SetUp, SlaveCall};
 use crate::core::refusal::Refusal;
 use crate::core::{MAX_ATTEMPTS, MAX_HAND_OUTS, MAX_PREPARATIONS};
-use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SlaveId, SubjobId};
 use clusterrunner_common::job::config::{TimeLimit, Timeouts};
 use clusterrunner_common::process::variables::{BuildVariables, Variables};
 use clusterrunner_common::work::{BuildRequest, SetupJob};
 use serde_json::json;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 #[test]
 fn a_build_goes_from_its_request_to_its_archives() {
@@ -501,6 +504,7 @@ fn what_runs_when_a_build_is_canceled_is_asked_for_its_console() {
     let mut farm = Scenario::with_slaves(&[("a", 2)]);
     farm.build(plan(&["A", "B", "C"]));
     farm.set_up(1, 1);
+    farm.set_clock(5_000);
     farm.cancel(1).check(
         &["1 canceled", "1 off slave 1"],
         &[
@@ -509,10 +513,17 @@ fn what_runs_when_a_build_is_canceled_is_asked_for_its_console() {
             "slave 1: tear down 1",
         ],
     );
+    let run = CutRun {
+        atom: AtomId(0),
+        executor: ExecutorIndex(1),
+        started_at: Timestamp(4_301),
+    };
     let report = |slave, attempt| Command::ReportCutOff {
         slave: SlaveId(slave),
         build: BuildId(1),
         subjobs: vec![(SubjobId(1), Attempt(attempt))],
+        // Of what was not cut off nothing is noted.
+        runs: vec![(SubjobId(0), run), (SubjobId(1), run)],
     };
     // Others did not have it, or not as this hand-out.
     farm.tell(report(2, 1)).check_nothing();
@@ -522,5 +533,8 @@ fn what_runs_when_a_build_is_canceled_is_asked_for_its_console() {
     farm.tell(report(1, 1)).check_nothing();
     let build = farm.cluster.build(BuildId(1)).unwrap();
     assert_eq!(build.cut_off, [(SubjobId(1), Attempt(1))].into());
+    assert_eq!(build.cut_runs, [(SubjobId(1), run)].into());
+    let ran = build.cut_run(SubjobId(1)).unwrap();
+    assert_eq!(ran, (run, Duration::from_millis(700)));
     assert_eq!((build.atoms_completed, build.atoms_failed), (0, 0));
 }

@@ -3,9 +3,11 @@
 
 use super::Callee;
 use crate::coordinator::ClusterHandle;
+use crate::core::builds::mishaps::CutRun;
 use crate::core::command::Command;
 use crate::core::effect::{HeldSubjob, MadeAtom, MadeResult};
 use crate::effects::archiver::store_made;
+use crate::read::running::{RunningAtoms, RunningInBuild};
 use crate::store::results::Results;
 use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::caller::Caller;
@@ -33,6 +35,8 @@ pub struct Keeping {
     pub results: Results,
     /// The space that is left for them.
     pub space: DiskSpace,
+    /// What slaves say that they run.
+    pub running: RunningAtoms,
 }
 
 /// A slave that is asked for consoles.
@@ -47,6 +51,8 @@ impl Asked<'_> {
     /// Keeps what runs of these. What can not be had is left: the end of a build waits for nothing else.
     pub(super) async fn keep_consoles(&self, build: BuildId, held: &[HeldSubjob]) {
         let mut kept = Vec::new();
+        // The slave still runs them: it is told to end them after this.
+        let now = self.keeping.running.of(build);
         let running: Vec<_> = held.iter().map(|held| self.made_of(build, held)).collect();
         let mut running = stream::iter(running).buffer_unordered(AT_A_TIME);
         let keep = async {
@@ -65,15 +71,31 @@ impl Asked<'_> {
                 "a slave did not give all consoles of a build that ended"
             );
         }
-        self.report(build, kept).await;
+        self.report(build, kept, &now).await;
     }
 
-    async fn report(&self, build: BuildId, mut subjobs: Vec<(SubjobId, Attempt)>) {
+    async fn report(
+        &self,
+        build: BuildId,
+        mut subjobs: Vec<(SubjobId, Attempt)>,
+        running: &RunningInBuild,
+    ) {
         subjobs.sort();
+        let run = |(subjob, attempt): &(SubjobId, Attempt)| {
+            let atom = running.atom(*subjob, *attempt)?;
+            let run = CutRun {
+                atom: atom.atom_id,
+                executor: atom.executor_id,
+                started_at: atom.started_at_ms,
+            };
+            Some((*subjob, run))
+        };
+        let runs = subjobs.iter().filter_map(run).collect();
         let command = Command::ReportCutOff {
             slave: self.callee.slave,
             build,
             subjobs,
+            runs,
         };
         if self.cluster.note(command).await.is_err() {
             tracing::debug!(build.id = build.0, "nobody needs the consoles of a build");

@@ -325,6 +325,7 @@ pub(crate) fn atoms(
     let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
     let attempt = attempt(build, id, subjob, runs);
     let is_cut_short = build.is_cut_short();
+    let cut = build.cut_run(id);
     let (is_flaky, fails_as_flaky) = (subjob.is_flaky(), build.fails_as_flaky(subjob));
     (0..)
         .map(AtomId)
@@ -345,6 +346,7 @@ pub(crate) fn atoms(
                 (None, Runs::No) if is_cut_short => AtomState::NotRun,
                 (None, Runs::Atom(_) | Runs::No) => AtomState::NotStarted,
             };
+            let cut = cut.filter(|(run, _)| state == AtomState::Canceled && run.atom == atom);
             let usage = outcome.and_then(|outcome| outcome.usage);
             let processes = usage.and_then(|usage| usage.processes);
             AtomView {
@@ -355,7 +357,10 @@ pub(crate) fn atoms(
                     .atoms_expected_ms
                     .get(atom.0 as usize)
                     .map(seconds_of),
-                actual_time: outcome.map(seconds),
+                actual_time: match outcome {
+                    Some(outcome) => Some(seconds(outcome)),
+                    None => cut.map(|(_, lasted)| lasted.as_secs_f64()),
+                },
                 exit_code: outcome.map(|outcome| outcome.exit_code),
                 state,
                 id: atom,
@@ -363,11 +368,18 @@ pub(crate) fn atoms(
                 trouble: outcome.and_then(|outcome| Some(outcome.trouble?.to_string())),
                 started_at: match (outcome, running) {
                     (Some(outcome), _) => outcome.started_at.map(Timestamp::as_unix_seconds),
-                    (None, running) => running.map(|atom| atom.started_at_ms.as_unix_seconds()),
+                    (None, running) => {
+                        let cut = cut.map(|(run, _)| run.started_at);
+                        let began = running.map(|atom| atom.started_at_ms).or(cut);
+                        began.map(Timestamp::as_unix_seconds)
+                    }
                 },
                 executor_id: match (outcome, running) {
                     (Some(_), _) => subjob.executor,
-                    (None, running) => running.map(|atom| atom.executor_id),
+                    (None, running) => {
+                        let cut = cut.map(|(run, _)| run.executor);
+                        running.map(|atom| atom.executor_id).or(cut)
+                    }
                 },
                 attempt: attempt.filter(|_| state != AtomState::NotStarted),
                 failed_attempts: failed_attempts(build, subjob, atom),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::coordinator::Coordinator;
 use crate::journal::Journal;
+use crate::read::running::RunningAtoms;
 use crate::store::results::Results;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::disk::space::DiskSpace;
@@ -30,6 +31,7 @@ fn calls_to(cluster: ClusterHandle, url: String) -> Calls {
         keeping: Keeping {
             space: DiskSpace::new(&nowhere, 0),
             results: Results::new(nowhere).unwrap(),
+            running: RunningAtoms::default(),
         },
     }
 }

@@ -458,6 +458,7 @@ mod tests {
         let cut_off = BuildFact::CutOff {
             slave,
             subjobs: vec![(subjob, attempt)],
+            runs: Vec::new(),
         };
         assert_eq!(note(1, cut_off).subjobs, BTreeSet::from([subjob]));
     }
