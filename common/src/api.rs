@@ -11,6 +11,7 @@ pub mod history;
 pub mod instances;
 pub mod launching;
 mod lenient;
+pub mod projects;
 mod slave_protocol;
 mod steps;
 mod tested;
@@ -20,7 +21,9 @@ pub use slave_protocol::*;
 pub use steps::{StepEnd, StepKind, StepReport, StepState, StepView, StepsBody};
 pub use tested::{TestCounts, TestView, TestsBody};
 
-use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use crate::ids::{
+    AtomId, Attempt, BuildId, ExecutorIndex, ProjectId, SessionId, SlaveId, SubjobId,
+};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -181,6 +184,12 @@ pub struct BuildView {
     /// Ours: the name of the template that it leaves, if it is there for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// Ours: the number of its project. This field and the next are in version 2 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<ProjectId>,
+    /// Ours: atoms that passed only when they were run again count as failed, as its job says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flaky_fails: bool,
 }
 
 /// A slave that sets a build up. Ours.

@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 43] = [
+const OURS: [&str; 45] = [
     "STATUS",
     "all_atoms",
     "artifacts",
@@ -37,6 +37,7 @@ const OURS: [&str; 43] = [
     "drain",
     "executor_id",
     "failing",
+    "flaky_fails",
     "is_drained",
     "is_in_doubt",
     "is_quarantined",
@@ -54,6 +55,7 @@ const OURS: [&str; 43] = [
     "num_atoms_in_trouble",
     "num_atoms_not_run",
     "output_bytes",
+    "project_id",
     "quarantine_reason",
     "results",
     "resumed",

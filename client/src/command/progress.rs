@@ -352,6 +352,8 @@ mod tests {
             seconds_left: None,
             slaves_setting_up: Vec::new(),
             template: None,
+            project_id: None,
+            flaky_fails: false,
         }
     }
 

@@ -404,6 +404,8 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         seconds_left: None,
         slaves_setting_up: Vec::new(),
         template: None,
+        project_id: None,
+        flaky_fails: false,
     }
 }
 

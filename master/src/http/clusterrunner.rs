@@ -22,6 +22,7 @@ mod multipart;
 pub(super) mod openapi;
 mod original;
 mod private;
+mod projects;
 mod reads;
 mod recording;
 mod requests;

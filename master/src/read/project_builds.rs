@@ -29,6 +29,21 @@ impl Builds {
         Ok(ids)
     }
 
+    /// The newest build of each project that has one.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn newest_of_projects(&self) -> Result<BTreeMap<ProjectId, BuildId>, ReadError> {
+        let (mut newest, mut next) = (BTreeMap::new(), Some(BuildId(0)));
+        while let Some(first) = next {
+            let look = move |cluster: &Cluster| some_with_projects(cluster, first);
+            let part = self.cluster.read(look).await?;
+            newest.extend(part.entries);
+            next = part.next;
+        }
+        Ok(newest)
+    }
+
     /// What `view` makes of each of these builds that is kept, in the order in which they are named. The view of an
     /// archived build has no subjobs.
     ///
@@ -68,6 +83,13 @@ fn some_of_project(
     project: ProjectId,
     first: BuildId,
 ) -> Part<BuildId, BuildId> {
+    let Part { entries, next } = some_with_projects(cluster, first);
+    let own = entries.into_iter().filter(|(of, _)| *of == project);
+    let entries = own.map(|(_, id)| id).collect();
+    Part { entries, next }
+}
+
+fn some_with_projects(cluster: &Cluster, first: BuildId) -> Part<(ProjectId, BuildId), BuildId> {
     let (mut entries, mut last) = (Vec::new(), None);
     let builds = cluster.all_builds_from(first);
     for (number, (id, build)) in (1..).zip(builds.take(GONE_THROUGH_AT_ONCE)) {
@@ -75,9 +97,7 @@ fn some_of_project(
             Some(build) => Some(build.project),
             None => cluster.project_id_of(id),
         };
-        if of == Some(project) {
-            entries.push(id);
-        }
+        entries.extend(of.map(|of| (of, id)));
         last = Some(id).filter(|_| number == GONE_THROUGH_AT_ONCE);
     }
     let next = last.map(|last| BuildId(last.0 + 1));

@@ -198,6 +198,46 @@ pub(super) fn bad_request(error: String) -> Response {
     refusal(StatusCode::BAD_REQUEST, error)
 }
 
+/// A part of a list of objects, as an extractor: 20 of them where nobody says how many, 200 at most, on paths of both
+/// versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageOfObjects(pub Page);
+
+impl<S: Send + Sync> FromRequestParts<S> for PageOfObjects {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        of_query(parts, OF_OBJECTS).map(Self).map_err(bad_request)
+    }
+}
+
+/// Which entries are wanted of a list whose newest ones come first, as an extractor: `?before=12&limit=50`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewestFirst {
+    /// Only those before this id.
+    pub before: Option<u64>,
+    /// At most so many: 20 where nobody says how many, 200 at most.
+    pub limit: usize,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NewestFirst {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let page = of_query(parts, OF_OBJECTS).map_err(bad_request)?;
+        let query = QueryText::of(parts).map_err(bad_request)?;
+        let before = before(query.last("before")).map_err(bad_request)?;
+        let limit = page.limit;
+        Ok(Self { before, limit })
+    }
+}
+
+fn before(text: Option<&str>) -> Result<Option<u64>, String> {
+    let before = text.map(|text| number("before", text)).transpose();
+    let before = before.map_err(|error| error.to_string())?;
+    Ok(before.map(|id| u64::try_from(id).unwrap_or(u64::MAX)))
+}
+
 /// Whether the newest entries are wanted, and how many, as an extractor: `?newest_first=true&before=12&limit=50`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Newest {
@@ -212,7 +252,7 @@ impl Newest {
     ///
     /// # Errors
     /// The text to answer with: one of them is wrong.
-    fn parse(first: Option<&str>, before: Option<&str>, page: Page) -> Result<Self, String> {
+    fn parse(first: Option<&str>, last: Option<&str>, page: Page) -> Result<Self, String> {
         match first {
             None | Some("false") => return Ok(Self::No),
             Some("true") => {}
@@ -222,10 +262,7 @@ impl Newest {
                 ));
             }
         }
-        let before = before.map(|text| number("before", text)).transpose();
-        let before = before.map_err(|error| error.to_string())?;
-        let before = before.map(|id| u64::try_from(id).unwrap_or(u64::MAX));
-        Ok(Self::Before(before, page.limit))
+        Ok(Self::Before(before(last)?, page.limit))
     }
 }
 

@@ -74,7 +74,8 @@ fn in_version_1(path: &str) -> String {
     let mut singular = Vec::new();
     for part in path.split('/') {
         let part = match part {
-            "builds" => "build",
+            // What was not there before is in the plural in both versions.
+            "builds" if !singular.contains(&"projects") => "build",
             "subjobs" => "subjob",
             "slaves" => "slave",
             // Version 1 of `/apps` is the API of the Deis controller.

@@ -3,8 +3,8 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
-    history, hosting, instances, lists, openapi, reads, session, slaves, sources, steps, templates,
-    tested, uploads,
+    history, hosting, instances, lists, openapi, projects, reads, session, slaves, sources, steps,
+    templates, tested, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -23,6 +23,19 @@ pub(super) fn table() -> RouteTable<Arc<Api>> {
 fn page_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     table
         .route("", "/events", "/events", get(events::of_farm))
+        .route("", "/projects", "/projects", get(projects::list))
+        .route(
+            "",
+            "/projects/[project_id]",
+            "/projects/[project_id]",
+            get(projects::one),
+        )
+        .route(
+            "",
+            "/projects/[project_id]/builds",
+            "/projects/[project_id]/builds",
+            get(projects::builds),
+        )
         .route(
             "",
             "/projects/[project_id]/badge.svg",

@@ -150,6 +150,8 @@ pub(crate) fn in_version(mut build: BuildView, version: ApiVersion) -> BuildView
             .filter(|result| *result != BuildResult::Canceled);
         let is_whole = build.status == BuildStatus::Finished;
         build.artifacts = build.artifacts.filter(|_| is_whole);
+        build.project_id = None;
+        build.flaky_fails = false;
     } else if build.status.is_over() && build.num_subjobs > 0 {
         // Every subjob has one atom. The original says it of finished builds only.
         build.num_atoms = Some(build.num_subjobs);
@@ -212,6 +214,8 @@ fn assemble<'a>(
             .product
             .as_ref()
             .map(|product| product.name.clone()),
+        project_id: Some(build.project),
+        flaky_fails: build.flaky_fails(),
     }
 }
 

@@ -23,6 +23,7 @@ mod launching;
 mod master;
 mod operations;
 mod private;
+mod projects;
 mod reads;
 mod results;
 mod session;

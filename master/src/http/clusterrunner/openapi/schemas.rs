@@ -14,7 +14,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          result: 'NO_FAILURES'|'FAILURE'|'CANCELED'|null, request_params: {any}, \
          state_timestamps: {any}, artifacts: string|null, commit: string|null, job_name: string|null, \
          num_atoms_completed: integer, num_atoms_failed: integer, num_atoms_in_progress: integer, \
-         num_atoms_in_trouble: integer, num_atoms_flaky: integer, num_atoms_not_run: integer, failing: boolean, retry_of?: integer, \
+         num_atoms_in_trouble: integer, num_atoms_flaky: integer, num_atoms_not_run: integer, failing: boolean, retry_of?: integer, project_id?: integer, flaky_fails?: boolean, \
          warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, \
          slaves_setting_up: [SettingUp], template?: string",
     ),
@@ -97,6 +97,11 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          project_directory?: string|null, job_name?: string|null, config?: any, atoms_override?: any, \
          quotes_atoms?: boolean|null, in_order?: boolean|null, remote_files?: any, env?: any, inherited_env?: any, retries?: integer|null, \
          max_fail?: integer|null, build_project_directory?: any",
+    ),
+    (
+        "Project",
+        "id: integer, name: string, owner: string, description: string|null, is_private: boolean, url: string|null, \
+         num_builds: integer, last_build: Build|null",
     ),
     // Slaves.
     (

@@ -9,7 +9,7 @@ use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SlaveId, SubjobI
 use serde::Serialize;
 
 /// What stands in an [`AtomRow`], in order.
-pub(crate) const ATOM_COLUMNS: [&str; 20] = [
+pub(crate) const ATOM_COLUMNS: [&str; 21] = [
     "subjob_id",
     "atom_id",
     "name",
@@ -30,6 +30,7 @@ pub(crate) const ATOM_COLUMNS: [&str; 20] = [
     "cpu_seconds",
     "is_flaky",
     "failed_attempts",
+    "fails_as_flaky",
 ];
 
 /// An atom; in JSON a list of values, one for each of [`ATOM_COLUMNS`]. What is not known is null. The units are those
@@ -56,6 +57,7 @@ pub(crate) struct AtomRow(
     Option<f64>,
     bool,
     Vec<AttemptView>,
+    bool,
 );
 
 impl AtomRow {
@@ -97,5 +99,6 @@ fn row(atom: AtomView, slave_id: Option<SlaveId>, slave_url: Option<String>) -> 
         atom.cpu_seconds,
         atom.is_flaky,
         atom.failed_attempts,
+        atom.fails_as_flaky,
     )
 }
