@@ -5,5 +5,7 @@ mod browser;
 mod hostile;
 mod looks;
 mod modules;
+mod projects;
 mod signed_in;
 mod stories;
+mod tests_view;

@@ -1,9 +1,9 @@
 // Cases of the pure modules. Gives how many there are, and those that failed.
 return (async () => {
   const read = (name) => import(`/ui/assets/${name}.js`);
-  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, apps, artifacts, scale, variables, load] = await Promise.all(
+  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, apps, artifacts, scale, variables, load, projects] = await Promise.all(
     ["console/source", "console/ansi", "text", "format", "router", "console/line_link", "console/heights", "console/search", "build/atoms", "build/layout",
-      "submit_request", "progress", "build/why", "apps", "build/artifacts", "app/scale", "app/variables", "load_chart"].map(read));
+      "submit_request", "progress", "build/why", "apps", "build/artifacts", "app/scale", "app/variables", "load_chart", "projects"].map(read));
   const failed = [];
   let cases = 0;
   const is = (found, expected, what) => {
@@ -97,7 +97,7 @@ return (async () => {
     [0, 0, "b", "COMPLETED", 0, 2, "s2", 0, 100, 5, null], [1, 0, "a", "COMPLETED", 1, 2, "s2", 1, 100, 2, null],
     [2, 0, "c", "IN_PROGRESS", null, 2, "s2", 1, 103, null, 4], [3, 0, "d", "NOT_STARTED", null, null, null, null, null, null, 3],
     [4, 0, "e", "NOT_STARTED", null, null, null, null, null, null, null]]);
-  is(all.counts, [1, 1, 0, 1, 2]);
+  is(all.counts, [1, 1, 0, 0, 1, 2]);
   is([...all.ordered({ sort: "value" })], [1, 0, 2, 3, 4]);
   is([...all.ordered({ sort: "actual_time", isDown: true })], [0, 1, 2, 3, 4], "what is not known is last");
   is([...all.ordered({ state: atoms.WAITING })], [3, 4]);
@@ -115,13 +115,31 @@ return (async () => {
   is([all.word(atoms.WAITING), (all.buildEnded(), all.word(atoms.WAITING)), all.word(atoms.PASSED)], ["Waiting", "Not run", "Passed"]);
   is([layout.tickStep(100, 10), layout.tickText(65, 5), layout.tickText(0.25, 0.05), layout.tickText(7200, 3600)], [10, "1:05", "0.25 s", "2:00:00"]);
 
+  // Atoms that were run again.
+  const again = new atoms.Atoms();
+  const tried = { attempt: 1, exit_code: 3, started_at: 90, actual_time: 4, slave_id: 1, slave_url: "s1", executor_id: 0 };
+  again.put([...columns, "is_flaky", "failed_attempts", "fails_as_flaky"], [
+    [0, 0, "a", "COMPLETED", 0, 2, "s2", 0, 100, 5, null, true, [tried], false], [1, 0, "b", "COMPLETED", 0, 2, "s2", 0, 106, 5, null, true, [tried], true],
+    [2, 0, "c", "NOT_STARTED", null, null, null, null, null, null, null, false, [{ ...tried, started_at: 80 }], false]]);
+  is([...again.states.slice(0, 3)], [atoms.FLAKY, atoms.FAILED, atoms.WAITING]);
+  is([format.ending(again.end(0)), format.ending(again.end(1))], ["passed when run again", "passed when run again"]);
+  const tries = new layout.Rows();
+  tries.take(again, again.takeChanged());
+  again.put(undefined, [[2, 0, "c", "NOT_STARTED", null, null, null, null, null, null, null, false, [{ ...tried, started_at: 80 }, { ...tried, attempt: 2, started_at: 95 }], false]]);
+  tries.take(again, again.takeChanged());
+  is(tries.list([]).map(({ slave, places, tries }) => [slave, places?.length ?? 0, tries?.map(({ place, number, from, to }) => [place, number, from, to]) ?? null]),
+    [[1, 0, null], [1, 0, [[2, 1, 80, 84], [0, 1, 90, 94], [1, 1, 90, 94], [2, 2, 95, 99]]], [2, 0, null], [2, 2, []]]);
+  is(layout.predict(again, tries.list([]), 200).map(({ place, from }) => [place, from]), [[2, 200]]);
+
   // Requests and explanations.
   is(Object.keys(submit.mistakes({ type: "git", url: "", hash: "1", env: "A=b\nc", config: "{" })), ["url", "hash", "env", "config"]);
   is(submit.mistakes({ type: "git", url: "/srv/project" }), {}, "the master judges paths");
   is(["Field 'job_name': no such job", "no"].map(submit.refusal), [["job_name", "no such job"], [null, "no"]]);
   is(submit.requestOf({ type: "directory", project_directory: "/p", env: "A=b=c", job_name: "" }), { type: "directory", project_directory: "/p", env: { A: "b=c" } });
-  is(progress.parts({ num_atoms: 9, num_atoms_completed: 4, num_atoms_failed: 1, num_atoms_in_progress: 2 }), { failed: 1, passed: 3, running: 2, waiting: 3, total: 9 });
-  is(progress.words(progress.partsOf([1, 0, 2, 0, 4]), true), "7 atoms: 1 failed, 2 canceled, 4 not run");
+  is(progress.parts({ num_atoms: 9, num_atoms_completed: 4, num_atoms_failed: 1, num_atoms_in_progress: 2 }), { failed: 1, flaky: 0, passed: 3, running: 2, waiting: 3, total: 9 });
+  const flaky = { num_atoms: 9, num_atoms_completed: 9, num_atoms_failed: 2, num_atoms_flaky: 1 };
+  is([flaky, { ...flaky, flaky_fails: true }].map((build) => progress.words(progress.parts(build), true)), ["9 atoms: 2 failed, 1 flaky, 6 passed", "9 atoms: 2 failed, 7 passed"]);
+  is(progress.words(progress.partsOf([1, 0, 0, 2, 0, 4]), true), "7 atoms: 1 failed, 2 canceled, 4 not run");
   is(why.partsOf({ seconds: 4, parts: [{ name: "queue", seconds: 1 }, { name: "retries", seconds: 0 }, { name: "new_one", seconds: 3 }] }).map(({ word, share }) => [word, share]), [["Waiting for its turn", 0.25], ["new one", 0.75]]);
 
   // Apps.
@@ -153,6 +171,10 @@ return (async () => {
   // The load of slaves.
   is([0, 0.004, 0.125, 0.996, 1].map(load.percent), ["0 %", "under 1 %", "13 %", "99 %", "100 %"]);
   is([[null, null], [null, 0.5], [null, 0.5, 1], [0, 1]].map(load.words), ["Load: not known yet", "Load of the last minute: 50 %", "Load of the last 2 minutes: 75 %", "Load of the last hour: 50 %"]);
+
+  // Projects.
+  is(projects.badgeMarkdown("http://farm:1", { id: 7, name: "a](x) <b>\u202e" }), "[![a\\](x) \\<b\\>\\\\u{202e}](http://farm:1/v2/projects/7/badge.svg)](http://farm:1/ui/projects/7)");
+  is([router.route("/ui/projects").view, router.route("/ui/projects/7").params.project], ["projects", 7]);
 
   // Builds of templates.
   const pushed = { id: 7, template: "hill", job_name: "template", request_params: { project: 6 } };

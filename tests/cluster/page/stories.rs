@@ -4,6 +4,7 @@ use super::browser::{Browser, ENTER};
 use crate::farm::{Extra, Farm};
 use crate::job::job;
 use crate::repository::Repository;
+use clusterrunner_common::api::AtomState;
 use std::fs;
 
 /// What the browser says of requests while nobody listens at the master's port.
@@ -201,6 +202,16 @@ async fn an_atom_that_never_ran_says_so_once_its_build_is_over() {
     browser
         .wait("[...document.querySelectorAll('.windowed .chip')].at(-1)?.innerText === 'Not run'")
         .await;
+    // What was cut off has a bar from its start to the end of the build.
+    let atoms = farm.atoms(build).await;
+    let cut_off = atoms.iter().find(|atom| atom.state == AtomState::Canceled);
+    let cut_off = cut_off.unwrap();
+    assert!(cut_off.started_at.is_some() && cut_off.executor_id.is_some());
+    let lasted = cut_off.actual_time.unwrap();
+    assert!(lasted > 0.0 && lasted < 300.0, "{lasted}");
+    browser
+        .wait(&format!("{} > 50", pixels_of("bar-canceled")))
+        .await;
     let path = format!("/ui/builds/{build}/subjobs/3/atoms/0");
     browser.go(&path).await;
     browser
@@ -209,6 +220,64 @@ async fn an_atom_that_never_ran_says_so_once_its_build_is_over() {
     let follow = "return [...document.querySelectorAll('button')].some((e) => e.innerText === 'Follow' && e.checkVisibility())";
     assert_eq!(browser.run(follow).await, false);
     // Nothing was asked for that is not there.
+    browser.ends_content(&[]).await;
+}
+
+/// An expression that counts the pixels of the waterfall with a colour of the style.
+fn pixels_of(colour: &str) -> String {
+    format!(
+        "(() => {{ const canvas = document.querySelector('.waterfall canvas'); const pen = document.createElement('canvas').getContext('2d', {{ willReadFrequently: true }}); \
+         pen.fillStyle = getComputedStyle(document.documentElement).getPropertyValue('--{colour}').trim(); pen.fillRect(0, 0, 1, 1); \
+         const [red, green, blue] = pen.getImageData(0, 0, 1, 1).data; \
+         pen.canvas.width = canvas.width; pen.canvas.height = canvas.height; pen.drawImage(canvas, 0, 0); \
+         const seen = pen.getImageData(0, 0, canvas.width, canvas.height).data; let found = 0; \
+         for (let at = 0; at < seen.length; at += 4) if (seen[at] === red && seen[at + 1] === green && seen[at + 2] === blue) found += 1; \
+         return found; }})()"
+    )
+}
+
+/// An atom that passes when it is run again is neither passed nor failed, and what it printed first is still there.
+#[tokio::test]
+async fn a_flaky_atom_is_told_apart_and_its_first_attempt_can_be_read() {
+    let farm = Farm::start(&[1, 1]).await;
+    let repository = Repository::of(&job("true"));
+    let once = repository.outside("once");
+    let command = format!(
+        "echo \"$N begins\"; [ $N != 2 ] || {{ [ ! -e '{0}' ] || exec sleep 0.3; touch '{0}'; echo 'no luck'; sleep 0.3; exit 3; }}",
+        once.display()
+    );
+    repository.commit_job(&job(command).atoms(3).with("retries", 1));
+    let over = farm.run(&repository.request()).await.passes();
+    let browser = Browser::at(&farm, "/ui/").await;
+    browser.wait_for_text("3 atoms, 1 flaky").await;
+    browser.go(&format!("/ui/builds/{}", over.id)).await;
+    browser.wait_for_text("3 atoms: 1 flaky, 2 passed").await;
+    browser
+        .wait("document.querySelector('.bar .flaky') && document.querySelector('.windowed .chip.flaky')?.innerText === 'Flaky'")
+        .await;
+    // The attempt that failed has a bar of its own.
+    browser
+        .wait(&format!("{} > 10", pixels_of("bar-failed")))
+        .await;
+    browser
+        .wait(&format!("{} > 0", pixels_of("bar-flaky")))
+        .await;
+    browser
+        .run("document.querySelector('#atom-state').value = '2'; document.querySelector('#atom-state').dispatchEvent(new Event('change'))")
+        .await;
+    browser.wait_for_text("1 of 3 atoms").await;
+    browser.click(".windowed td.wide a").await;
+    browser
+        .wait("document.querySelector('h1 .chip.flaky')")
+        .await;
+    browser.wait_for_text("attempt 2 of 2").await;
+    browser.click(".attempts a").await;
+    browser.wait_for_text("no luck").await;
+    browser.wait_for_text("attempt 1 of 2").await;
+    browser
+        .wait("document.querySelector('h1 .chip.failed')")
+        .await;
+    browser.wait_for_text("exit code 3").await;
     browser.ends_content(&[]).await;
 }
 

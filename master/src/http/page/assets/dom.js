@@ -14,6 +14,8 @@ const ICONS = {
   error: "M8 .8.6 14.6h14.8zm-.8 5h1.6v4.4H7.2zm0 5.6h1.6V13H7.2z",
   canceled: "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM4 7.2h8v1.6H4z",
 };
+// Round and back: it was run again.
+ICONS.flaky = "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zm0 2.6c1.2 0 2.3.5 3.1 1.3l1-1v3.3H8.8l1.2-1.2A2.8 2.8 0 0 0 5.3 7H3.7A4.4 4.4 0 0 1 8 3.6zM3.9 8.8h3.3L6 10a2.8 2.8 0 0 0 4.7-1h1.6a4.4 4.4 0 0 1-7.4 2.1l-1 1z";
 ICONS.failing = ICONS.failed;
 ICONS.atomless = ICONS.error;
 

@@ -95,7 +95,7 @@ export function span(build) {
 /** How a command ended, in words: `exit code 3`, `killed by SIGKILL`, `timed out after 600 s`. */
 export function ending({ exit_code: code, signal, trouble, flaky }) {
   if (trouble) return trouble;
-  if (flaky) return "flaky: passed when run again";
+  if (flaky) return "passed when run again";
   const number = signal ?? (code !== null && code < 0 ? -code : null);
   if (number) return `killed by ${SIGNALS[number] ?? `signal ${number}`}`;
   return code === null || code === undefined ? "" : `exit code ${code}`;

@@ -120,16 +120,16 @@ function open(path, on, signal) {
 
 /**
  * Gives a function that has `load` called soon, once for all that happens meanwhile, and not again before it is done. For
- * events that say only that something has changed.
+ * events that say only that something has changed. `pause`: how long changes are collected, in milliseconds.
  */
-export function soon(load, signal) {
+export function soon(load, signal, pause = SOON) {
   let [isDue, isAsking] = [false, false];
   return async () => {
     isDue = true;
     if (isAsking) return;
     isAsking = true;
     while (isDue && !signal.aborted) {
-      await until(signal, [], SOON);
+      await until(signal, [], pause);
       isDue = false;
       try {
         if (!signal.aborted) await load();

@@ -8,6 +8,7 @@ import { go, route, to } from "./router.js";
 
 const SECTIONS = [
   ["Builds", to.builds(), ["builds", "build", "atom", "tests", "step"]],
+  ["Projects", to.projects(), ["projects", "project"]],
   ["Slaves", to.slaves(), ["slaves"]],
   ["Templates", to.templates(), ["templates"]],
   ["Instances", to.instances(), ["instances", "instance"]],
@@ -21,6 +22,8 @@ const VIEWS = {
   tests: () => import("./views/tests.js"),
   step: () => import("./views/console.js"),
   submit: () => import("./views/submit.js"),
+  projects: () => import("./views/projects.js"),
+  project: () => import("./views/project.js"),
   slaves: () => import("./views/slaves.js"),
   templates: () => import("./views/templates.js"),
   instances: () => import("./views/instances.js"),
@@ -94,6 +97,8 @@ function showSections(view) {
   const links = SECTIONS.map(([word, href, views]) =>
     h("a", { href, "aria-current": views.includes(view) ? "page" : null }, word));
   fill(document.getElementById("sections"), links);
+  // On a small screen there is no room for all of them.
+  document.querySelector("#sections [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 function showConnection() {

@@ -62,5 +62,5 @@ function shown(key, value) {
   }
   const text = JSON.stringify(value, null, 2);
   const cut = text.length > LONGEST ? `${text.slice(0, LONGEST)}\n…` : text;
-  return h("details", {}, h("summary", {}, Array.isArray(value) ? `${value.length} entries` : "Show"), h("pre", { class: "command" }, visible(cut)));
+  return h("details", {}, h("summary", {}, Array.isArray(value) ? `${value.length} entries` : "Show"), h("pre", { class: "command", tabindex: "0" }, visible(cut)));
 }

@@ -1,10 +1,10 @@
 // All atoms of a build, in columns: a build may have a hundred thousand, and objects would take ten times the memory. Pure.
 
 /** States of an atom, as numbers that order them: what needs a look comes first. */
-export const FAILED = 0, RUNNING = 1, CANCELED = 2, PASSED = 3, WAITING = 4;
+export const FAILED = 0, RUNNING = 1, FLAKY = 2, CANCELED = 3, PASSED = 4, WAITING = 5;
 /** Keys of the states, for colours and icons, and their words. */
-export const KEYS = ["failed", "running", "canceled", "passed", "waiting"];
-export const WORDS = ["Failed", "Running", "Canceled", "Passed", "Waiting"];
+export const KEYS = ["failed", "running", "flaky", "canceled", "passed", "waiting"];
+export const WORDS = ["Failed", "Running", "Flaky", "Canceled", "Passed", "Waiting"];
 
 /** The word for atoms that wait when their build is over. */
 const NOT_RUN = "Not run";
@@ -12,9 +12,9 @@ const NOT_RUN = "Not run";
 /** The columns of rows that come without their names. */
 const COLUMNS = ["subjob_id", "atom_id", "name", "value", "state", "exit_code", "signal", "trouble", "attempt", "slave_id",
   "slave_url", "executor_id", "started_at", "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds",
-  "is_flaky", "failed_attempts"];
+  "is_flaky", "failed_attempts", "fails_as_flaky"];
 const NUMBERS = ["subjob_id", "atom_id", "exit_code", "signal", "attempt", "slave_id", "executor_id", "started_at",
-  "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds", "is_flaky"];
+  "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
 /** Subjobs with larger numbers are found in another way, so that a number alone takes no memory. */
 const MOST_SUBJOBS = 2 ** 22;
 const TEXTS = ["name", "value", "trouble", "slave_url"];
@@ -27,6 +27,8 @@ export class Atoms {
   /** The places of the first atoms of subjobs, plus 1, and of all other atoms. */
   #firsts = new Uint32Array(0);
   #others = new Map();
+  /** The attempts before the last one, of the atoms that were run again: few. */
+  #tries = new Map();
   /** The state of each atom. */
   states = new Uint8Array(0);
   /** How many atoms there are. */
@@ -34,7 +36,7 @@ export class Atoms {
   /** Changes with each `put`. */
   version = 0;
   /** How many atoms are in each state. */
-  counts = [0, 0, 0, 0, 0];
+  counts = WORDS.map(() => 0);
   /** The places of those that have failed, in the order in which that became known. */
   failed = [];
   /** Names of the numbers that are known of some atom. */
@@ -72,7 +74,9 @@ export class Atoms {
         if (number === number) this.known.add(name);
       }
       for (const name of texts) this.#texts[name][place] = this.#shared(name, row[at[name]]);
-      this.#become(place, stateOf(row[at.state], row[at.exit_code], row[at.trouble]));
+      if (row[at.failed_attempts]?.length) this.#tries.set(place, row[at.failed_attempts]);
+      const flaky = !row[at.is_flaky] ? null : row[at.fails_as_flaky] ? "fails" : "passes";
+      this.#become(place, stateOf(row[at.state], row[at.exit_code], row[at.trouble], flaky));
       this.#changed.push(place);
     }
     this.version += 1;
@@ -168,13 +172,21 @@ export class Atoms {
     this.#firsts[subjob] = place + 1;
   }
 
+  /**
+   * The attempts at an atom that failed, after which it was run again; the oldest first.
+   * @returns {{exit_code: number | null, signal?: number | null, trouble?: string | null, started_at?: number | null, actual_time?: number | null, slave_id: number, slave_url?: string | null, executor_id?: number | null}[]}
+   */
+  tries(place) {
+    return this.#tries.get(place) ?? [];
+  }
+
   /** How an atom ended: as `ending` takes it. */
   end(place) {
     const number = (name) => {
       const found = this.number(name, place);
       return Number.isNaN(found) ? null : found;
     };
-    return { exit_code: number("exit_code"), signal: number("signal"), trouble: this.text("trouble", place), flaky: number("is_flaky") };
+    return { exit_code: number("exit_code"), signal: number("signal"), trouble: this.text("trouble", place), flaky: this.states[place] === FLAKY || (number("exit_code") === 0 && this.states[place] === FAILED) };
   }
 
   /**
@@ -221,13 +233,15 @@ export class Atoms {
   }
 }
 
-/** The state of an atom as its number. */
-export function stateOf(state, exitCode, trouble) {
+/** The state of an atom as its number. @param {"passes" | "fails" | null} flaky whether it passed only when it was run again, and what that counts as */
+export function stateOf(state, exitCode, trouble, flaky = null) {
   switch (state) {
     case "NOT_STARTED": return WAITING;
     case "IN_PROGRESS": return RUNNING;
     case "CANCELED":
     case "NOT_RUN": return CANCELED;
-    default: return exitCode === 0 && !trouble ? PASSED : FAILED;
+    default:
+      if (exitCode !== 0 || trouble || flaky === "fails") return FAILED;
+      return flaky ? FLAKY : PASSED;
   }
 }

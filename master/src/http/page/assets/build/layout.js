@@ -9,12 +9,19 @@ const SAMPLE = 1000;
 
 /**
  * A row of executors: one of a slave that heads those of its executors, or one of an executor.
- * @typedef {{kind: "slave" | "lane", slave: number, url: string, executor?: number, places?: number[]}} Row
+ * @typedef {{kind: "slave" | "lane", slave: number, url: string, executor?: number, places?: number[], tries?: Try[]}} Row
+ */
+
+/**
+ * An attempt that failed, after which its atom was run again: `number` counts from 1, times are seconds since 1970.
+ * @typedef {{place: number, number: number, from: number, to: number}} Try
  */
 
 /** The rows of a build, which grow with its atoms. */
 export class Rows {
   #slaves = new Map();
+  /** Of how many attempts of an atom the bars are placed, by its place. */
+  #tried = new Map();
   /** All lanes, by their numbers; none has the number 0. */
   #all = [null];
   /** Of each atom the number of its lane, 0 where it has none, and when it began there. */
@@ -42,6 +49,22 @@ export class Rows {
       lane.places.push(place);
     }
     for (const { places } of unordered) places.sort((one, other) => starts[one] - starts[other]);
+    for (const place of changed) this.#takeTries(atoms, place);
+  }
+
+  /** Places the bars of attempts that are not placed yet: there are ever more of an atom, never less. */
+  #takeTries(atoms, place) {
+    const tries = atoms.tries(place);
+    const known = this.#tried.get(place) ?? 0;
+    if (tries.length <= known) return;
+    this.#tried.set(place, tries.length);
+    tries.slice(known).forEach((tried, at) => {
+      const from = tried.started_at;
+      if (typeof from !== "number" || typeof tried.executor_id !== "number") return;
+      const lane = this.#lane(tried.slave_id, tried.slave_url, tried.executor_id);
+      lane.tries.push({ place, number: known + at + 1, from, to: from + (tried.actual_time ?? 0) });
+      lane.tries.sort((one, other) => one.from - other.from);
+    });
   }
 
   #grow(size) {
@@ -64,7 +87,7 @@ export class Rows {
   #lane(id, url, executor) {
     const { lanes } = this.#slave(id, url);
     if (!lanes.has(executor)) {
-      const lane = { number: this.#all.length, places: [] };
+      const lane = { number: this.#all.length, places: [], tries: [] };
       lanes.set(executor, lane);
       this.#all.push(lane);
     }
@@ -82,8 +105,8 @@ export class Rows {
     const found = [];
     for (const [slave, { url, lanes }] of [...this.#slaves].sort(([one], [other]) => one - other)) {
       found.push({ kind: "slave", slave, url });
-      for (const [executor, { places }] of [...lanes].sort(([one], [other]) => one - other)) {
-        if (places.length) found.push({ kind: "lane", slave, url, executor, places });
+      for (const [executor, { places, tries }] of [...lanes].sort(([one], [other]) => one - other)) {
+        if (places.length || tries.length) found.push({ kind: "lane", slave, url, executor, places, tries });
       }
     }
     return found;
@@ -125,7 +148,7 @@ export function predict(atoms, found, now) {
     if (row.kind !== "lane") return;
     const last = row.places[row.places.length - 1];
     let free = now;
-    if (atoms.states[last] === RUNNING) {
+    if (last !== undefined && atoms.states[last] === RUNNING) {
       const end = atoms.number("started_at", last) + expected(last);
       if (end > now) {
         bars.push({ row: index, place: last, from: now, to: end });

@@ -32,6 +32,8 @@ const ORDERED_EVERY = 1000, SHARE = 10;
 export class AtomTable {
   #timer = 0;
   #orderAt = 0;
+  /** How many atoms there were when they were ordered last. */
+  #ordered = 0;
 
   constructor(build, atoms, signal) {
     this.build = build;
@@ -97,7 +99,8 @@ export class AtomTable {
     const known = MAYBE.filter((key) => this.atoms.known.has(key));
     if (known.length > this.known.length) this.#make(known);
     const wait = this.#orderAt - performance.now();
-    if (wait <= 0) this.#order();
+    // The first atoms are not waited for.
+    if (wait <= 0 || !this.#ordered) this.#order();
     else this.#timer ||= setTimeout(() => this.#order(), wait);
   }
 
@@ -116,6 +119,7 @@ export class AtomTable {
     this.#orderAt = ended + Math.max(ORDERED_EVERY, SHARE * (ended - began));
     fill(this.found, order.length === this.atoms.size ? count(order.length, "atom") : `${order.length.toLocaleString("en")} of ${count(this.atoms.size, "atom")}`);
     this.order = order;
+    this.#ordered = this.atoms.size;
     this.tick();
   }
 

@@ -201,6 +201,8 @@ export class Waterfall {
       const [began, ended] = times(this.atoms, place, Date.now() / 1000);
       if (moment >= began - spare && moment <= ended + spare) return this.#atomWords(place, ended - began);
     }
+    const tried = row.tries.findLast(({ from, to }) => moment >= from - spare && moment <= to + spare);
+    if (tried) return this.#tryWords(tried);
     const guess = this.picture.predicted.bars.find((bar) => bar.row === index && moment >= bar.from && moment <= bar.to);
     return guess ? { words: [short(this.atoms.label(guess.place), 120), `expected to take ${duration(guess.to - guess.from)}`] } : null;
   }
@@ -216,10 +218,28 @@ export class Waterfall {
     const state = atoms.states[place];
     const end = state === RUNNING ? "" : ending(atoms.end(place));
     const began = atoms.number("started_at", place) - this.times.began;
+    const tries = atoms.tries(place).length;
+    const attempt = tries ? `attempt ${tries + 1} of ${tries + 1}` : "";
     return {
-      words: [short(atoms.label(place), 160), `${atoms.word(state)}${end ? `, ${short(end, 80)}` : ""}`, `${duration(took)}, from +${duration(began)}`],
-      href: to.atom(this.build, atoms.number("subjob_id", place), atoms.number("atom_id", place)),
+      words: [short(atoms.label(place), 160), [attempt, atoms.word(state), short(end, 80)].filter(Boolean).join(", "), `${duration(took)}, from +${duration(began)}`],
+      href: this.#hrefOf(place),
     };
+  }
+
+  /** An attempt after which its atom was run again. */
+  #tryWords({ place, number, from, to: ended }) {
+    const { atoms } = this;
+    const tries = atoms.tries(place);
+    const end = ending({ signal: null, ...tries[number - 1] });
+    return {
+      words: [short(atoms.label(place), 160), `attempt ${number} of ${tries.length + 1}, failed${end ? `, ${short(end, 80)}` : ""}`,
+        `${duration(ended - from)}, from +${duration(from - this.times.began)}`],
+      href: this.#hrefOf(place, tries[number - 1].attempt),
+    };
+  }
+
+  #hrefOf(place, attempt) {
+    return to.atom(this.build, this.atoms.number("subjob_id", place), this.atoms.number("atom_id", place), attempt);
   }
 
   #stepWords(step) {
@@ -231,6 +251,6 @@ export class Waterfall {
 }
 
 function legend() {
-  const entries = [["passed", "Passed"], ["failed", "Failed"], ["running", "Running"], ["canceled", "Canceled"], ["expected", "Expected"], ["setup", "Fetch, set-up"]];
+  const entries = [["passed", "Passed"], ["failed", "Failed"], ["retried", "Failed, run again"], ["flaky", "Flaky"], ["running", "Running"], ["canceled", "Canceled"], ["expected", "Expected"], ["setup", "Fetch, set-up"]];
   return h("p", { class: "legend muted small" }, entries.map(([key, word]) => h("span", {}, h("i", { class: key }), word)));
 }

@@ -142,7 +142,28 @@ export class Picture {
     pen.font = `11px ${colours.font}`;
     const label = this.gutter < 100 ? String(row.executor) : `executor ${row.executor}`;
     pen.fillText(label, this.gutter - pen.measureText(label).width - 8, y + LANE / 2);
+    this.#drawTries(pen, row, y + (LANE - BAR) / 2);
     this.#drawBars(pen, row, y + (LANE - BAR) / 2);
+  }
+
+  /** Attempts that do not count, since their atoms were run again: bars with a border, empty inside. */
+  #drawTries(pen, row, y) {
+    if (!row.tries.length) return;
+    const { states: colours, surface } = this.#palette();
+    const { began } = this.scene.times;
+    let right = -1;
+    pen.fillStyle = colours[FAILED];
+    for (const { from, to } of row.tries) {
+      const [left, end] = [Math.max(this.gutter, this.#x(from - began)), Math.min(this.width, this.#x(to - began))];
+      // Of those that share a pixel one is enough.
+      if (end < this.gutter || left > this.width || end <= right) continue;
+      right = Math.max(end, left + 1.5);
+      pen.fillRect(left, y, right - left, BAR);
+      if (right - left <= 4) continue;
+      pen.fillStyle = surface;
+      pen.fillRect(left + 1.5, y + 1.5, right - left - 4, BAR - 3);
+      pen.fillStyle = colours[FAILED];
+    }
   }
 
   #drawSteps(pen, row, y) {

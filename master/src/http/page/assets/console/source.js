@@ -32,9 +32,9 @@ export class Source {
   #chunks = new Map();
   #asked = new Map();
 
-  /** @param {string} path of the console @param {AbortSignal} signal */
-  constructor(path, signal) {
-    this.path = path;
+  /** @param {string} path of the console @param {AbortSignal} signal @param {string} [query] what each request has, with a `&` behind it */
+  constructor(path, signal, query = "") {
+    this.path = `${path}?${query}`;
     this.signal = signal;
     /** How many lines there are. */
     this.total = 0;
@@ -50,7 +50,7 @@ export class Source {
   /** Learns how many lines there are; whether there is something new. */
   async refresh() {
     const from = Math.max(0, this.total - 1);
-    const answer = await read(`${this.path}?offset_line=${this.total ? from : 0}&max_lines=${CHUNK}`, this.signal).catch((error) => {
+    const answer = await read(`${this.path}offset_line=${this.total ? from : 0}&max_lines=${CHUNK}`, this.signal).catch((error) => {
       // Fewer lines than before: the atom has begun anew.
       if (error.status === 400 && this.total) return null;
       throw error;
@@ -111,7 +111,7 @@ export class Source {
     const wanted = () => Math.min(CHUNK, this.total - index * CHUNK);
     // An answer has 8 MiB at most: of very long lines it has fewer.
     while (lines.length < wanted()) {
-      const answer = await read(`${this.path}?offset_line=${index * CHUNK + lines.length}&max_lines=${CHUNK - lines.length}`, this.signal);
+      const answer = await read(`${this.path}offset_line=${index * CHUNK + lines.length}&max_lines=${CHUNK - lines.length}`, this.signal);
       const more = linesOf(answer);
       if (!more.length) break;
       lines.push(...more);
@@ -138,7 +138,7 @@ export class Source {
   }
 
   async *#streamed(signal) {
-    const body = await stream(`${this.path}?offset_byte=0`, signal);
+    const body = await stream(`${this.path}offset_byte=0`, signal);
     const reader = body.pipeThrough(new TextDecoderStream()).getReader();
     let [rest, number] = ["", 0];
     for (;;) {
@@ -154,7 +154,7 @@ export class Source {
 
   async *#paged(signal) {
     for (let first = 0; first < this.total;) {
-      const answer = await read(`${this.path}?offset_line=${first}&max_lines=${SEARCHED}`, signal);
+      const answer = await read(`${this.path}offset_line=${first}&max_lines=${SEARCHED}`, signal);
       const lines = textsOf(answer);
       if (!lines.length) return;
       yield { first, lines };

@@ -20,7 +20,7 @@ export async function show({ main, signal }) {
     shown = mark;
     fill(main, h("div", { class: "head" }, h("h1", {}, "Apps"), h("span", { class: "muted" }, count(apps.length, "app"))),
       apps.length ? table(apps) : h("div", { class: "empty" }, h("h2", {}, "No apps"), h("p", {}, "An app is a program that the farm keeps running, release after release:"),
-        h("pre", { class: "command" }, "clusterrunner app create NAME")));
+        h("pre", { class: "command", tabindex: "0" }, "clusterrunner app create NAME")));
   };
   const changed = soon(load, signal);
   await follow({ events: "/v2/events", load, on: { app: changed, app_deleted: changed, instance: changed }, signal });

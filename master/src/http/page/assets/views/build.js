@@ -163,7 +163,8 @@ class BuildView {
     if (mark !== this.mark) {
       this.mark = mark;
       fill(this.head, h("div", {},
-        h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ", `#${build.id}`),
+        h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ",
+          build.project_id ? [h("a", { href: to.project(build.project_id) }, name(short(projectOf(build), 60))), " / "] : null, `#${build.id}`),
         h("h1", {}, name(short(projectOf(build), 120)), job ? [" · ", name(short(job, 120))] : null, " ", chip(state))),
         h("div", { class: "actions" }, h("a", { class: "button", href: to.tests(build.id) }, "Tests"), over ? null : this.notifyButton(), this.doing.element));
     }

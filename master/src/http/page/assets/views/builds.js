@@ -128,8 +128,8 @@ class Builds {
     const isFiltered = this.filter.text || this.filter.state !== "all";
     fill(this.summary, isFiltered ? `${count(shown.length, "build")} of ${count(this.builds.size, "build")} that were read fit.`
       : active.length ? `${count(running, "build")} running, ${active.length - running} waiting.` : "");
-    section(this.active, active.length ? "Now" : null, active, now);
-    section(this.history, over.length ? "History" : null, over, now);
+    drawBuilds(this.active, active.length ? "Now" : null, active, now);
+    drawBuilds(this.history, over.length ? "History" : null, over, now);
     if (!shown.length) fill(this.history, isFiltered ? nothingFits() : nothing());
     this.older.hidden = !this.hasOlder;
   }
@@ -153,7 +153,8 @@ function fits(build, { text, state }) {
   return text.toLowerCase().split(/\s+/).every((word) => lower.includes(word));
 }
 
-function section(place, title, builds, now) {
+/** Draws a list of builds below a title; without one nothing. */
+export function drawBuilds(place, title, builds, now) {
   if (!title) return fill(place);
   // Rows that stay keep their elements, so that focus and selection stay with them.
   const list = place.querySelector("ul") ?? h("ul", { class: "builds" });
@@ -215,11 +216,11 @@ function what(build) {
   ];
 }
 
-function briefly({ failed, passed, running, total }, state) {
+function briefly({ failed, flaky, passed, running, total }, state) {
   if (!total) return state.key === "preparing" ? "looking for atoms" : "";
-  const done = failed + passed;
+  const done = failed + flaky + passed;
   const all = done === total ? count(total, "atom") : `${done.toLocaleString("en")} of ${count(total, "atom")}`;
-  return [all, failed ? `${failed.toLocaleString("en")} failed` : null, running ? `${running} running` : null].filter(Boolean).join(", ");
+  return [all, failed ? `${failed.toLocaleString("en")} failed` : null, flaky ? `${flaky.toLocaleString("en")} flaky` : null, running ? `${running} running` : null].filter(Boolean).join(", ");
 }
 
 function waits(build) {
@@ -234,5 +235,5 @@ function nothingFits() {
 function nothing() {
   return h("div", { class: "empty" }, h("h2", {}, "No builds yet"),
     h("p", {}, session.mayBuild ? ["Submit one ", h("a", { href: to.submit() }, "here"), ", or with the command:"] : "Submit one with the command:"),
-    h("pre", { class: "command" }, `clusterrunner build --master-url ${location.host} git --url https://example.org/project.git`));
+    h("pre", { class: "command", tabindex: "0" }, `clusterrunner build --master-url ${location.host} git --url https://example.org/project.git`));
 }

@@ -2,6 +2,7 @@
 
 import { ApiError, read, readBuild } from "../api.js";
 import { Artifacts } from "../build/artifacts.js";
+import { KEYS, WORDS, stateOf } from "../build/atoms.js";
 import { stateWords } from "../build/steps.js";
 import { hashOf, linesOf } from "../console/line_link.js";
 import { search } from "../console/search.js";
@@ -25,8 +26,9 @@ const STEPS = { atomizer: "Find the atoms", setup: "Set-up", teardown: "Tear-dow
 const TYPING = 200;
 
 /** Shows the view. */
-export async function show({ main, params, signal }) {
-  const view = new ConsoleView(main, params, signal);
+export async function show({ main, params, signal, query }) {
+  const attempt = /^\d{1,9}$/.test(query?.get("attempt") ?? "") ? Number(query.get("attempt")) : null;
+  const view = new ConsoleView(main, { ...params, attempt }, signal);
   await view.run();
 }
 
@@ -37,7 +39,8 @@ class ConsoleView {
     this.isStep = params.step !== undefined;
     this.place = this.isStep ? `/v2/builds/${params.build}/steps/${params.step}`
       : `/v2/builds/${params.build}/subjobs/${params.subjob}/atoms/${params.atom}`;
-    this.source = new Source(`${this.place}/console`, signal);
+    const asked = params.attempt ? `attempt=${params.attempt}&` : "";
+    this.source = new Source(`${this.place}/console`, signal, asked);
     this.viewer = new Viewer(this.source, signal);
     this.viewer.chosen = (first, last) => this.choose(first, last);
     this.viewer.followed = () => this.showFollowing();
@@ -69,7 +72,7 @@ class ConsoleView {
     this.result = h("span", { class: "small muted result", role: "status" });
     this.following = h("button", { type: "button", "aria-pressed": "false", on: { click: () => this.viewer.follow(!this.viewer.isFollowing) } }, "Follow");
     this.wrapping = h("button", { type: "button", "aria-pressed": "false", title: "Wrap long lines (w)", on: { click: () => this.wrap() } }, "Wrap");
-    this.raw = h("a", { class: "button", href: `${this.place}/console?offset_byte=0`, download: `build-${this.params.build}-console.txt`, hidden: true }, "Raw");
+    this.raw = h("a", { class: "button", href: `${this.source.path}offset_byte=0`, download: `build-${this.params.build}-console.txt`, hidden: true }, "Raw");
     this.number = h("span", { class: "small muted" });
     const tool = (label, text, act) => h("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
     this.note = h("p", { class: "console note", role: "status" }, "Loading …");
@@ -125,11 +128,34 @@ class ConsoleView {
     this.atom = atom;
     this.neverRan = atom.state === "NOT_RUN" || atom.state === "NOT_STARTED" && await this.buildIsOver();
     this.isOver = this.neverRan || atom.state === "COMPLETED" || atom.state === "CANCELED";
-    const key = { NOT_STARTED: "waiting", IN_PROGRESS: "running", CANCELED: "canceled", NOT_RUN: "canceled" }[atom.state] ?? (atom.exit_code === 0 && !atom.trouble ? "passed" : "failed");
-    const word = this.neverRan ? "Not run" : key.charAt(0).toUpperCase() + key.slice(1);
+    const flaky = !atom.is_flaky ? null : atom.fails_as_flaky ? "fails" : "passes";
+    const state = stateOf(atom.state, atom.exit_code, atom.trouble, flaky);
+    const [key, word] = [KEYS[state], this.neverRan ? "Not run" : WORDS[state]];
+    const tries = atom.failed_attempts ?? [];
+    const earlier = tries.findIndex(({ attempt }) => attempt === this.params.attempt);
+    if (earlier >= 0) return this.showAttempt(atom, earlier);
     const took = atom.actual_time ?? (atom.state === "IN_PROGRESS" && atom.started_at ? Date.now() / 1000 - atom.started_at : null);
-    this.drawHead(atom.value ?? atom.command_string, { key, word }, [ending(atom), took === null ? null : duration(took),
+    this.drawHead(atom.value ?? atom.command_string, { key, word }, [ending({ ...atom, flaky }), tries.length ? `attempt ${tries.length + 1} of ${tries.length + 1}` : null, took === null ? null : duration(took),
       atom.executor_id === undefined || atom.executor_id === null ? null : `executor ${atom.executor_id}`]);
+  }
+
+  /** An attempt that failed, after which the atom was run again. */
+  showAttempt(atom, at) {
+    const tried = atom.failed_attempts[at];
+    [this.isOver, this.neverRan, this.hasFiles] = [true, false, true];
+    this.drawHead(atom.value ?? atom.command_string, { key: "failed", word: "Failed" }, [ending(tried), `attempt ${at + 1} of ${atom.failed_attempts.length + 1}`,
+      typeof tried.actual_time === "number" ? duration(tried.actual_time) : null, tried.slave_url]);
+  }
+
+  /** Links to the attempts of an atom that was run again. */
+  attempts() {
+    const tries = this.atom?.failed_attempts ?? [];
+    if (!tries.length) return null;
+    const { build, subjob, atom, attempt: present } = this.params;
+    const isEarlier = tries.some(({ attempt }) => attempt === present);
+    const link = (words, attempt, isPresent) => h("a", { href: to.atom(build, subjob, atom, attempt), "aria-current": isPresent ? "page" : null }, words);
+    return h("nav", { class: "attempts small", "aria-label": "Attempts" }, tries.map(({ attempt }, at) => link(`Attempt ${at + 1}, failed`, attempt, attempt === present)),
+      link(`Attempt ${tries.length + 1}`, null, !isEarlier));
   }
 
   async buildIsOver() {
@@ -138,7 +164,7 @@ class ConsoleView {
 
   drawHead(title, state, facts) {
     const { build } = this.params;
-    const mark = JSON.stringify([title, state, facts]);
+    const mark = JSON.stringify([title, state, facts, this.atom?.failed_attempts?.length]);
     if (mark === this.mark) return;
     const wasRunning = this.state?.key === "running";
     this.mark = mark;
@@ -147,7 +173,7 @@ class ConsoleView {
     if (wasRunning && this.isOver) announce(`The atom has ended: ${state.word}`);
     fill(this.head, h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ", h("a", { href: to.build(build) }, `#${build}`)),
       h("h1", { title: title.slice(0, 1000) }, name(short(title, 160)), " ", state ? chip(state) : null),
-      h("p", { class: "facts muted small" }, facts.filter(Boolean).map((fact) => h("span", {}, name(short(fact, 160))))));
+      h("p", { class: "facts muted small" }, facts.filter(Boolean).map((fact) => h("span", {}, name(short(fact, 160))))), this.isStep ? null : this.attempts());
     this.raw.hidden = !this.isOver || this.neverRan;
   }
 

@@ -28,7 +28,7 @@ export async function show({ main, signal }) {
     fill(words, `${count(ended.length, "instance")} that ${ended.length === 1 ? "is" : "are"} over`);
     fill(past, over.open ? table(ended, "Instances that are over") : null);
     fill(living, alive.length ? table(alive, "Instances") : h("div", { class: "empty" }, h("h2", {}, all.length ? "No instance runs" : "No instances"), h("p", {}, "Launch a ", h("a", { href: to.templates() }, "template"), ", or a repository:"),
-        h("pre", { class: "command" }, `clusterrunner launch --master-url ${location.host} https://example.org/project.git`)));
+        h("pre", { class: "command", tabindex: "0" }, `clusterrunner launch --master-url ${location.host} https://example.org/project.git`)));
   };
   await follow({
     events: "/v2/events",

@@ -100,7 +100,7 @@ class Slaves {
     fill(this.summary, slaves.length ? `${count(alive.length, "slave")} in contact, ${sum("num_executors_in_use")} of ${count(sum("num_executors"), "executor")} in use.` : "");
     if (!slaves.length) {
       fill(this.list, h("li", { class: "empty" }, h("h2", {}, "No slaves"), h("p", {}, "Start one on any machine that reaches this master:"),
-        h("pre", { class: "command" }, `clusterrunner slave --master-url ${location.host}`)));
+        h("pre", { class: "command", tabindex: "0" }, `clusterrunner slave --master-url ${location.host}`)));
       return;
     }
     const facts = slaves.map(({ last_heard_at: _heard, load_of_last_hour: _load, ...facts }) => facts);

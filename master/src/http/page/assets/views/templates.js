@@ -37,7 +37,7 @@ export async function show({ main, signal }) {
       pair("Changed", h("span", { title: moment(modified) }, ago(modified, now)))));
   fill(main, h("div", { class: "head" }, h("h1", {}, "Templates"), h("span", { class: "muted" }, count(templates.length, "template"))), problem,
     templates.length ? h("ul", { class: "cards" }, templates.map(entry)) : h("div", { class: "empty" }, h("h2", {}, "No templates yet"),
-      h("p", {}, "A repository with a Dockerfile, requirements.txt, environment.yml or Procfile becomes one:"), h("pre", { class: "command" }, `clusterrunner launch --master-url ${location.host} https://example.org/project.git`)));
+      h("p", {}, "A repository with a Dockerfile, requirements.txt, environment.yml or Procfile becomes one:"), h("pre", { class: "command", tabindex: "0" }, `clusterrunner launch --master-url ${location.host} https://example.org/project.git`)));
 }
 
 function pair(word, value) {

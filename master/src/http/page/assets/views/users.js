@@ -22,5 +22,5 @@ export async function show({ main, signal }) {
   fill(main, h("div", { class: "head" }, h("h1", {}, "Users"), h("span", { class: "muted" }, count(users.length, "user"))),
     users.length
       ? h("div", { class: "card scroll", tabindex: "0", role: "region", "aria-label": "Users" }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))), h("tbody", {}, users.map(row))))
-      : h("div", { class: "empty" }, h("h2", {}, "No users yet"), h("pre", { class: "command" }, "clusterrunner user create NAME")));
+      : h("div", { class: "empty" }, h("h2", {}, "No users yet"), h("pre", { class: "command", tabindex: "0" }, "clusterrunner user create NAME")));
 }
