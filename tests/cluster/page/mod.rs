@@ -5,6 +5,7 @@ mod browser;
 mod hostile;
 mod looks;
 mod modules;
+mod pictures;
 mod projects;
 mod signed_in;
 mod stories;

@@ -8,7 +8,7 @@ use crate::repository::Repository;
 use clusterrunner_common::api::BuildStatus;
 use serde_json::json;
 
-const PASSWORD: &str = "a long passphrase";
+pub(super) const PASSWORD: &str = "a long passphrase";
 
 /// A farm with a slave and the user `ann`.
 async fn farm_with_ann() -> Farm {
