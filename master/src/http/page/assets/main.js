@@ -97,7 +97,11 @@ function showSections(view) {
   const links = SECTIONS.map(([word, href, views]) =>
     h("a", { href, "aria-current": views.includes(view) ? "page" : null }, word));
   fill(document.getElementById("sections"), links);
-  // On a small screen there is no room for all of them.
+  showCurrentSection();
+}
+
+/** On a small screen there is no room for all sections. */
+function showCurrentSection() {
   document.querySelector("#sections [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
@@ -126,6 +130,7 @@ document.addEventListener("click", (event) => {
 });
 window.addEventListener("popstate", () => show(false));
 window.addEventListener("reload-page", again);
+window.addEventListener("resize", showCurrentSection);
 window.addEventListener("connection", showConnection);
 window.addEventListener("session", showAccount);
 

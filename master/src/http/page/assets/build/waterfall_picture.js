@@ -158,10 +158,11 @@ export class Picture {
       // Of those that share a pixel one is enough.
       if (end < this.gutter || left > this.width || end <= right) continue;
       right = Math.max(end, left + 1.5);
-      pen.fillRect(left, y, right - left, BAR);
-      if (right - left <= 4) continue;
+      const width = right - left > 4 ? right - left - 1 : right - left;
+      pen.fillRect(left, y, width, BAR);
+      if (width < 4) continue;
       pen.fillStyle = surface;
-      pen.fillRect(left + 1.5, y + 1.5, right - left - 4, BAR - 3);
+      pen.fillRect(left + 1.5, y + 1.5, width - 3, BAR - 3);
       pen.fillStyle = colours[FAILED];
     }
   }
