@@ -26,7 +26,7 @@ mod timings;
 
 pub use ended::{EndedBuild, EndedBuilds};
 pub use error::JournalError;
-pub use histories::{Entry, Histories, HistoryJob, Kind, What};
+pub use histories::{Entry, Histories, HistoryJob, Kind, Place, Seen, What};
 pub use live::Problem;
 pub use timings::{JobKey, Run, Timings};
 

@@ -3,6 +3,9 @@
 use crate::farm::Farm;
 use crate::job::job;
 use crate::repository::Repository;
+use crate::wait::wait_for;
+use clusterrunner_client::client::WantedJobs;
+use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -53,6 +56,18 @@ async fn an_atom_that_fails_alone_is_told_so() {
     let ended = farm.user(&["bisect", &build.id.to_string(), "2_0"]);
     assert_eq!(ended.code, Some(1), "{ended:#?}");
     assert!(ended.stdout.contains("fails alone, too"), "{ended:#?}");
+
+    // A trial says nothing of how its atoms go in other builds.
+    farm.wait_for_rest().await;
+    let last = farm.run(&repository.request()).await.fails(&[(3, 1)]);
+    let client = farm.client();
+    let runs = wait_for("the last build counts", async || {
+        let known = client.history("3", &WantedJobs::default()).await.unwrap();
+        let runs = known.history.iter().flat_map(|atom| &atom.runs);
+        let runs: Vec<BuildId> = runs.map(|run| run.build_id).collect();
+        runs.contains(&last.id).then_some(runs)
+    });
+    assert_eq!(runs.await, [build.id, last.id]);
 }
 
 /// A name that a shell would run is a name, also where its atom runs again.

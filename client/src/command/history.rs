@@ -2,7 +2,7 @@
 
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, FlakyOptions, HistoryOptions, OfJobs};
-use crate::output::again::command;
+use crate::output::again::{command, quoted};
 use crate::output::table::{Cell, Table};
 use crate::output::text::{ago, count, duration};
 use crate::output::{self, BAD, FAINT, GOOD, NOTICE, STRONG, styled};
@@ -11,7 +11,7 @@ use anstyle::Style;
 use clusterrunner_client::client::WantedJobs;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::history::{
-    FailedView, FlakinessView, FlakyVerdict, HistoryKind, HistoryView, RunView,
+    FailedView, FlakinessView, FlakyBody, FlakyVerdict, HistoryKind, HistoryView, RunView,
 };
 use clusterrunner_common::junit::TestOutcome;
 use clusterrunner_common::text::printable::plain;
@@ -92,10 +92,27 @@ pub(crate) async fn flaky(
     table.print();
     let more = body.total.saturating_sub(body.flaky.len() as u64);
     if more > 0 {
-        let all = command(format_args!("flaky --limit {}", body.total));
-        output::say(format!("... and {more} more: {all}"));
+        output::say(format!(
+            "... and {more} more{}",
+            how_to_see_more(&body, &options.of)
+        ));
     }
     Ok(ExitCode::Success)
+}
+
+/// The command that lists more, where there is one: the master lists so many at most.
+fn how_to_see_more(body: &FlakyBody, of: &OfJobs) -> String {
+    const MOST: u64 = 1000;
+    if body.flaky.len() as u64 >= MOST {
+        return ": --job and --project list less".to_owned();
+    }
+    let mut line = format!("flaky --limit {}", body.total.min(MOST));
+    for (option, value) in [("--job", &of.job), ("--project", &of.project)] {
+        if let Some(value) = value {
+            line = format!("{line} {option} {}", quoted(value));
+        }
+    }
+    format!(": {}", command(line))
 }
 
 fn wanted(of: &OfJobs) -> WantedJobs<'_> {

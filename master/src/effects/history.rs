@@ -4,16 +4,18 @@
 use crate::coordinator::ClusterHandle;
 use crate::core::event::{BuildFact, Event, Fact};
 use crate::core::history::{Ended, Failure, Run, Tag};
-use crate::journal::{Histories, HistoryJob, JournalError, Kind, What};
+use crate::journal::{Histories, HistoryJob, JournalError, Kind, Seen, What};
 use crate::read::builds::{Builds, ReadError};
 use crate::read::tested::{EndedAtom, TestsError, TestsOfAtom, Walk};
 use crate::store::results::Results;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId};
 use clusterrunner_common::junit::{ReportedTest, TestOutcome};
-use clusterrunner_common::work::ProjectSource;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, spawn_blocking};
@@ -24,6 +26,16 @@ const RUNS_AT_ONCE: usize = 4096;
 
 /// How many builds share a flush of the disk.
 const BUILDS_AT_ONCE: usize = 64;
+
+/// After how many new atoms and tests a master looks for what is to be forgotten, whatever the time is: jobs whose
+/// names change from build to build would fill the disk.
+const FORGET_AFTER: usize = 200_000;
+
+/// How many bytes the name of a job and its directory have together; of longer ones nothing is remembered.
+const MAX_JOB: usize = 4096;
+
+/// After how long a build is tried again that could not be counted.
+const TRY_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// How long after its start a master first looks for what is to be forgotten, and how often then.
 const FIRST_FORGET: Duration = Duration::from_secs(10 * 60);
@@ -79,6 +91,8 @@ impl CountError {
 struct OfBuild {
     job: HistoryJob,
     of: Failure,
+    /// See [`Run::told`].
+    told: u32,
 }
 
 /// Counts builds.
@@ -98,6 +112,8 @@ impl Historian {
     pub async fn run(self, mut heard: mpsc::UnboundedReceiver<BuildId>) {
         let mut waiting = self.left().await;
         let mut forget = interval_at(Instant::now() + FIRST_FORGET, FORGET_INTERVAL);
+        let mut try_again = interval_at(Instant::now() + TRY_AGAIN, TRY_AGAIN);
+        let (mut failed, mut added) = (BTreeSet::new(), 0);
         loop {
             while let Ok(build) = heard.try_recv() {
                 waiting.insert(build);
@@ -108,6 +124,7 @@ impl Historian {
             if waiting.is_empty() {
                 tokio::select! {
                     _ = forget.tick() => self.forget().await,
+                    _ = try_again.tick() => waiting.append(&mut failed),
                     build = heard.recv() => waiting.extend(build),
                 }
                 continue;
@@ -115,12 +132,15 @@ impl Historian {
             let mut counted = Vec::new();
             while let Some(build) = waiting.pop_first() {
                 match self.learn(build).await {
-                    Ok(job) => counted.push((build, job)),
-                    Err(error) if error.is_of_a_build_that_goes() => counted.push((build, None)),
+                    Ok(number) => {
+                        counted.push(build);
+                        added += number;
+                    }
+                    Err(error) if error.is_of_a_build_that_goes() => counted.push(build),
                     Err(error) if error.is_of_a_master_that_goes() => return,
-                    // The next start tries again.
                     Err(error) => {
                         tracing::warn!(build.id = build.0, %error, "could not count a build");
+                        failed.insert(build);
                     }
                 }
                 if counted.len() == BUILDS_AT_ONCE || heard.is_closed() {
@@ -129,6 +149,10 @@ impl Historian {
             }
             let histories = self.histories.clone();
             told(spawn_blocking(move || histories.count(&counted)).await);
+            if added > FORGET_AFTER {
+                added = 0;
+                self.forget().await;
+            }
         }
     }
 
@@ -159,18 +183,18 @@ impl Historian {
         told(forgetting.await);
     }
 
-    /// Takes what a build says into account; its job, if it came so far that it has one.
-    async fn learn(&self, id: BuildId) -> Result<Option<HistoryJob>, CountError> {
-        let Some(OfBuild { job, of }) = self.of(id).await? else {
-            return Ok(None);
+    /// Takes what a build says into account. How many atoms and tests were not known before.
+    async fn learn(&self, id: BuildId) -> Result<usize, CountError> {
+        let Some(OfBuild { job, of, told }) = self.of(id).await? else {
+            return Ok(0);
         };
         let walk = Walk::begin(self.builds.clone(), self.results.clone(), id);
         let mut walk = walk.await?.with_failed_attempts();
         let tag = of.commit.as_deref().and_then(Tag::of);
-        let mut seen = HashSet::new();
+        let (mut seen, mut added) = (Seen::default(), 0);
         while !walk.is_over() {
             let visit = move |runs: &mut Vec<_>, tests| {
-                runs.extend(runs_of(id, tag, tests));
+                runs.extend(runs_of(id, (tag, told), tests));
                 match runs.len() < RUNS_AT_ONCE {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
@@ -180,12 +204,14 @@ impl Historian {
             let histories = self.histories.clone();
             let (job, of) = (job.clone(), of.clone());
             let learning = spawn_blocking(move || {
-                histories.learn(&job, &of, &runs, &mut seen)?;
-                Ok::<_, JournalError>(seen)
+                let added = histories.learn(&job, &of, &runs, &mut seen)?;
+                Ok::<_, JournalError>((seen, added))
             });
-            seen = learning.await??;
+            let new;
+            (seen, new) = learning.await??;
+            added += new;
         }
-        Ok(Some(job))
+        Ok(added)
     }
 
     async fn of(&self, id: BuildId) -> Result<Option<OfBuild>, CountError> {
@@ -193,9 +219,11 @@ impl Historian {
             return Ok(None);
         };
         let build = ended.build;
-        let Some(plan) = build.plan else {
+        // Atoms in a chosen order and company, such as the trials of a bisection, say nothing of other builds.
+        let Some(plan) = build.plan.filter(|_| !build.request.in_order) else {
             return Ok(None);
         };
+        let told = told_beside_the_commit(&build.request);
         let inside = match build.request.project {
             ProjectSource::Git {
                 project_directory, ..
@@ -204,6 +232,9 @@ impl Historian {
         };
         let times = build.timestamps;
         let over = times.finished.or(times.error).or(times.canceled);
+        if inside.len() + plan.job_name.len() > MAX_JOB {
+            return Ok(None);
+        }
         Ok(Some(OfBuild {
             job: HistoryJob {
                 project: build.project,
@@ -215,8 +246,22 @@ impl Historian {
                 commit: plan.commit,
                 at: over.unwrap_or(Timestamp(0)),
             },
+            told,
         }))
     }
+}
+
+/// Stands for what a request says beside its commit that atoms may depend on; 0 where that is nothing.
+fn told_beside_the_commit(request: &BuildRequest) -> u32 {
+    let is_plain =
+        request.env.is_empty() && request.config.is_none() && request.remote_files.is_empty();
+    if is_plain {
+        return 0;
+    }
+    let told = serde_json::json!([request.env, request.config, request.remote_files]);
+    let hash = Sha256::digest(told.to_string());
+    let (first, _) = hash.split_first_chunk().unwrap_or((&[0; 4], &[]));
+    u32::from_be_bytes(*first).max(1)
 }
 
 async fn archived(cluster: &ClusterHandle) -> Option<BTreeSet<BuildId>> {
@@ -240,7 +285,11 @@ fn told<T>(outcome: Result<Result<T, JournalError>, JoinError>) -> Option<T> {
 }
 
 /// What an atom and its tests say.
-fn runs_of(build: BuildId, commit: Option<Tag>, tests: TestsOfAtom) -> Vec<(What, Run)> {
+fn runs_of(
+    build: BuildId,
+    (commit, told): (Option<Tag>, u32),
+    tests: TestsOfAtom,
+) -> Vec<(What, Run)> {
     let TestsOfAtom {
         atom,
         tests,
@@ -249,6 +298,7 @@ fn runs_of(build: BuildId, commit: Option<Tag>, tests: TestsOfAtom) -> Vec<(What
     let run = |ended, failed_before: usize, seconds: f64| Run {
         build,
         commit,
+        told,
         ended,
         failed_before: u8::try_from(failed_before).unwrap_or(u8::MAX),
         ms: Duration::try_from_secs_f64(seconds).map_or(0, |time| {
@@ -263,8 +313,10 @@ fn runs_of(build: BuildId, commit: Option<Tag>, tests: TestsOfAtom) -> Vec<(What
         kind: Kind::Atom,
         name: atom.value.clone(),
         class: None,
-        atom: atom.command.clone(),
+        atom: atom.command.as_str().into(),
     };
+    // A long text, perhaps of very many tests.
+    let value: Arc<str> = atom.value.as_str().into();
     let mut runs = vec![(of_atom, run(ended, atom.failed_attempts.len(), atom.time))];
     let reported = tests.into_iter().filter(|test| !is_atom(test, &atom));
     let failures = failures(&failed_before);
@@ -275,7 +327,7 @@ fn runs_of(build: BuildId, commit: Option<Tag>, tests: TestsOfAtom) -> Vec<(What
             kind: Kind::Test,
             name,
             class,
-            atom: atom.value.clone(),
+            atom: Arc::clone(&value),
         };
         runs.push((what, run(told.ended, before, told.seconds)));
     }
@@ -373,7 +425,7 @@ mod tests {
             failed_before,
             ..atom.with(reported)
         };
-        let runs = runs_of(BUILD, None, tests).into_iter();
+        let runs = runs_of(BUILD, (None, 0), tests).into_iter();
         runs.map(|(what, run)| (what.name, run.ended, run.failed_before, run.ms))
             .collect()
     }

@@ -28,8 +28,8 @@ const MAX_ENTRIES_PER_JOB: usize = 100_000;
 /// How many atoms or tests of one name are found in a job at most: a test may be in many atoms.
 const MAX_FOUND: usize = 100;
 
-/// How many changes are one batch.
-const BATCH: usize = 1000;
+/// How many changes are one batch. The events of the farm wait as long as a batch is written.
+const BATCH: usize = 32;
 
 /// The first byte of a key: what it is of.
 const JOB: u8 = b'j';
@@ -46,6 +46,32 @@ const HALF: usize = HASH / 2;
 /// Names an entry in the store.
 type Key = [u8; 2 * HASH];
 
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(Key);
+
+/// The atoms and tests of a build that count already. Of each kind it takes as many as a job may have, so that very many
+/// tests leave room for the atoms.
+#[derive(Debug, Default)]
+pub struct Seen {
+    keys: HashSet<Key>,
+    num_tests: usize,
+}
+
+impl Seen {
+    /// Whether it is to be counted.
+    fn insert(&mut self, kind: Kind, key: Key) -> bool {
+        let num_atoms = self.keys.len() - self.num_tests;
+        let number = match kind {
+            Kind::Atom => num_atoms,
+            Kind::Test => self.num_tests,
+        };
+        let is_counted = number < MAX_ENTRIES_PER_JOB && self.keys.insert(key);
+        self.num_tests += usize::from(is_counted && kind == Kind::Test);
+        is_counted
+    }
+}
+
 /// Which of the builds that are over count, and what they say. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Histories {
@@ -58,7 +84,7 @@ impl Histories {
     }
 
     /// Takes runs of a build into account; `of` is the build. What stands in `seen` is left out, since each atom and test
-    /// counts once in a build, and what counted is added there. Blocks.
+    /// counts once in a build, and what counted is added there. How many of them were not known before. Blocks.
     ///
     /// # Errors
     /// The disk refuses.
@@ -67,23 +93,30 @@ impl Histories {
         job: &HistoryJob,
         of: &Failure,
         runs: &[(What, Run)],
-        seen: &mut HashSet<[u8; 32]>,
-    ) -> Result<(), JournalError> {
+        seen: &mut Seen,
+    ) -> Result<usize, JournalError> {
+        let mut added = 0;
         for runs in runs.chunks(BATCH) {
             let mut batch = Batch::default();
+            // With the first entries at the latest: without it nobody finds and nobody forgets them.
+            let text = serde_json::to_vec(job).map_err(JournalError::Encode)?;
+            put(&mut batch, &with(JOB, &job.key()), &text)?;
             for (what, run) in runs {
                 let key = entry_key(job, what);
-                if seen.len() >= MAX_ENTRIES_PER_JOB || !seen.insert(key) {
+                if !seen.insert(what.kind, key) {
                     continue;
                 }
                 let known = self.entry(&key)?;
+                let is_new = known.is_none();
+                added += usize::from(is_new);
                 let mut entry = known.unwrap_or_else(|| Entry {
                     what: what.shortened(),
                     last_at: of.at,
                     memory: Memory::default(),
                 });
                 entry.last_at = entry.last_at.max(of.at);
-                let had_flakes = entry.memory.trials().flakes() > 0;
+                // A damaged one is new, too, and may have had some.
+                let had_flakes = is_new || entry.memory.trials().flakes() > 0;
                 entry.memory.add(*run, of);
                 let text = form::written(&entry).map_err(JournalError::Encode)?;
                 put(&mut batch, &with(ENTRY, &key), &text)?;
@@ -95,21 +128,17 @@ impl Histories {
             }
             self.apply(batch)?;
         }
-        Ok(())
+        Ok(added)
     }
 
     /// Takes note that builds count, once all that was learned of them is on disk. Blocks.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn count(&self, builds: &[(BuildId, Option<HistoryJob>)]) -> Result<(), JournalError> {
+    pub fn count(&self, builds: &[BuildId]) -> Result<(), JournalError> {
         self.store.sync()?;
         let mut batch = Batch::default();
-        for (build, job) in builds {
-            if let Some(job) = job {
-                let text = serde_json::to_vec(job).map_err(JournalError::Encode)?;
-                put(&mut batch, &with(JOB, &job.key()), &text)?;
-            }
+        for build in builds {
             put(&mut batch, &with(COUNTED, &build.0.to_be_bytes()), b"c")?;
         }
         self.apply(batch)
@@ -162,21 +191,34 @@ impl Histories {
         Ok(found)
     }
 
-    /// What a job has of which a run was a flake. Blocks.
+    /// Shows `visit` what a job has of which a run was a flake, and what [`Self::at`] finds it by. Blocks.
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn with_flakes(&self, job: &HistoryJob) -> Result<Vec<Entry>, JournalError> {
-        let mut found = Vec::new();
+    pub fn with_flakes(
+        &self,
+        job: &HistoryJob,
+        mut visit: impl FnMut(Place, &Entry),
+    ) -> Result<(), JournalError> {
         let prefix = with(WITH_FLAKES, &job.key());
         for key in self.store.histories.scan_prefix(prefix).keys() {
             let key = key.map_err(JournalError::Read)?;
             let key = key.get(1..=2 * HASH).and_then(|key| key.try_into().ok());
-            if let Some(key) = key {
-                found.extend(self.entry(key)?);
+            if let Some(key) = key
+                && let Some(entry) = self.entry(key)?
+            {
+                visit(Place(*key), &entry);
             }
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// What is in a place; nothing if it was forgotten meanwhile. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn at(&self, place: &Place) -> Result<Option<Entry>, JournalError> {
+        self.entry(&place.0)
     }
 
     /// Forgets what did not run for long, what jobs have too many of, what is of projects that are no more, and the marks
@@ -211,12 +253,14 @@ impl Histories {
                     Ok(Record { key, text }) => (key, form::read(&text)),
                     Err(damage) => (damage.key, None),
                 };
-                entries.push((entry.map_or(Timestamp(0), |entry| entry.last_at), key));
+                let rank = entry.map(|entry| (entry.last_at, entry.what.kind == Kind::Atom));
+                entries.push((rank.unwrap_or((Timestamp(0), false)), key));
             }
-            entries.sort_unstable_by_key(|(last_at, _)| std::cmp::Reverse(*last_at));
+            // Those of the latest builds first, of one build the atoms.
+            entries.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
             let kept = match projects.contains(&job.project) {
                 true => entries
-                    .partition_point(|(last_at, _)| *last_at >= oldest)
+                    .partition_point(|((last_at, _), _)| *last_at >= oldest)
                     .min(most),
                 false => 0,
             };

@@ -45,6 +45,9 @@ pub struct Run {
     pub build: BuildId,
     /// What was built, where that is a commit.
     pub commit: Option<Tag>,
+    /// Stands for what the build was told beside its commit, such as variables; 0 where that is nothing. Only runs
+    /// of the same are compared.
+    pub told: u32,
     /// How it ended.
     pub ended: Ended,
     /// How often it had failed before, in the same build.
@@ -122,7 +125,7 @@ impl Memory {
 
     /// What all that is remembered says of flakiness. Each build is at most one trial, by how the first attempt ended:
     /// what fails again and again in one build may have met one sick machine. A failure is a flake if the same build or
-    /// a later one passed on the same commit, and else no trial: perhaps the commit is broken.
+    /// a later one passed on the same commit and was told the same, and else no trial: perhaps the commit is broken.
     #[must_use]
     pub fn trials(&self) -> Trials {
         let mut trials = self.older.clone();
@@ -158,7 +161,9 @@ fn trial(runs: &[Run], number: usize) -> Option<bool> {
     let run = &runs[number];
     let passed_later = || {
         let later = runs.iter().skip(number + 1);
-        let mut same = later.filter(|later| later.commit.is_some() && later.commit == run.commit);
+        let mut same = later.filter(|later| {
+            later.commit.is_some() && (later.commit, later.told) == (run.commit, run.told)
+        });
         same.any(|later| later.ended == Ended::Passed)
     };
     match run.ended {
@@ -177,6 +182,7 @@ mod tests {
         Run {
             build: BuildId(build),
             commit: Some(Tag(commit)),
+            told: 0,
             ended,
             failed_before,
             ms: build * 10,
@@ -212,6 +218,10 @@ mod tests {
             commit: None,
             ..run(1, 0, Failed, 0)
         };
+        let otherwise = Run {
+            told: 1,
+            ..run(2, 7, Passed, 0)
+        };
         let also_nothing = Run {
             commit: None,
             ..run(2, 0, Passed, 0)
@@ -227,6 +237,7 @@ mod tests {
             (&[run(1, 7, Failed, 2), run(2, 7, Passed, 0)], (2, 1)),
             (&[run(1, 7, Passed, 0), run(2, 7, Failed, 0)], (1, 0)),
             (&[nothing_known, also_nothing], (1, 0)),
+            (&[run(1, 7, Failed, 0), otherwise], (1, 0)),
         ] {
             assert_eq!(trials(runs), expected, "{runs:?}");
         }

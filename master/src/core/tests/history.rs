@@ -35,6 +35,7 @@ fn marked_at(flakiness: u64, seed: u64) -> Option<u64> {
         let run = Run {
             build: BuildId(build),
             commit: Some(Tag(commit)),
+            told: 0,
             ended: match failed_again {
                 true => Ended::Failed,
                 false => Ended::Passed,

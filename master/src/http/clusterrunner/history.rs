@@ -16,12 +16,15 @@ use clusterrunner_common::http::clusterrunner::page::PageOfTests;
 use clusterrunner_common::http::clusterrunner::wanted_history::{WantedHistory, WantedJobs};
 use clusterrunner_common::ids::ProjectId;
 use clusterrunner_common::junit::TestOutcome;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 /// A job, and the name of its project.
 type Job = (HistoryJob, String);
+
+/// How many atoms and tests of one name are shown.
+const MAX_SHOWN: usize = 500;
 
 /// What has a name.
 pub(super) async fn show(
@@ -35,18 +38,22 @@ pub(super) async fn show(
         Some(HistoryKind::Test) => &[Kind::Test],
         None => &[Kind::Atom, Kind::Test],
     };
-    let found = entries(&api, caller, of, move |histories, job| {
-        let mut found = Vec::new();
-        for kind in kinds {
-            found.extend(histories.named(job, *kind, &name)?);
+    let history = look(&api, caller, of, move |histories, jobs| {
+        let mut history = Vec::new();
+        for job in &jobs {
+            for kind in kinds {
+                let found = histories.named(&job.0, *kind, &name)?;
+                history.extend(found.into_iter().map(|entry| view(job, entry)));
+            }
+            if history.len() >= MAX_SHOWN {
+                break;
+            }
         }
-        Ok(found)
+        history.truncate(MAX_SHOWN);
+        Ok(history)
     });
-    let found = found.await?;
-    let history = found.into_iter().map(|(job, entry)| view(&job, entry));
-    Ok(Json(HistoryBody {
-        history: history.collect(),
-    }))
+    let history = history.await?;
+    Ok(Json(HistoryBody { history }))
 }
 
 /// What is flaky or may be.
@@ -56,39 +63,42 @@ pub(super) async fn flaky(
     PageOfTests(page): PageOfTests,
     wanted: WantedJobs,
 ) -> Result<Json<FlakyBody>, ApiError> {
-    let found = entries(&api, caller, wanted, |histories, job| {
-        histories.with_flakes(job)
+    let body = look(&api, caller, wanted, move |histories, jobs| {
+        let (mut found, mut ranks) = (Vec::new(), HashMap::new());
+        for (number, job) in jobs.iter().enumerate() {
+            histories.with_flakes(&job.0, |place, entry| {
+                let trials = entry.memory.trials();
+                let numbers = (trials.flakes(), trials.all());
+                let rank = ranks.entry(numbers);
+                let rank = *rank.or_insert_with(|| Beta::after(&trials).interval().0);
+                found.push((rank, number, place));
+            })?;
+        }
+        // The flaky ones have a lower end that no other one has. What is equally flaky keeps the order of the store.
+        found.sort_by(|(one, ..), (other, ..)| other.total_cmp(one));
+        let total = found.len() as u64;
+        let mut flaky = Vec::new();
+        for (_, number, place) in page.of(found.into_iter()) {
+            let entry = histories.at(&place)?;
+            flaky.extend(entry.map(|entry| view(&jobs[number], entry)));
+        }
+        Ok(FlakyBody { flaky, total })
     });
-    let found = found.await?;
-    let mut flaky: Vec<HistoryView> = found
-        .into_iter()
-        .map(|(job, entry)| view(&job, entry))
-        .collect();
-    // Stable: what is equally flaky keeps the order of the store.
-    flaky.sort_by(|one, other| rank(other).total_cmp(&rank(one)));
-    Ok(Json(FlakyBody {
-        total: flaky.len() as u64,
-        flaky: page.of(flaky.into_iter()).collect(),
-    }))
+    Ok(Json(body.await?))
 }
 
-/// The flaky ones have a lower end that no other one has.
-fn rank(view: &HistoryView) -> f64 {
-    view.flakiness.low
-}
-
-/// What `find` finds in the jobs that are wanted and that the caller may know of.
-async fn entries(
+/// Looks at the jobs that are wanted and that the caller may know of, while other work goes on.
+async fn look<T: Send + 'static>(
     api: &Api,
     caller: Caller,
     wanted: WantedJobs,
-    find: impl Fn(&Histories, &HistoryJob) -> Result<Vec<Entry>, JournalError> + Send + 'static,
-) -> Result<Vec<(Arc<Job>, Entry)>, ApiError> {
-    let histories = api.histories.clone();
+    look: impl FnOnce(&Histories, Vec<Job>) -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (histories, turn) = (api.histories.clone(), api.turns.take().await);
     let jobs = blocking(move || histories.jobs()).await?;
     let projects = jobs.iter().map(|job| job.project).collect::<Vec<_>>();
-    let look = move |cluster: &Cluster| named(cluster, caller, projects);
-    let projects = api.cluster.read(look).await?;
+    let projects = move |cluster: &Cluster| named(cluster, caller, projects);
+    let projects = api.cluster.read(projects).await?;
     let jobs = jobs.into_iter().filter_map(move |job| {
         let name = projects.get(&job.project)?;
         let is_wanted = wanted.job.as_ref().is_none_or(|wanted| *wanted == job.name)
@@ -96,18 +106,12 @@ async fn entries(
                 .project
                 .as_ref()
                 .is_none_or(|wanted| wanted == name || *wanted == job.project.to_string());
-        is_wanted.then(|| Arc::new((job, name.clone())))
+        is_wanted.then(|| (job, name.clone()))
     });
-    let jobs: Vec<Arc<Job>> = jobs.collect();
-    let (histories, turn) = (api.histories.clone(), api.turns.take().await);
+    let (histories, jobs) = (api.histories.clone(), jobs.collect());
     blocking(move || {
         let _turn = turn;
-        let mut found = Vec::new();
-        for job in jobs {
-            let entries = find(&histories, &job.0)?;
-            found.extend(entries.into_iter().map(|entry| (Arc::clone(&job), entry)));
-        }
-        Ok(found)
+        look(&histories, jobs)
     })
     .await
 }
@@ -147,7 +151,7 @@ fn view((job, project): &Job, entry: Entry) -> HistoryView {
         },
         name: what.name,
         class: what.class,
-        atom: (what.kind == Kind::Test).then_some(what.atom),
+        atom: (what.kind == Kind::Test).then(|| what.atom.to_string()),
         project_id: job.project,
         project: project.clone(),
         job: job.name.clone(),

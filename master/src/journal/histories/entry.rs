@@ -4,6 +4,7 @@ use crate::core::history::Memory;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::ProjectId;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How many bytes of a name are kept.
 pub(super) const MAX_NAME: usize = 500;
@@ -39,7 +40,7 @@ pub struct What {
     /// The class of a test.
     pub class: Option<String>,
     /// The whole text of the atom, or of the atom of a test: an atomizer of another variable may print the same value.
-    pub atom: String,
+    pub atom: Arc<str>,
 }
 
 /// What is remembered.
@@ -61,7 +62,7 @@ impl What {
             kind: self.kind,
             name: short(&self.name),
             class: self.class.as_ref().map(short),
-            atom: short(&self.atom),
+            atom: self.atom[..self.atom.floor_char_boundary(MAX_NAME)].into(),
         }
     }
 }

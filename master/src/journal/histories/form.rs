@@ -15,6 +15,8 @@ const FORM: u8 = 1;
 const ENDED: u8 = 0b11;
 const HAS_COMMIT: u8 = 0b100;
 const SAME_COMMIT: u8 = 0b1000;
+/// Whether its build was told something beside its commit.
+const WAS_TOLD: u8 = 0b1_0000;
 
 /// All but the runs.
 #[derive(Serialize, Deserialize)]
@@ -44,7 +46,7 @@ pub(super) fn written(entry: &Entry) -> serde_json::Result<Vec<u8>> {
         class: entry.what.class.clone(),
         atom: match entry.what.kind {
             Kind::Atom => None,
-            Kind::Test => Some(entry.what.atom.clone()),
+            Kind::Test => Some(entry.what.atom.to_string()),
         },
         last_at: entry.last_at,
         older: memory.older.passes().to_vec(),
@@ -69,10 +71,17 @@ pub(super) fn written(entry: &Entry) -> serde_json::Result<Vec<u8>> {
             Ended::Failed => 1,
             Ended::Skipped => 2,
         };
-        bytes.extend([ended | of_commit, run.failed_before]);
+        let told = match run.told {
+            0 => 0,
+            _ => WAS_TOLD,
+        };
+        bytes.extend([ended | of_commit | told, run.failed_before]);
         put(&mut bytes, run.ms);
         if let (HAS_COMMIT, Some(Tag(tag))) = (of_commit, run.commit) {
             bytes.extend(tag.to_be_bytes());
+        }
+        if run.told != 0 {
+            bytes.extend(run.told.to_be_bytes());
         }
         (build, commit) = (run.build.0, run.commit);
     }
@@ -100,9 +109,18 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
             }
             _ => commit,
         };
+        let told = match kind & WAS_TOLD {
+            0 => 0,
+            _ => {
+                let (told, after) = rest.split_first_chunk()?;
+                rest = after;
+                u32::from_be_bytes(*told)
+            }
+        };
         runs.push(Run {
             build: BuildId(build),
             commit,
+            told,
             ended: match kind & ENDED {
                 0 => Ended::Passed,
                 1 => Ended::Failed,
@@ -119,7 +137,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
             kind: head.kind,
             name: head.name,
             class: head.class,
-            atom,
+            atom: atom.into(),
         },
         last_at: head.last_at,
         memory: Memory {
@@ -161,15 +179,24 @@ mod tests {
 
     fn runs() -> impl Strategy<Value = Vec<Run>> {
         let commit = prop::option::of(prop::sample::select(vec![Tag(1), Tag(u32::MAX)]));
-        let run = (1..1000_u64, commit, 0..3_usize, any::<u8>(), any::<u64>());
+        let told = prop::sample::select(vec![0, 1, u32::MAX]);
+        let run = (
+            1..1000_u64,
+            commit,
+            told,
+            0..3_usize,
+            any::<u8>(),
+            any::<u64>(),
+        );
         prop::collection::vec(run, 0..50).prop_map(|runs| {
             let mut build = 0;
             let runs = runs.into_iter();
-            let run = |(after, commit, ended, failed_before, ms)| {
+            let run = |(after, commit, told, ended, failed_before, ms)| {
                 build += after;
                 Run {
                     build: BuildId(build),
                     commit,
+                    told,
                     ended: [Ended::Passed, Ended::Failed, Ended::Skipped][ended],
                     failed_before,
                     ms,
@@ -190,7 +217,7 @@ mod tests {
                     kind: if is_test { Kind::Test } else { Kind::Atom },
                     name: "n".to_owned(),
                     class: is_test.then(|| "c".to_owned()),
-                    atom: if is_test { "a" } else { "n" }.to_owned(),
+                    atom: if is_test { "a" } else { "n" }.into(),
                 },
                 last_at: Timestamp(5),
                 memory: Memory {

@@ -18,7 +18,7 @@ fn atom(value: &str) -> What {
         kind: Kind::Atom,
         name: value.to_owned(),
         class: None,
-        atom: format!("export A={value};"),
+        atom: format!("export A={value};").into(),
     }
 }
 
@@ -27,7 +27,7 @@ fn test(name: &str, class: &str, atom: &str) -> What {
         kind: Kind::Test,
         name: name.to_owned(),
         class: Some(class.to_owned()),
-        atom: atom.to_owned(),
+        atom: atom.into(),
     }
 }
 
@@ -43,6 +43,7 @@ fn run(build: u64, failed_before: u8) -> Run {
     Run {
         build: BuildId(build),
         commit: None,
+        told: 0,
         ended: Ended::Passed,
         failed_before,
         ms: 5,
@@ -54,13 +55,11 @@ fn learn(histories: &Histories, name: &str, build: u64, of_what: &[(What, u8)]) 
     let runs: Vec<_> = runs
         .map(|(what, failed)| (what.clone(), run(build, *failed)))
         .collect();
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
     histories
         .learn(&job(name), &of(build), &runs, &mut seen)
         .unwrap();
-    histories
-        .count(&[(BuildId(build), Some(job(name)))])
-        .unwrap();
+    histories.count(&[BuildId(build)]).unwrap();
 }
 
 fn builds(histories: &Histories, name: &str, kind: Kind, what: &str) -> Vec<Vec<u64>> {
@@ -121,9 +120,13 @@ fn those_with_flakes_are_found_as_long_as_flakes_are_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let histories = Journal::open(directory.path()).unwrap().histories();
     let flaky = || {
-        let found = histories.with_flakes(&job("x")).unwrap();
-        let names = found.into_iter().map(|entry| entry.what.name);
-        names.collect::<Vec<_>>()
+        let mut names = Vec::new();
+        let visit = |place, entry: &Entry| {
+            assert_eq!(histories.at(&place).unwrap().as_ref(), Some(entry));
+            names.push(entry.what.name.clone());
+        };
+        histories.with_flakes(&job("x"), visit).unwrap();
+        names
     };
     learn(&histories, "x", 1, &[(atom("a"), 1), (atom("b"), 0)]);
     assert_eq!(flaky(), ["a"]);
@@ -149,12 +152,49 @@ fn what_is_too_old_too_many_or_of_no_project_is_forgotten() {
     let is_known = |name| !builds(&histories, "x", Kind::Atom, name).is_empty();
     let known = ["old", "a", "b", "c"].map(is_known);
     assert_eq!(known, [false, false, true, true]);
-    assert_eq!(histories.with_flakes(&job("x")).unwrap().len(), 2);
+    let mut with_flakes = 0;
+    let visit = |_, _: &Entry| with_flakes += 1;
+    histories.with_flakes(&job("x"), visit).unwrap();
+    assert_eq!(with_flakes, 2);
     let kept = BTreeSet::from([BuildId(12)]);
     histories.forget(now, &BTreeSet::new(), &kept).unwrap();
     assert!(builds(&histories, "x", Kind::Atom, "c").is_empty());
     assert!(histories.jobs().unwrap().is_empty());
     assert_eq!(histories.counted().unwrap(), kept);
+}
+
+/// A build that was learned in part, and then deleted.
+#[test]
+fn what_never_counted_is_forgotten_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let histories = Journal::open(directory.path()).unwrap().histories();
+    let runs = [(atom("a"), run(1, 0))];
+    let mut seen = Seen::default();
+    let added = histories.learn(&job("x"), &of(1), &runs, &mut seen);
+    assert_eq!(added.unwrap(), 1);
+    assert_eq!(histories.jobs().unwrap(), [job("x")]);
+    let now = Timestamp(2 * DAY);
+    histories
+        .forget(now, &BTreeSet::new(), &BTreeSet::new())
+        .unwrap();
+    assert!(builds(&histories, "x", Kind::Atom, "a").is_empty());
+}
+
+/// An atom may report as many tests as a job may have.
+#[test]
+fn very_many_tests_leave_room_for_the_atoms() {
+    let mut seen = Seen::default();
+    let key = |number: usize| {
+        let mut key = [0; 2 * HASH];
+        key[..8].copy_from_slice(&number.to_be_bytes());
+        key
+    };
+    for number in 0..MAX_ENTRIES_PER_JOB {
+        assert!(seen.insert(Kind::Test, key(number)));
+    }
+    assert!(!seen.insert(Kind::Test, key(MAX_ENTRIES_PER_JOB)));
+    assert!(seen.insert(Kind::Atom, key(MAX_ENTRIES_PER_JOB)));
+    assert!(!seen.insert(Kind::Atom, key(MAX_ENTRIES_PER_JOB)));
 }
 
 #[test]

@@ -2,9 +2,8 @@
 
 use super::*;
 use crate::core::history::{Ended, Failure, Run, Tag};
-use crate::journal::{HistoryJob, Kind, What};
+use crate::journal::{HistoryJob, Kind, Seen, What};
 use clusterrunner_common::ids::{BuildId, ProjectId};
-use std::collections::HashSet;
 
 impl Master {
     /// A build of the first project is counted, in which an atom and a test of it passed after so many failures.
@@ -23,6 +22,7 @@ impl Master {
         let run = Run {
             build: BuildId(build),
             commit: Tag::of(commit),
+            told: 0,
             ended: Ended::Passed,
             failed_before,
             ms: 1500,
@@ -31,7 +31,7 @@ impl Master {
             kind,
             name: "a".to_owned(),
             class: class.map(str::to_owned),
-            atom: "a".to_owned(),
+            atom: "a".into(),
         };
         let runs = [
             (what(Kind::Atom, None), run),
@@ -39,8 +39,8 @@ impl Master {
         ];
         let histories = self.histories.clone();
         let counting = tokio::task::spawn_blocking(move || {
-            histories.learn(&job, &of, &runs, &mut HashSet::new())?;
-            histories.count(&[(of.build, Some(job))])
+            histories.learn(&job, &of, &runs, &mut Seen::default())?;
+            histories.count(&[of.build])
         });
         counting.await.unwrap().unwrap();
     }
