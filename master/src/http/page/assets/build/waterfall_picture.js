@@ -195,7 +195,10 @@ export class Picture {
     const flush = () => {
       if (pixel < 0) return;
       pen.fillStyle = colours[worst];
-      pen.fillRect(pixel, y, Math.max(right - pixel, worst === FAILED ? 2 : 1), BAR);
+      const width = Math.max(right - pixel, worst === FAILED ? 2 : 1);
+      // What is thin fills whole pixels: spread over two it would be pale.
+      if (width <= 2) pen.fillRect(Math.floor(pixel), y, Math.ceil(width), BAR);
+      else pen.fillRect(pixel, y, width, BAR);
     };
     for (let at = start; at < places.length; at += 1) {
       const place = places[at];
