@@ -4,6 +4,7 @@ use crate::job::job;
 use crate::machine::{Ended, Machine};
 use crate::repository::Repository;
 use clusterrunner_common::api::{BuildBody, BuildView};
+use serde_json::{Value, json};
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
@@ -12,16 +13,18 @@ use std::process::{Child, Command, Stdio};
 const COMMAND: &str = r#"echo "prints $X"; case "$X" in
     exit*) exit "${X##* }" ;;
     signal*) kill -"${X##* }" $$ ;;
-    late*) sleep 600 ;;
     lacks*directory*) cat "$ARTIFACT_DIR/given/$X" ;;
     lacks*) echo "${NOT_SET?is not there}" ;;
     made*) test "$FROM_JOB" = "a 'b' \"c\" \$d" && exit "$(cat "made by set-up")" ;;
     esac"#;
 
-/// How long an atom may run, in seconds: no atom that ends by itself takes as long.
-const LIMIT: u64 = 10;
+/// The values of atoms that take longer than they may.
+const LATE: [&str; 4] = ["late 1", "late 'it'", "late $HOME", "late \u{e9}"];
 
-const VALUES: [&str; 20] = [
+/// How long these may run, in seconds.
+const LIMIT: u64 = 2;
+
+const VALUES: [&str; 16] = [
     "exit 'one' 1",
     "exit \"two\" 2",
     "exit $(echo broken) 42",
@@ -30,10 +33,6 @@ const VALUES: [&str; 20] = [
     "signal ` ABRT",
     "signal \\ SEGV",
     "signal TERM",
-    "late 1",
-    "late 'it'",
-    "late $HOME",
-    "late \u{e9}",
     "lacks directory",
     "lacks a directory",
     "lacks variable",
@@ -44,55 +43,63 @@ const VALUES: [&str; 20] = [
     "made $it",
 ];
 
-fn build_of(machine: &Machine) -> BuildView {
-    let printed = machine.run_to(0, &["status", "1", "--json"]).stdout;
+fn build_of(machine: &Machine, build: &str) -> BuildView {
+    let printed = machine.run_to(0, &["status", build, "--json"]).stdout;
     serde_json::from_str::<BuildBody>(&printed).unwrap().build
 }
 
 #[test]
 fn twenty_atoms_of_five_kinds_fail_by_hand_as_on_the_farm() {
-    let lines = VALUES.join("\n");
     let repository = Repository::empty();
-    let job = job(COMMAND)
-        .with("atomizers", serde_json::json!([{"X": "cat values"}]))
+    let odd = job(COMMAND)
+        .with("atomizers", json!([{"X": "cat values"}]))
         .setup("cd \"$PROJECT_DIR\" && printf 7 >'made by set-up'")
-        .with("env", serde_json::json!({"FROM_JOB": "a 'b' \"c\" $d"}))
+        .with("env", json!({"FROM_JOB": "a 'b' \"c\" $d"}));
+    let late = job("echo \"prints $X\"; sleep 600")
+        .with("atomizers", json!([{"X": "cat late"}]))
         .with("timeout", LIMIT);
-    let text = job.to_string();
+    let jobs = [("Odd", odd), ("Late", late)].map(|(name, job)| {
+        let text: Value = serde_json::from_str(&job.to_string()).unwrap();
+        (name.to_owned(), text["Job"].clone())
+    });
+    let jobs = Value::from(serde_json::Map::from_iter(jobs));
     repository.commit(&[
-        ("deep er/clusterrunner.yaml", &text),
-        ("deep er/values", &lines),
+        ("deep er/clusterrunner.yaml", &jobs.to_string()),
+        ("deep er/values", &VALUES.join("\n")),
+        ("deep er/late", &LATE.join("\n")),
     ]);
     // The commit that is built is no tip any more.
     let machine = Machine::new("");
     let url = repository.path().to_str().unwrap();
-    let line = [
-        "build",
-        "--no-results",
-        "git",
-        "--url",
-        url,
-        "--project-directory",
-        "deep er",
-    ];
-    let built = machine.run_to(1, &line);
-    repository.commit(&[("deep er/values", "other")]);
-    let view = build_of(&machine);
-    let failed = view.failed_atoms.unwrap();
-    assert_eq!(failed.len(), VALUES.len(), "{built:#?}");
+    let mut failed = Vec::new();
+    for (build, job) in [("1", "Odd"), ("2", "Late")] {
+        let of_git = ["git", "--url", url, "--project-directory", "deep er"];
+        machine.run_to(
+            1,
+            &[&["build", "--no-results", "-j", job][..], &of_git].concat(),
+        );
+        let atoms = build_of(&machine, build).failed_atoms.unwrap();
+        failed.extend(atoms.into_iter().map(|atom| (build, atom)));
+    }
+    repository.commit(&[("deep er/values", "other"), ("deep er/late", "other")]);
+    assert_eq!(failed.len(), 20, "{failed:#?}");
     // All at once, since some take as long as they may.
-    let by_hand = failed.iter().map(|atom| {
+    let by_hand = failed.iter().map(|(build, atom)| {
         let name = format!("{}_{}", atom.subjob_id, atom.id);
-        let script = format!("{name}.sh");
-        machine.run_to(0, &["repro", "1", &name, "-o", &script]);
-        let place = machine.path(&format!("by-hand/{name}"));
+        let script = format!("{build}-{name}.sh");
+        let mut repro = machine.command(&["repro", build, &name, "-o", &script]);
+        // As in a hook of another repository.
+        let made = repro.env("GIT_DIR", machine.path("home")).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let place = machine.path(&format!("by-hand/{build}-{name}"));
         let mut bash = Command::new("bash");
+        bash.env("GIT_DIR", machine.path("home"));
         bash.arg(machine.path("project").join(&script)).arg(&place);
         bash.stdout(Stdio::piped()).stderr(Stdio::piped());
         (name, bash.spawn().unwrap())
     });
     let by_hand: Vec<(String, Child)> = by_hand.collect();
-    for (atom, (name, bash)) in failed.iter().zip(by_hand) {
+    for ((build, atom), (name, bash)) in failed.iter().zip(by_hand) {
         let ended = Ended::from(bash.wait_with_output().unwrap());
         let expected = match (atom.timed_out_after, atom.exit_code.unwrap()) {
             (Some(LIMIT), _) => 124,
@@ -101,11 +108,14 @@ fn twenty_atoms_of_five_kinds_fail_by_hand_as_on_the_farm() {
         };
         assert_eq!(ended.code, Some(expected), "{atom:#?} {ended:#?}");
         // The first line has the atom's odd value.
-        let console = machine.run_to(0, &["logs", "1", &name]).stdout;
+        let console = machine.run_to(0, &["logs", build, &name]).stdout;
         let first = |text: &str| text.lines().next().map(str::to_owned);
         assert_eq!(first(&ended.stdout), first(&console), "{ended:#?}");
     }
-    let kinds: Vec<i32> = failed.iter().filter_map(|atom| atom.exit_code).collect();
+    let kinds: Vec<i32> = failed
+        .iter()
+        .filter_map(|(_, atom)| atom.exit_code)
+        .collect();
     for code in [1, 2, 42, 255, -9, -6, -11, -15, 7] {
         assert!(kinds.contains(&code), "{code} is not in {kinds:?}");
     }
@@ -139,7 +149,7 @@ fn what_can_not_be_made_is_told() {
     let none = machine.run_to(2, &["repro", "1", "9_0"]);
     assert!(none.stderr.contains("build 1 has no atom 9_0"), "{none:#?}");
     fs::write(machine.path("project/there"), "mine").unwrap();
-    let there = machine.run_to(5, &["repro", "1", "0_0", "-o", "there"]);
+    let there = machine.run_to(2, &["repro", "1", "0_0", "-o", "there"]);
     assert!(there.stderr.contains("is not replaced"), "{there:#?}");
     assert_eq!(fs::read(machine.path("project/there")).unwrap(), b"mine");
     // The job of the build is gone from its directory.

@@ -2,6 +2,7 @@
 
 mod script;
 
+use super::interrupt::Interrupt;
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, ReproOptions};
 use crate::output;
@@ -11,8 +12,10 @@ use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::{AtomView, BuildView, SubjobView};
+use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::job::config::{Job, TimeLimit, quoted_atom};
 use clusterrunner_common::job::file::read_job;
+use clusterrunner_common::text::printable::plain;
 use script::{Recipe, Source};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -26,15 +29,29 @@ const ORIGIN: &str = "origin";
 
 /// Writes the script of an atom.
 pub(crate) async fn run(options: ReproOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
+    if let Some(path) = options.output.as_ref().filter(|path| path.exists()) {
+        return Err(
+            Trouble::usage(format!("{} is there already", path.display()))
+                .hint("--output names another file: what is there is not replaced"),
+        );
+    }
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
+    let interrupt = Interrupt::listen(false)?;
     let view = client.build(options.build).await?;
     let (subjob, atom) = found(&client, &options).await?;
     let source = source(&view)?;
+    // Here, so that it goes when the user wants an end.
+    let place = tempfile::tempdir()
+        .map_err(|error| Trouble::new(format!("could not make a temporary directory: {error}")))?;
+    let directory = place.path().to_owned();
     let text = move || -> Result<String, Trouble> {
-        let job = job(&view, &source)?;
+        let job = job(&view, &source, &directory)?;
         Ok(recipe(&view, &subjob, &atom, source, &job).script())
     };
-    let text = tokio::task::spawn_blocking(text).await;
+    let making = tokio::task::spawn_blocking(text);
+    let Some(text) = interrupt.unless(making).await else {
+        return Err(Trouble::new("interrupted before the script was made"));
+    };
     let text = text.map_err(|_| Trouble::new("the script could not be made"))??;
     let Some(path) = &options.output else {
         output::pass_on(text.as_bytes());
@@ -79,6 +96,7 @@ fn source(build: &BuildView) -> Result<Source, Trouble> {
     }
     match (text("type"), text("url"), text("project_directory")) {
         (Some("git"), Some(url), directory) => {
+            let url = &shown_url(url);
             let Some(commit) = &build.commit else {
                 return Err(
                     Trouble::usage(format!("the commit of build {id} is not known"))
@@ -86,8 +104,9 @@ fn source(build: &BuildView) -> Result<Source, Trouble> {
                 );
             };
             let fork = text("remote").filter(|remote| *remote != ORIGIN);
+            let fork = fork.map(shown_url);
             Ok(Source::Git {
-                urls: fork.into_iter().chain([url]).map(str::to_owned).collect(),
+                urls: fork.into_iter().chain([url.clone()]).collect(),
                 commit: commit.clone(),
                 directory: directory.map(str::to_owned),
             })
@@ -99,8 +118,33 @@ fn source(build: &BuildView) -> Result<Source, Trouble> {
     }
 }
 
+/// The URL of a repository without user name and password, which nobody is shown.
+fn shown_url(url: &str) -> String {
+    match GitUrl::parse(url, true) {
+        Ok(parsed) => parsed.without_credentials(),
+        Err(_) => without_secrets(url).0,
+    }
+}
+
+/// A URL without what may open it, and whether that is another one. What is no URL stays.
+fn without_secrets(url: &str) -> (String, bool) {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else {
+        return (url.to_owned(), false);
+    };
+    let has_secrets =
+        !parsed.username().is_empty() || parsed.password().is_some() || parsed.query().is_some();
+    if !has_secrets {
+        return (url.to_owned(), false);
+    }
+    // They only fail for URLs that can have no credentials.
+    parsed.set_password(None).ok();
+    parsed.set_username("").ok();
+    parsed.set_query(None);
+    (parsed.into(), true)
+}
+
 /// The job of a build: that of its request, or of its project at its commit. Blocks.
-fn job(build: &BuildView, source: &Source) -> Result<Job, Trouble> {
+fn job(build: &BuildView, source: &Source, place: &Path) -> Result<Job, Trouble> {
     let params = &build.request_params;
     let config = params.get("config").and_then(Value::as_object);
     let asked = params.get("job_name").and_then(Value::as_str);
@@ -116,14 +160,11 @@ fn job(build: &BuildView, source: &Source) -> Result<Job, Trouble> {
             commit,
             directory,
         } => {
-            let made = tempfile::tempdir();
-            let place = made.map_err(|error| {
-                Trouble::new(format!("could not make a temporary directory: {error}"))
-            })?;
-            check_out(place.path(), urls, commit)?;
+            output::note(format!("fetching commit {} for its job", plain(commit)));
+            check_out(place, urls, commit)?;
             let project = match directory {
-                Some(directory) => place.path().join(directory),
-                None => place.path().to_owned(),
+                Some(directory) => place.join(directory),
+                None => place.to_owned(),
             };
             read(None, job_name, &project)
         }
@@ -169,8 +210,24 @@ fn check_out(place: &Path, urls: &[String], commit: &str) -> Result<(), Trouble>
     Err(trouble.hint("this command needs the build's commit, to read its job"))
 }
 
+/// What would have git work in the repository that the user is in, as in a hook.
+const OF_OTHER_REPOSITORIES: [&str; 9] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+];
+
 fn git(place: &Path, arguments: &[&str]) -> Result<(), Trouble> {
     let mut git = Command::new("git");
+    for variable in OF_OTHER_REPOSITORIES {
+        git.env_remove(variable);
+    }
     git.arg("-C")
         .arg(place)
         .args(arguments)
@@ -205,7 +262,13 @@ fn recipe(
     let text = |field: &str| params.get(field).and_then(Value::as_str);
     let files = params.get("remote_files").and_then(Value::as_object);
     let files = files.into_iter().flatten();
-    let files = files.filter_map(|(name, url)| Some((name.clone(), url.as_str()?.to_owned())));
+    let files = files.filter_map(|(name, url)| Some((name.clone(), url.as_str()?)));
+    let (mut remote_files, mut cut_urls) = (Vec::new(), Vec::new());
+    for (name, url) in files {
+        let (url, is_cut) = without_secrets(url);
+        cut_urls.extend(is_cut.then(|| name.clone()));
+        remote_files.push((name, url));
+    }
     let ended = how_ended(atom).unwrap_or_else(|| "it has not ended".to_owned());
     let slave = subjob.slave.as_ref().map(|slave| format!(", on {slave}"));
     let limit = job.timeouts.atom.and_then(TimeLimit::seconds);
@@ -214,7 +277,8 @@ fn recipe(
         name: name(atom),
         setting: setting(atom),
         ended: ended + &slave.unwrap_or_default(),
-        remote_files: files.collect(),
+        remote_files,
+        cut_urls,
         variables: variables(build, job, &source, text("branch")),
         of_atom: of_atom(atom),
         source,
@@ -276,7 +340,7 @@ fn of_atom(atom: &AtomView) -> Vec<(String, String)> {
 fn write(path: &Path, text: &str) -> Result<(), Trouble> {
     let failed = |error: std::io::Error| {
         Trouble::new(format!("could not write {}: {error}", path.display()))
-            .hint("--output names another file; one that is there is not replaced")
+            .hint("--output names another file: what is there is not replaced")
     };
     let above = path.parent().filter(|above| *above != OsStr::new(""));
     let above = above.map_or_else(|| PathBuf::from("."), Path::to_owned);
@@ -284,4 +348,33 @@ fn write(path: &Path, text: &str) -> Result<(), Trouble> {
     file.write_all(text.as_bytes()).map_err(failed)?;
     let put = file.persist_noclobber(path);
     put.map(drop).map_err(|error| failed(error.error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_opens_a_url_is_not_shown() {
+        for (url, expected) in [
+            (
+                "https://me:hidden@example.org/a.git",
+                "https://example.org/a.git",
+            ),
+            (
+                "https://hidden@example.org/a.git",
+                "https://example.org/a.git",
+            ),
+            ("https://example.org/a.git", "https://example.org/a.git"),
+            ("git@example.org:a.git", "git@example.org:a.git"),
+            ("/srv/a", "/srv/a"),
+        ] {
+            assert_eq!(shown_url(url), expected);
+        }
+        let file = |url: &str| without_secrets(url);
+        let cut = |url: &str| (url.to_owned(), true);
+        assert_eq!(file("https://a/f?key=hidden"), cut("https://a/f"));
+        assert_eq!(file("https://me:hidden@a/f"), cut("https://a/f"));
+        assert!(!file("https://a/f").1);
+    }
 }

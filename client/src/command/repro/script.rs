@@ -26,6 +26,8 @@ pub(super) struct Recipe {
     pub(super) source: Source,
     /// Files that are downloaded into the project: name and URL.
     pub(super) remote_files: Vec<(String, String)>,
+    /// Those of them whose URL is not whole.
+    pub(super) cut_urls: Vec<String>,
     /// The variables of all commands.
     pub(super) variables: Vec<(String, String)>,
     /// The variables of the atom alone.
@@ -68,26 +70,28 @@ impl Recipe {
         self.source(&mut script);
         for (name, url) in &self.remote_files {
             let (name, url) = (quoted(name), quoted(url));
-            let line =
-                format!("mkdir -p -- \"$(dirname -- {name})\"\ncurl -fsSL -o {name} -- {url}\n");
+            // What is there in a directory of the user is not overwritten.
+            let line = format!(
+                "test -e {name} || {{ mkdir -p -- \"$(dirname -- {name})\" && curl -gfsSL -o {name} -- {url}; }} || exit 2\n"
+            );
             script.push_str(&line);
         }
-        script.push_str("\nartifacts=$work/artifacts/");
+        script.push_str("\ncr_artifacts=$cr_work/artifacts/");
         script.push_str(&quoted(&self.name));
-        script.push_str("\nrm -rf -- \"$artifacts\"\nmkdir -p -- \"$artifacts\"\n");
+        script.push_str("\nrm -rf -- \"$cr_artifacts\"\nmkdir -p -- \"$cr_artifacts\"\n");
         script.push_str(
             "\n# Variables of ClusterRunner that are set here are not those of the farm.\n",
         );
-        script.push_str("for name in \"${!CLUSTERRUNNER_@}\"; do unset \"$name\"; done\n");
-        array(&mut script, "variables", &self.variables);
-        script.push_str("variables+=(\"PROJECT_DIR=$project\")\n");
-        array(&mut script, "of_atom", &self.of_atom);
-        script.push_str("of_atom+=(\"ARTIFACT_DIR=$artifacts\")\n");
+        script.push_str("for cr_name in \"${!CLUSTERRUNNER_@}\"; do unset \"$cr_name\"; done\n");
+        array(&mut script, "cr_variables", &self.variables);
+        script.push_str("cr_variables+=(\"PROJECT_DIR=$cr_project\")\n");
+        array(&mut script, "cr_of_atom", &self.of_atom);
+        script.push_str("cr_of_atom+=(\"ARTIFACT_DIR=$cr_artifacts\")\n");
         if let Some(setup) = &self.setup {
             script.push_str("\necho '== set-up' >&2\n");
-            let run = runner(&mut script, "setup", setup);
+            let run = runner(&mut script, "cr_setup", setup);
             let line = format!(
-                "env -- \"${{variables[@]}}\" {run} </dev/null || {{\n  echo \"The set-up failed with $?.\" >&2\n  exit 1\n}}\n"
+                "env -- \"${{cr_variables[@]}}\" {run} </dev/null || {{\n  echo \"The set-up failed with $?.\" >&2\n  exit 2\n}}\n"
             );
             script.push_str(&line);
         }
@@ -119,12 +123,19 @@ impl Recipe {
              there were any."
                 .to_owned(),
             "All other variables and programs are those of this machine and this shell.".to_owned(),
+            "The set-up has no time limit here, and the teardown does not run.".to_owned(),
+            "BUILD_EXECUTOR_INDEX is that of the slave's executor, which may be another one in the build.".to_owned(),
             "Other atoms that ran before on the same slave may have left something there. Here none has run.".to_owned(),
         ];
         if let Some(image) = &self.image {
             lines.push(format!(
                 "Commands ran in a container of the image {image}. Here they run on this machine: start this script in \
                  such a container."
+            ));
+        }
+        for name in &self.cut_urls {
+            lines.push(format!(
+                "The URL of the file {name} had credentials or a query. They are never shown: complete it."
             ));
         }
         match &self.source {
@@ -146,7 +157,7 @@ impl Recipe {
         let (urls, commit, directory) = match &self.source {
             Source::Directory(directory) => {
                 let directory = quoted(directory);
-                let line = format!("\nproject={directory}\ncd -- \"$project\" || exit 2\n");
+                let line = format!("\ncr_project={directory}\ncd -- \"$cr_project\" || exit 2\n");
                 return script.push_str(&line);
             }
             Source::Git {
@@ -155,9 +166,9 @@ impl Recipe {
                 directory,
             } => (urls, commit, directory),
         };
-        script.push_str("\necho \"== the project, in $work/project\" >&2\n");
+        script.push_str("\necho \"== the project, in $cr_work/project\" >&2\n");
         script.push_str(
-            "git init --quiet -- \"$work/project\" && cd -- \"$work/project\" || exit 2\n",
+            "git init --quiet -- \"$cr_work/project\" && cd -- \"$cr_work/project\" || exit 2\n",
         );
         let commit = quoted(commit);
         let fetch = |url: &String| {
@@ -168,6 +179,11 @@ impl Recipe {
                  '+refs/heads/*:refs/fetched/heads/*' '+refs/tags/*:refs/fetched/tags/*'"
             )
         };
+        // Submodules may be named by where they are beside the repository.
+        if let Some(url) = urls.last() {
+            let line = format!("git remote add origin -- {} || exit 2\n", quoted(url));
+            script.push_str(&line);
+        }
         let mut urls = urls.iter();
         if let Some(url) = urls.next() {
             script.push_str(&fetch(url));
@@ -188,7 +204,8 @@ impl Recipe {
             Some(directory) => format!("/{}", quoted(directory)),
             None => String::new(),
         };
-        let line = format!("project=$work/project{directory}\ncd -- \"$project\" || exit 2\n");
+        let line =
+            format!("cr_project=$cr_work/project{directory}\ncd -- \"$cr_project\" || exit 2\n");
         script.push_str(&line);
     }
 
@@ -198,40 +215,59 @@ impl Recipe {
             quoted(&format!("== {}", plain(&self.name)))
         );
         script.push_str(&line);
-        let run = runner(script, "atom", &self.command);
+        let run = runner(script, "cr_atom", &self.command);
         let limit = self.time_limit.map_or_else(String::new, |seconds| {
             format!("timeout --kill-after={KILL_GRACE} {seconds} ")
         });
+        // In the background, since `timeout` begins a group of its own that Ctrl-C does not reach.
         let line = format!(
-            "env -- \"${{variables[@]}}\" \"${{of_atom[@]}}\" {limit}{run} </dev/null\ncode=$?\n"
+            "cr_began=$SECONDS\nenv -- \"${{cr_variables[@]}}\" \"${{cr_of_atom[@]}}\" {limit}{run} </dev/null &\n{WAIT}"
         );
         script.push_str(&line);
         if let Some(seconds) = self.time_limit {
+            // One that does not obey is killed, and one may end with 124 by itself.
             let line = format!(
-                "test $code = 124 && echo 'It took longer than its time limit of {seconds} s.' >&2\n"
+                "if test $((SECONDS - cr_began)) -ge {seconds}; then\n  case $cr_code in\n    124 | 137)\n      \
+                 cr_code=124\n      echo 'It took longer than its time limit of {seconds} s.' >&2\n      ;;\n  esac\nfi\n"
             );
             script.push_str(&line);
         }
         let ended = quoted(&format!("On the farm: {}", plain(&self.ended)));
         let line = format!(
-            "test $code -gt 128 && echo \"It ended by signal $((code - 128)).\" >&2\n\
-             echo \"Exit code $code.\" {ended} >&2\necho \"Its artifacts: $artifacts\" >&2\nexit $code\n"
+            "if test $cr_code -gt 128 && test $cr_code -le 192; then\n  echo \"It ended by signal $((cr_code - 128)), or \
+             said so.\" >&2\nfi\necho \"Exit code $cr_code.\" {ended} >&2\necho \"Its artifacts: $cr_artifacts\" >&2\n\
+             exit $cr_code\n"
         );
         script.push_str(&line);
     }
 }
 
+/// Waits for the atom, and ends the atom on Ctrl-C.
+const WAIT: &str = "\
+cr_child=$!
+trap 'kill -TERM \"$cr_child\" 2>/dev/null' INT TERM
+wait \"$cr_child\"
+cr_code=$?
+trap - INT TERM
+if kill -0 \"$cr_child\" 2>/dev/null; then
+  wait \"$cr_child\"
+  cr_code=$?
+fi
+";
+
 /// Where all of it goes.
 const PLACE: &str = "
-work=${1:-}
-if test -n \"$work\"; then
-  mkdir -p -- \"$work\" && work=$(cd -- \"$work\" && pwd) || exit 2
-  if test -e \"$work/project\"; then
-    echo \"$work/project is there already: name another directory\" >&2
+unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_OBJECT_DIRECTORY \\
+  GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_NAMESPACE GIT_PREFIX GIT_SHALLOW_FILE
+cr_work=${1:-}
+if test -n \"$cr_work\"; then
+  mkdir -p -- \"$cr_work\" && cr_work=$(cd -- \"$cr_work\" && pwd) || exit 2
+  if test -e \"$cr_work/project\"; then
+    echo \"$cr_work/project is there already: name another directory\" >&2
     exit 2
   fi
 else
-  work=$(mktemp -d) || exit 2
+  cr_work=$(mktemp -d) || exit 2
 fi
 ";
 
@@ -253,9 +289,9 @@ fn runner(script: &mut String, name: &str, text: &str) -> String {
     if text.len() <= LONGEST_ARGUMENT {
         return format!("bash -c \"${name}\"");
     }
-    let line = format!("printf '%s\\n' \"${name}\" >\"$work/{name}.sh\"\n");
+    let line = format!("printf '%s\\n' \"${name}\" >\"$cr_work/{name}.sh\"\n");
     script.push_str(&line);
-    format!("bash -c '. \"$1\"' bash \"$work/{name}.sh\"")
+    format!("bash -c '. \"$1\"' bash \"$cr_work/{name}.sh\"")
 }
 
 /// A word as bash reads it back. Nothing in it is obeyed by a terminal that shows the script.
@@ -340,6 +376,8 @@ mod tests {
         for (command, code) in [
             ("exit 3", 3),
             ("false | true", 1),
+            ("exit 124", 124),
+            ("exit 255", 255),
             ("kill -KILL $$", 137),
             ("test -z \"$CLUSTERRUNNER_SECRET\" && exit 5", 5),
             ("cat; test -d \"$ARTIFACT_DIR\" && exit 6", 6),
@@ -351,12 +389,20 @@ mod tests {
             ..recipe("sleep 600")
         };
         assert_eq!(run(&late).status.code(), Some(124));
+        let own = Recipe {
+            time_limit: Some(600),
+            ..recipe("exit 124")
+        };
+        let own = run(&own);
+        let said = String::from_utf8(own.stderr).unwrap();
+        assert_eq!(own.status.code(), Some(124));
+        assert!(!said.contains("time limit"), "{said}");
         let broken = Recipe {
             setup: Some("exit 9".to_owned()),
             ..recipe("true")
         };
         let broken = run(&broken);
-        assert_eq!(broken.status.code(), Some(1));
+        assert_eq!(broken.status.code(), Some(2));
         let said = String::from_utf8(broken.stderr).unwrap();
         assert!(said.contains("The set-up failed with 9."), "{said}");
     }
