@@ -12,6 +12,7 @@ pub(crate) mod utf8;
 use anstyle::{AnsiColor, Effects, Style};
 use clusterrunner_common::text::printable::{self, coloured_lines};
 use events::{Event, Line, VERSION};
+use sections::Sections;
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,7 +74,15 @@ pub(crate) fn has_failed() -> bool {
 /// Prints a line of the result. Of what a terminal would obey only colours stay.
 pub(crate) fn say(line: impl Display) {
     if !is_json_lines() {
-        say_as_is(&coloured_lines(&line.to_string()));
+        let line = Sections::here().without_orders(&line.to_string());
+        say_as_is(&coloured_lines(&line));
+    }
+}
+
+/// Prints an order to the CI system whose log standard output becomes.
+pub(crate) fn order(order: &str) {
+    if !is_json_lines() {
+        say_as_is(&coloured_lines(order));
     }
 }
 
@@ -161,7 +170,7 @@ pub(crate) fn detail(line: impl Display) {
 /// Prints a line that must be seen.
 pub(crate) fn complain(line: impl Display) {
     // There is nowhere left to say that standard error is closed.
-    let line = line.to_string();
+    let line = Sections::here().without_orders(&line.to_string());
     writeln!(anstream::stderr().lock(), "{}", coloured_lines(&line)).ok();
 }
 

@@ -3,6 +3,7 @@
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::text::printable::plain;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 /// Whose log standard output becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,10 @@ pub(crate) struct Section {
 impl Sections {
     /// The log of this process, as its environment says.
     pub(crate) fn here() -> Self {
-        Self::of(|name| std::env::var(name).is_ok_and(|value| value == "true"))
+        static HERE: LazyLock<Sections> = LazyLock::new(|| {
+            Sections::of(|name| std::env::var(name).is_ok_and(|value| value == "true"))
+        });
+        *HERE
     }
 
     fn of(is_set: impl Fn(&str) -> bool) -> Self {
@@ -55,6 +59,22 @@ impl Sections {
             // Its sections end where the next one begins.
             Self::Buildkite => (Some(format!("--- {title}")), Section { end: None }),
         }
+    }
+
+    /// A text in which the log's reader finds no orders. GitHub looks for them behind blanks, and for older ones anywhere.
+    pub(crate) fn without_orders(self, text: &str) -> String {
+        if self != Self::GitHub || !text.contains("::") && !text.contains("##[") {
+            return text.to_owned();
+        }
+        let lines = text.split('\n').map(|line| {
+            let line = line.replace("##[", "## [");
+            let visible = console::strip_ansi_codes(&line);
+            match visible.trim_start().starts_with("::") {
+                true => line.replacen("::", ": :", 1),
+                false => line,
+            }
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The line before what is to be seen at once, where a section must begin for that.
@@ -107,6 +127,14 @@ mod tests {
         let (begin, section) = Sections::Absent.fold("atom");
         assert_eq!((begin, section.end), (None, None));
         assert_ne!(token(), token());
+    }
+
+    #[test]
+    fn no_order_stays_in_a_text_of_others() {
+        let text = "a ::b\n  ::add-mask::x\n\u{1b}[31m::error::y\u{1b}[0m\nz ##[command]q";
+        let expected = "a ::b\n  : :add-mask::x\n\u{1b}[31m: :error::y\u{1b}[0m\nz ## [command]q";
+        assert_eq!(Sections::GitHub.without_orders(text), expected);
+        assert_eq!(Sections::Absent.without_orders(text), text);
     }
 
     #[test]

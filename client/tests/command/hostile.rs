@@ -122,7 +122,11 @@ fn orders_to_buildkite(shown: &str) -> Vec<&str> {
 fn no_section_ends_early() {
     type Orders = fn(&str) -> Vec<&str>;
     let user = User::new();
-    let master = FakeMaster::start([hostile_build()]);
+    let mut build = hostile_build();
+    build
+        .warnings
+        .push("lost\n  ::add-mask::x ##[command]y".to_owned());
+    let master = FakeMaster::start([build]);
     let orders =
         "::endgroup::\n  ::error::x\r::set-env name=PATH::/tmp\n--- section\n+++ section\n";
     master.script().consoles = [orders.to_owned()].into();
@@ -149,8 +153,25 @@ fn no_section_ends_early() {
             let orders = orders_to(&shown);
             let are_ours = orders.len() == 2 && orders[0].starts_with(begin) && orders[1] == end;
             assert!(are_ours, "{orders:#?} in {shown}");
+            let errors = String::from_utf8(ended.stderr).unwrap();
+            let orders = orders_to(&errors);
+            assert!(orders.is_empty(), "{orders:?} in {errors}");
+            let has_old = errors.contains("##[");
+            assert_eq!(has_old, variable == "BUILDKITE", "{errors}");
         }
     }
+    let mut broken = view(BuildStatus::Error);
+    broken.error_message = Some("setup_build failed:\n::error::x\n ##[group]y".to_owned());
+    let master = FakeMaster::start([broken]);
+    let line = ["wait", "1", "-m", &master.address.to_string()];
+    let mut wait = user.command(&line);
+    let ended = wait.env("GITHUB_ACTIONS", "true").output().unwrap();
+    let shown = String::from_utf8(ended.stdout).unwrap();
+    assert!(
+        shown.contains(": :error::x") && !shown.contains("##["),
+        "{shown}"
+    );
+    assert!(orders_to_github(&shown).is_empty(), "{shown}");
 }
 
 /// Whatever a master calls a file, the file goes nowhere else.

@@ -93,8 +93,12 @@ impl<'a> Failures<'a> {
             FailureOutput::Tail => {
                 let end = self.end_of_output(atom).await?;
                 let (begin, section) = self.sections.fold(&title(atom));
-                let lines = [Some(head), begin, end, section.end];
-                progress.say(lines.into_iter().flatten().collect::<Vec<_>>().join("\n"));
+                progress.above(|| {
+                    output::say(head);
+                    begin.iter().for_each(|order| output::order(order));
+                    end.iter().for_each(output::say);
+                    section.end.iter().for_each(|order| output::order(order));
+                });
             }
             FailureOutput::Full => {
                 progress.say(head);
@@ -122,14 +126,17 @@ impl<'a> Failures<'a> {
             FailureOutput::Full => {
                 let mut whole = String::new();
                 let mut line = 0;
-                while let Some(page) = self.console(atom, PAGE, Some(line)).await? {
+                loop {
+                    let Some(page) = self.console(atom, PAGE, Some(line)).await? else {
+                        // A part of it is not all of it.
+                        break None;
+                    };
                     if page.num_lines == 0 || whole.len() >= MOST_IN_A_LINE {
-                        break;
+                        break Some(whole);
                     }
                     whole.push_str(&page.content);
                     line = page.offset_line + page.num_lines;
                 }
-                Some(whole)
             }
         };
         output::emit(&Event::AtomFailed {
@@ -147,7 +154,7 @@ impl<'a> Failures<'a> {
     ) -> Result<(), ClientError> {
         let (begin, section) = self.sections.fold(&title(atom));
         if let Some(begin) = begin {
-            progress.say(begin);
+            progress.above(|| output::order(&begin));
         }
         let mut line = 0;
         while !output::is_closed() {
@@ -162,7 +169,7 @@ impl<'a> Failures<'a> {
             line = page.offset_line + page.num_lines;
         }
         if let Some(end) = section.end {
-            progress.say(end);
+            progress.above(|| output::order(&end));
         }
         Ok(())
     }
