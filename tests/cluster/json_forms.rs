@@ -50,7 +50,6 @@ fn a_build_is_told_in_lines_of_json() {
     let seen: BTreeSet<&str> = events(&built).into_iter().collect();
     for event in [
         "submitted",
-        "progress",
         "atom_failed",
         "atom_passed",
         "warning",
@@ -154,6 +153,16 @@ async fn early_ends_are_told_in_lines_of_json() {
     assert_eq!(events(&detached), ["submitted"]);
     let failing = lines(&machine.run_to(1, &["wait", "1", "--until", "failing", "--json"]));
     assert_eq!(events(&failing), ["failing"]);
+    let line = [
+        "wait",
+        "1",
+        "--until",
+        "failing",
+        "--failure-output",
+        "none",
+    ];
+    let failing = machine.run_to(1, &line).stdout;
+    assert!(failing.starts_with("FAILED artifact_0_0"), "{failing}");
     fs::write(machine.path("project/go"), "").unwrap();
     machine.run_to(1, &["wait", "1"]);
     fs::remove_file(machine.path("project/go")).unwrap();
@@ -175,6 +184,8 @@ async fn early_ends_are_told_in_lines_of_json() {
         stdout: fs::read_to_string(&shown).unwrap(),
         ..ended
     });
+    // The build was held while its first atom had failed.
+    assert_eq!(last(&told, "progress")["num_atoms_failed"], 1);
     let end = last(&told, "ended");
     assert_eq!(
         (&end["exit_code"], &end["build"]["status"]),

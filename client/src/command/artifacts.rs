@@ -54,6 +54,12 @@ async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<Ex
         None => list(&found.files),
         Some(directory) => bring(client, &found.files, directory, options.force).await?,
     }
+    if found.atoms_without > 0 {
+        output::note(format!(
+            "the files of {} are not on the master any more, or can not be read",
+            count(found.atoms_without, "atom")
+        ));
+    }
     if found.atoms_to_come > 0 {
         output::note(format!(
             "{} not ended yet, and may leave more",
@@ -79,6 +85,7 @@ fn say_json(build: BuildId, found: &SingleFiles) {
         "build_id": build,
         "artifacts": files.collect::<Vec<_>>(),
         "atoms_to_come": found.atoms_to_come,
+        "atoms_without": found.atoms_without,
     }));
 }
 
@@ -126,7 +133,8 @@ fn refuse_taken(taken: &[&SingleFile], directory: &Path) -> Result<(), Trouble> 
         more => format!("{more} files are there already, so nothing was fetched:"),
     };
     for file in taken.iter().take(NAMED) {
-        text.push_str(&format!("\n  {}", directory.join(file.place()).display()));
+        let place = directory.join(file.place()).display().to_string();
+        text.push_str(&format!("\n  {}", plain(&place)));
     }
     if taken.len() > NAMED {
         text.push_str(&format!("\n  ... and {} more", taken.len() - NAMED));

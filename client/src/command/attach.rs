@@ -13,7 +13,7 @@ use crate::output::{self, BAD, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::api::{BuildStatus, BuildView};
+use clusterrunner_common::api::{BuildStatus, BuildView, SubjobFilter};
 use clusterrunner_common::ids::BuildId;
 use std::time::Duration;
 
@@ -66,9 +66,14 @@ pub(crate) async fn wait(options: WaitOptions, common: CommonOptions) -> Result<
     if let Some(how) = options.failure_output {
         let progress = Progress::none();
         let mut failures = Failures::new(&client, seen.id, how);
-        for atom in seen.failed_atoms.iter().flatten() {
+        // A build that goes on does not list them itself.
+        let filter = SubjobFilter::Failed;
+        let subjobs = client.filtered_subjobs(seen.id, filter).await?;
+        let failed = subjobs.iter().flat_map(|subjob| &subjob.atoms);
+        for atom in failed.filter(|atom| atom.has_failed()) {
             failures.show(&progress, atom).await?;
         }
+        report::begin_end(&seen);
     }
     if seen.status.is_over() {
         return Ok(say_end(&seen));
@@ -111,7 +116,9 @@ fn say_end(end: &BuildView) -> ExitCode {
         let results = command(format!("results {}", end.id));
         output::note(format!("`{results}` fetches the results"));
     }
-    ExitCode::of(end).unwrap_or(ExitCode::Trouble)
+    let code = ExitCode::of(end).unwrap_or(ExitCode::Trouble);
+    report::emit_end(end, code);
+    code
 }
 
 fn left(build: BuildId) -> Trouble {

@@ -46,7 +46,9 @@ const CLEARING_PAUSE: Duration = Duration::from_millis(50);
 /// Runs a build to its end.
 pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     output::set_json_lines(options.shown.json);
-    let is_compat = options.compat_exit_codes || Settings::wants_compat_exit_codes(&common);
+    // Programs that read JSON know our codes.
+    let is_compat = !options.shown.json
+        && (options.compat_exit_codes || Settings::wants_compat_exit_codes(&common));
     let interrupt = Interrupt::listen(is_compat)?;
     let ended = Box::pin(run_to_its_end(&options, &common, &interrupt, is_compat)).await;
     if !is_compat {
@@ -174,7 +176,7 @@ pub(super) async fn follow_to_its_end(
         junit,
         ..
     } = following;
-    let ended = Box::pin(finish(
+    let (end, ended) = Box::pin(finish(
         destination,
         client,
         interrupt,
@@ -182,20 +184,28 @@ pub(super) async fn follow_to_its_end(
         is_compat,
     ))
     .await;
-    let Some(path) = junit else {
-        return ended;
-    };
-    let written = interrupt.unless(junit_file::write(client, build, path));
-    match (written.await, ended) {
-        (None, Ok(_)) => Ok(ExitCode::Canceled),
-        (Some(Err(trouble)), Ok(ExitCode::Success)) => Err(trouble),
-        // How the build ended is the more important news.
-        (Some(Err(trouble)), ended) => {
-            trouble.show();
-            ended
+    let ended = match junit {
+        None => ended,
+        Some(path) => {
+            let written = interrupt.unless(junit_file::write(client, build, path));
+            match (written.await, ended) {
+                (None, Ok(_)) => Ok(ExitCode::Canceled),
+                (Some(Err(trouble)), Ok(ExitCode::Success)) => Err(trouble),
+                // How the build ended is the more important news.
+                (Some(Err(trouble)), ended) => {
+                    trouble.show();
+                    ended
+                }
+                (None | Some(Ok(())), ended) => ended,
+            }
         }
-        (None | Some(Ok(())), ended) => ended,
-    }
+    };
+    let code = match &ended {
+        Ok(code) => *code,
+        Err(trouble) => trouble.code,
+    };
+    report::emit_end(&end, code);
+    ended
 }
 
 /// The id alone is the output, for scripts.
@@ -216,7 +226,7 @@ async fn finish(
     interrupt: &Interrupt,
     (mut watch, mut end): (Watch<'_>, BuildView),
     is_compat: bool,
-) -> Result<ExitCode, Trouble> {
+) -> (BuildView, Result<ExitCode, Trouble>) {
     let build = end.id;
     let mut fetched = None;
     if end.status == BuildStatus::Finished {
@@ -237,7 +247,7 @@ async fn finish(
     }
     report::say_verdict(&end, is_compat);
     let code = ExitCode::of(&end).unwrap_or(ExitCode::Trouble);
-    match fetched {
+    let ended = match fetched {
         None | Some(Some(Ok(_))) => Ok(code),
         Some(None) if interrupt.has_hung_up() => Err(hang_up(client, build).await),
         Some(None) => {
@@ -253,7 +263,8 @@ async fn finish(
             Trouble::from(error).show();
             Ok(code)
         }
-    }
+    };
+    (end, ended)
 }
 
 /// `teardown_build` runs when the result is known already. One that fails soon is told, of one that takes
@@ -395,11 +406,11 @@ async fn cancel(
     });
     match canceled.await {
         Ok(Ok(view)) if view.status == BuildStatus::Canceled => {
-            report::emit_end(&view);
+            report::emit_end(&view, ExitCode::Canceled);
             output::say(format!("Build {build} is canceled."));
         }
         Ok(Ok(view)) => {
-            report::emit_end(&view);
+            report::emit_end(&view, ExitCode::Canceled);
             output::say(format!("Build {build} was over already."));
         }
         Ok(Err(error)) => return Err(lost(error, build)),

@@ -19,7 +19,7 @@ const LISTED: usize = 20;
 /// Begins what is said of a build that is over, apart from what its atoms printed.
 pub(super) fn begin_end(build: &BuildView) {
     if let Some(title) = Sections::here().unfolded(&format!("End of build {}", build.id)) {
-        output::tell(title);
+        output::order(&title);
     }
 }
 
@@ -48,15 +48,14 @@ pub(super) fn list_failures(build: &BuildView) {
     }
 }
 
-/// Says it to programs.
-pub(super) fn emit_end(build: &BuildView) {
-    let exit_code = ExitCode::of(build).unwrap_or(ExitCode::Trouble).number();
+/// Says to programs how a build ended, and with what code this command does.
+pub(super) fn emit_end(build: &BuildView, code: ExitCode) {
+    let exit_code = code.number();
     output::emit(&Event::Ended { build, exit_code });
 }
 
 /// Says in one line how the build ended. `compat` adds what the original prints, for programs that read it.
 pub(super) fn say_verdict(build: &BuildView, compat: bool) {
-    emit_end(build);
     if let Some(commit) = &build.commit {
         output::detail(format!("commit {commit}"));
     }

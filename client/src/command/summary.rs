@@ -24,7 +24,7 @@ const MOST_ATOMS: u64 = 50_000;
 pub(super) async fn say(client: &Client, build: &BuildView) {
     let atoms = build.num_atoms.unwrap_or(0);
     let is_of_use = build.status == BuildStatus::Finished && (2..=MOST_ATOMS).contains(&atoms);
-    if output::is_quiet() || !is_of_use {
+    if output::is_quiet() || output::is_json_lines() || !is_of_use {
         return;
     }
     let client = client.with_patience(Duration::ZERO);

@@ -58,7 +58,7 @@ pub(crate) enum Event<'a> {
     },
     /// An atom has failed for good, and the build goes on: what `wait --until failing` waits for.
     Failing { build: &'a BuildView },
-    /// The build is over. The last line, unless the results or a report are still to come.
+    /// The build is over, and the command ends with this code.
     Ended { build: &'a BuildView, exit_code: u8 },
     /// What went wrong with the command.
     Error {
