@@ -2,6 +2,7 @@
 
 mod apps;
 mod browser;
+mod history;
 mod hostile;
 mod looks;
 mod modules;

@@ -77,6 +77,7 @@ pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("views/build.js", SCRIPT),
     asset!("views/builds.js", SCRIPT),
     asset!("views/console.js", SCRIPT),
+    asset!("views/history.js", SCRIPT),
     asset!("views/instance.js", SCRIPT),
     asset!("views/instances.js", SCRIPT),
     asset!("views/project.js", SCRIPT),

@@ -9,6 +9,7 @@ import { go, route, to } from "./router.js";
 const SECTIONS = [
   ["Builds", to.builds(), ["builds", "build", "atom", "tests", "step"]],
   ["Projects", to.projects(), ["projects", "project"]],
+  ["Flaky", to.history(), ["history"]],
   ["Slaves", to.slaves(), ["slaves"]],
   ["Templates", to.templates(), ["templates"]],
   ["Instances", to.instances(), ["instances", "instance"]],
@@ -21,6 +22,7 @@ const VIEWS = {
   atom: () => import("./views/console.js"),
   tests: () => import("./views/tests.js"),
   step: () => import("./views/console.js"),
+  history: () => import("./views/history.js"),
   submit: () => import("./views/submit.js"),
   projects: () => import("./views/projects.js"),
   project: () => import("./views/project.js"),

@@ -146,7 +146,8 @@ class Tests {
       h("span", { class: "muted small" }, test.time === null ? "" : ` ${duration(test.time)}`)];
     const more = [test.message ? h("pre", { class: "console tail", tabindex: "0", "aria-label": "Message" }, test.message) : null,
       h("p", { class: "small" }, test.file ? [h("bdi", {}, short(test.file, 300)), " · "] : null,
-        h("a", { href: to.atom(this.id, test.subjob_id, test.atom_id) }, "Console of ", name(short(test.atom, 120))))];
+        h("a", { href: to.atom(this.id, test.subjob_id, test.atom_id) }, "Console of ", name(short(test.atom, 120))), " · ",
+        h("a", { href: to.history(test.name) }, "Earlier builds"))];
     const details = h("details", { data: { test: id } }, h("summary", {}, head), more);
     details.open = isOpen.has(id) || (isFailed && at < 3 && !isOpen.size);
     return details;
