@@ -38,6 +38,10 @@ impl Timestamp {
 /// # Panics
 /// When the operating system has no source of randomness: nothing could be signed safely then.
 #[must_use]
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness nothing can be signed safely, so nothing may go on"
+)]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

@@ -5,6 +5,10 @@
 //! an atom that waits, as the allocator was asked for it. `-- --count` runs small farms that are always the same and prints nothing, so that
 //! its instructions can be counted (`valgrind --tool=callgrind`) and compared: `./check-core`.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark stops at the first thing that goes wrong"
+)]
 
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId};

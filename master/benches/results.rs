@@ -8,6 +8,10 @@
 //! process of its own, so that neither's memory hides the other's. The line at the end has all figures
 //! that there are goals for.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark stops at the first thing that goes wrong"
+)]
 
 #[path = "results/list.rs"]
 mod list;

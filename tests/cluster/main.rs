@@ -5,6 +5,7 @@
 //! nothing of them is left.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "a test that can not go on should say where it stopped"
 )]

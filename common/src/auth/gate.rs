@@ -128,6 +128,10 @@ impl Gate {
     /// # Panics
     /// When the gate is in use already.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "whoever sets a gate up is its only owner so far"
+    )]
     pub fn with_open_routes(mut self: Arc<Self>, is_open: fn(&Method, &str) -> bool) -> Arc<Self> {
         let gate = Arc::get_mut(&mut self).expect("a gate is set up before it is used");
         gate.is_open = is_open;

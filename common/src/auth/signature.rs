@@ -155,6 +155,10 @@ impl ClaimedSignature {
     }
 
     /// The nonce, of which there is one spelling for each number.
+    #[expect(
+        clippy::expect_used,
+        reason = "the nonce was parsed: it is 32 hex digits"
+    )]
     fn nonce_number(&self) -> u128 {
         u128::from_str_radix(&self.nonce, 16).expect("32 hex digits: it was parsed")
     }

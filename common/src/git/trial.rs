@@ -1,5 +1,10 @@
 //! One try of what hostile trees may do, for fuzzing and for a property test.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a trial of the fuzzer, which is told by a panic"
+)]
+
 use super::{CommitId, GitLimits, GitOptions, GitUrl, Mirror};
 use git2::{ObjectType, Odb, Oid};
 use std::fs;

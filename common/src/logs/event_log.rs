@@ -54,6 +54,7 @@ impl Entry {
 
     /// Appends it to `lines` as a line of JSON, without its end. Written out, since there are two for each atom and all
     /// else waits for them; names and tags are ours and plain.
+    #[expect(clippy::expect_used, reason = "a text takes all that is written to it")]
     fn write(&self, lines: &mut String, id: u64, at: Timestamp) {
         let (tag, time) = (self.tag, Value::from(at.as_unix_seconds()));
         lines.push('{');

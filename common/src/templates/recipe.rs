@@ -38,6 +38,7 @@ pub struct Recipe {
 impl Recipe {
     /// The recipe as one line of JSON; empty for the usual one.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "texts and truth values are JSON")]
     pub fn to_text(&self) -> String {
         match *self == Self::default() {
             true => String::new(),

@@ -55,6 +55,7 @@ pub fn coloured_lines(text: &str) -> Cow<'_, str> {
 /// JSON that means the same and has nothing in it that a terminal obeys, but line feeds between
 /// values.
 #[must_use]
+#[expect(clippy::expect_used, reason = "a text takes all that is written to it")]
 pub fn json(text: &str) -> Cow<'_, str> {
     // Nearly all of it is plain: an event log writes two lines for each atom.
     let is_plain = |byte| matches!(byte, b' '..=b'~' | b'\n');

@@ -2,6 +2,7 @@
 //! repositories on the disk.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "clippy takes only functions marked as tests for tests, and these have functions beside them"
 )]

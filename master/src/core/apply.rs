@@ -62,11 +62,19 @@ impl Cluster {
         }
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
     pub(super) fn build_mut(&mut self, id: BuildId) -> &mut Build {
         let build = self.builds.get_mut(&id);
         Arc::make_mut(build.expect("events name builds that exist"))
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
     pub(super) fn known_slave_mut(&mut self, id: SlaveId) -> &mut Slave {
         self.slaves
             .get_mut(&id)
@@ -75,6 +83,10 @@ impl Cluster {
 
     /// Changes a slave and keeps the indexes of slaves by free executors, by what they are to clear
     /// away, and of those that are quarantined.
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
     pub(super) fn change_slave(&mut self, id: SlaveId, change: impl FnOnce(&mut Slave)) {
         let slave = self
             .slaves

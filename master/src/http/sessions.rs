@@ -221,6 +221,7 @@ impl Sessions {
         }
     }
 
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     fn keyed(&self, purpose: &[u8]) -> Hmac<Sha256> {
         let key = <Hmac<Sha256>>::new_from_slice(self.secret.as_bytes());
         let key = key.expect("a key may have any length");

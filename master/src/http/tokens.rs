@@ -31,6 +31,7 @@ pub fn random() -> String {
 
 /// The API token that a farm with this secret makes of a seed, in the form of [`random`].
 #[must_use]
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
 pub fn of_seed(secret: &Secret, seed: &str) -> String {
     let key = <Hmac<Sha256>>::new_from_slice(secret.as_bytes());
     let key = key.expect("a key may have any length");

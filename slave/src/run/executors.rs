@@ -66,6 +66,10 @@ impl Executors {
 
     /// Has a subjob run until its end, or `stop`. Never blocks: the order goes into the mailbox of its
     /// executor's thread.
+    #[expect(
+        clippy::expect_used,
+        reason = "the work hands out only to executors that there are, and their threads outlive every panic"
+    )]
     pub(crate) fn run(&self, order: RunOrder, stop: CancellationToken, events: SubjobEvents) {
         let index = usize::try_from(order.executor.0).unwrap_or(usize::MAX);
         let mailbox = self.mailboxes.get(index);
@@ -113,7 +117,11 @@ fn carry_out(
     let run = AssertUnwindSafe(|| executor.run(order, &stop, &events));
     let outcome = catch_unwind(run).unwrap_or_else(|_| {
         tracing::error!(%hand_out, "a part of the slave panicked while a subjob ran");
-        executor.start_afresh(hand_out.build);
+        let afresh = AssertUnwindSafe(|| executor.start_afresh(hand_out.build));
+        // The thread goes on, whatever is left: no other can take its place.
+        if catch_unwind(afresh).is_err() {
+            tracing::error!(%hand_out, "a part of the slave panicked while it began afresh");
+        }
         RunOutcome::Trouble(BROKE_OFF.to_owned())
     });
     let took = started.elapsed();

@@ -1,6 +1,7 @@
 //! A slave in this process, from its first connect to its end, against a master that only plays one.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     reason = "clippy takes only functions marked as tests for tests, and these have functions beside them"
 )]

@@ -14,7 +14,11 @@
 //!   `slow-link` (25 ms each way between slave and master; root only), `memory` (of a master with
 //!   10,000 ended builds and 100,000 waiting atoms).
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
-#![expect(clippy::unwrap_used, reason = "made of the parts of tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "made of the parts of tests"
+)]
 
 #[path = "../../cluster/daemon.rs"]
 mod daemon;

@@ -12,7 +12,11 @@
 //!
 //! `--only PART,...` measures these parts.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
-#![expect(clippy::unwrap_used, reason = "made of the parts of tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "made of the parts of tests"
+)]
 
 #[path = "../../cluster/daemon.rs"]
 mod daemon;

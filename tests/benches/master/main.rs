@@ -12,7 +12,11 @@
 //! The figure that counts is the master's processor time: the load is made on the same machine, and
 //! its own time is told apart. `TMPDIR` says on which file system the master's files are.
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
-#![expect(clippy::unwrap_used, reason = "made of the parts of tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "made of the parts of tests"
+)]
 
 #[path = "../../cluster/daemon.rs"]
 mod daemon;

@@ -5,6 +5,10 @@
 //! `cargo bench -p clusterrunner-tests --bench schedule --profile dev`
 
 #![expect(
+    clippy::expect_used,
+    reason = "a benchmark stops at the first thing that goes wrong"
+)]
+#![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "the table is what it is for"

@@ -40,6 +40,10 @@ impl Gate {
     /// # Panics
     /// When the gate is in use already.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "whoever sets a gate up is its only owner so far"
+    )]
     pub fn with_proved_reads(mut self: Arc<Self>, token: Option<Secret>) -> Arc<Self> {
         let gate = Arc::get_mut(&mut self).expect("a gate is set up before it is used");
         gate.reads = Reads::Proved { token };

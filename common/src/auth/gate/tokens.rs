@@ -51,6 +51,10 @@ impl Gate {
     /// # Panics
     /// When the gate is in use already.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "whoever sets a gate up is its only owner so far"
+    )]
     pub fn with_tokens(
         mut self: Arc<Self>,
         tokens: Arc<dyn Tokens>,

@@ -13,6 +13,7 @@ pub const CONTENT_DIGEST_HEADER: &str = "clusterrunner-content-sha512";
 /// The length of a SHA-512 in hexadecimal.
 const DIGEST_DIGITS: usize = 128;
 
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
 pub(super) fn keyed(secret: &Secret) -> Hmac<Sha512> {
     <Hmac<Sha512> as hmac::KeyInit>::new_from_slice(secret.as_bytes())
         .expect("HMAC takes a key of any length")

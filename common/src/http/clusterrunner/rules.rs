@@ -310,6 +310,10 @@ pub fn whole(body: Bytes, etag: HeaderValue) -> Response {
 /// # Panics
 /// Never: digits and quotes may stand in a header.
 #[must_use]
+#[expect(
+    clippy::expect_used,
+    reason = "digits and quotes may stand in a header"
+)]
 pub fn etag_of(body: &[u8]) -> HeaderValue {
     let digest = hex::encode(Sha256::digest(body));
     let etag = HeaderValue::try_from(format!("\"{}\"", &digest[..ETAG_DIGITS]));

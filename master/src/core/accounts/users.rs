@@ -214,6 +214,10 @@ impl Accounts {
 
     /// # Panics
     /// There is no such user, which only a damaged journal can cause.
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
     pub(super) fn user_mut(&mut self, id: UserId) -> &mut User {
         let user = self.users.get_mut(&id);
         user.expect("events name users that exist")

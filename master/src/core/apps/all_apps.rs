@@ -40,6 +40,10 @@ impl Apps {
         }
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
     pub(super) fn change(&mut self, project: ProjectId, change: impl FnOnce(&mut App)) {
         let app = self.by_project.remove(&project);
         let mut app = app.expect("events name apps that exist");

@@ -129,6 +129,10 @@ pub struct Domain {
 impl App {
     /// The newest release.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "an app begins with a release, and none is removed"
+    )]
     pub fn newest(&self) -> &Release {
         self.releases.last().expect("an app begins with a release")
     }
@@ -153,6 +157,10 @@ impl App {
 
     /// The config of a release.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a release names a config of its app, and none is removed"
+    )]
     pub fn config_of(&self, release: &Release) -> &AppConfig {
         self.config(release.config)
             .expect("releases name configs that exist")

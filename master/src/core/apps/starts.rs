@@ -167,6 +167,10 @@ impl Cluster {
         digits
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "a project is there for as long as its app"
+    )]
     pub(super) fn owner_of(&self, project: ProjectId) -> Owner {
         let project = self.project(project);
         project.expect("apps have projects").owner

@@ -408,6 +408,10 @@ impl Build {
         self.state == BuildState::Finished && self.num_atoms == 0 && !is_allowed
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
     pub(in crate::core) fn subjob_mut(&mut self, id: SubjobId) -> &mut Subjob {
         let subjob = self.subjobs.get_mut(id.0 as usize);
         Arc::make_mut(subjob.expect("events name subjobs that exist"))

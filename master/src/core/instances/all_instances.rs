@@ -112,6 +112,10 @@ impl Instances {
         self.by_id.insert(instance.id, instance);
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
     pub(super) fn change(&mut self, id: InstanceId, change: impl FnOnce(&mut Instance)) {
         let instance = self.by_id.get_mut(&id);
         let instance = instance.expect("events name instances that exist");

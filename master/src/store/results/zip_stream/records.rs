@@ -254,6 +254,7 @@ fn low32(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(ELSEWHERE)
 }
 
+#[expect(clippy::expect_used, reason = "`Member::new` refuses longer names")]
 fn length16(length: usize) -> u16 {
     u16::try_from(length).expect("no member has a longer name")
 }
