@@ -6,6 +6,7 @@ use crate::output::{self, BAD, NOTICE, styled};
 use clusterrunner_client::ClientError;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results::ResultsError;
+use clusterrunner_common::api::{ErrorCode, ORIGINALS_UNKNOWN_BUILD, ORIGINALS_UNKNOWN_SLAVE};
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::text::printable::plain_lines;
 
@@ -91,16 +92,13 @@ impl From<ClientError> for Trouble {
 /// stand alone.
 pub(crate) fn of_launching(error: ClientError) -> Trouble {
     match &error {
-        ClientError::Call(CallError::Refused { error: said, .. }) if is_no_route(said) => {
-            error.into()
-        }
+        // A master that knows no such call is an older one, or none.
+        ClientError::Call(CallError::Refused {
+            code: Some(ErrorCode::NoRoute),
+            ..
+        }) => error.into(),
         _ => of_accounts(error),
     }
-}
-
-/// Whether a master knows no such call: it is an older one, or none.
-fn is_no_route(said: &str) -> bool {
-    said.starts_with("There is no such route")
 }
 
 /// A call about users or tokens failed. What the master refuses because of the command line it says in words that stand
@@ -109,13 +107,14 @@ pub(crate) fn of_accounts(error: ClientError) -> Trouble {
     let ClientError::Call(CallError::Refused {
         status,
         error: said,
+        code,
         ..
     }) = &error
     else {
         return error.into();
     };
     match status.as_u16() {
-        400 | 404 | 409 => match where_known(said) {
+        400 | 404 | 409 => match code.and_then(where_known) {
             Some(hint) => Trouble::usage(said.clone()).hint(hint),
             None => Trouble::usage(said.clone()),
         },
@@ -125,20 +124,29 @@ pub(crate) fn of_accounts(error: ClientError) -> Trouble {
 }
 
 /// Which command lists what there is, where the master does not know what the user named.
-fn where_known(said: &str) -> Option<String> {
-    let said = said.to_ascii_lowercase();
-    let is_unknown = |what: &str| said.starts_with(what);
-    if is_unknown("there is no template ") {
-        return Some(format!("`{}` lists the templates", command("templates")));
+fn where_known(code: ErrorCode) -> Option<String> {
+    match code {
+        ErrorCode::UnknownTemplate => {
+            Some(format!("`{}` lists the templates", command("templates")))
+        }
+        ErrorCode::UnknownInstance => {
+            let list = command("instances --all");
+            Some(format!("`{list}` lists the instances"))
+        }
+        ErrorCode::UnknownUser => {
+            let (list, create) = (command("user list"), command("user create NAME"));
+            Some(format!(
+                "`{list}` lists the users, and `{create}` makes one"
+            ))
+        }
+        ErrorCode::NoRoute
+        | ErrorCode::UnknownBuild
+        | ErrorCode::UnknownSlave
+        | ErrorCode::NoArchive
+        | ErrorCode::NoProof
+        | ErrorCode::InvalidToken
+        | ErrorCode::Other => None,
     }
-    if is_unknown("instance ") && said.contains(" is unknown") {
-        let list = command("instances --all");
-        return Some(format!("`{list}` lists the instances"));
-    }
-    is_unknown("there is no user ").then(|| {
-        let (list, create) = (command("user list"), command("user create NAME"));
-        format!("`{list}` lists the users, and `{create}` makes one")
-    })
 }
 
 impl From<CallError> for Trouble {
@@ -156,43 +164,44 @@ impl From<ResultsError> for Trouble {
     }
 }
 
-/// The user named something that the master does not know, which it says in the original's words.
+/// The user named a build or a slave that the master does not know.
 fn unknown(error: &ClientError) -> Option<Trouble> {
     let ClientError::Call(CallError::Refused {
-        url, status, error, ..
+        url, error, code, ..
     }) = error
     else {
         return None;
     };
-    if status.as_u16() != 404 {
-        return None;
-    }
-    let number = |before: &str, after: &str| error.strip_prefix(before)?.strip_suffix(after);
-    if let Some(build) = number("Invalid build id: ", ".") {
-        let trouble = Trouble::usage(format!("the master {url} has no build {build}"));
-        let list = command("status");
-        return Some(trouble.hint(format!("`{list}` lists the builds that it knows")));
-    }
-    let slave = number("Requested slave (slave_id=", ") does not exist.")?;
-    let trouble = Trouble::usage(format!("the master {url} has no slave {slave}"));
-    let list = command("slaves");
-    Some(trouble.hint(format!("`{list}` lists the slaves that it knows")))
+    // What is shown is the id, and what the master says behind it.
+    let named = |before: &str, after: &str| {
+        let named = error.strip_prefix(before).unwrap_or(error);
+        named.strip_suffix(after).unwrap_or(named).to_owned()
+    };
+    let (what, named, list) = match code {
+        Some(ErrorCode::UnknownBuild) => {
+            let named = named(ORIGINALS_UNKNOWN_BUILD, ".");
+            ("build", named, command("status"))
+        }
+        Some(ErrorCode::UnknownSlave) => {
+            let named = named(ORIGINALS_UNKNOWN_SLAVE, ") does not exist.");
+            ("slave", named, command("slaves"))
+        }
+        _ => return None,
+    };
+    let trouble = Trouble::usage(format!("the master {url} has no {what} {named}"));
+    Some(trouble.hint(format!("`{list}` lists the {what}s that it knows")))
 }
 
 /// A build whose results are asked for never had an archive, or has none any more: the master says why.
 fn no_archive(error: &ClientError) -> Option<Trouble> {
-    let ClientError::Call(CallError::Refused {
-        status,
-        error: said,
-        is_explained: true,
-        ..
-    }) = error
-    else {
-        return None;
-    };
-    let is_without =
-        said.contains(" has no archive: ") || said.starts_with("The results of build ");
-    (status.as_u16() == 404 && is_without).then(|| Trouble::new(said.trim_end_matches('.')))
+    match error {
+        ClientError::Call(CallError::Refused {
+            error: said,
+            code: Some(ErrorCode::NoArchive),
+            ..
+        }) => Some(Trouble::new(said.trim_end_matches('.'))),
+        _ => None,
+    }
 }
 
 fn hint_for(error: &CallError) -> Option<String> {
@@ -204,18 +213,20 @@ fn hint_for(error: &CallError) -> Option<String> {
         error if error.is_from_original() => {
             Some("master and client must have the same `secret` in their clusterrunner.conf")
         }
-        CallError::Refused { status, error, .. }
-            if status.as_u16() == 401 && error.starts_with("The token in the header") =>
-        {
+        CallError::Refused {
+            code: Some(ErrorCode::InvalidToken),
+            ..
+        } => {
             return Some(format!(
                 "`{}` makes a token; one is given with --token or in CLUSTERRUNNER_TOKEN",
                 command("token create")
             ));
         }
         // Said without a token, and by some calls where the token is nobody's.
-        CallError::Refused { status, error, .. }
-            if status.as_u16() == 401 && error.starts_with("This needs the farm's secret") =>
-        {
+        CallError::Refused {
+            code: Some(ErrorCode::NoProof),
+            ..
+        } => {
             return Some(format!(
                 "`{}` makes a token; one that is valid is given with --token or in CLUSTERRUNNER_TOKEN, the `secret` in \
                  clusterrunner.conf",
@@ -231,10 +242,10 @@ fn hint_for(error: &CallError) -> Option<String> {
         // What this master explains, it knows.
         CallError::Refused {
             status,
-            error,
+            code,
             is_explained,
             ..
-        } if status.as_u16() == 404 && (!is_explained || is_no_route(error)) => {
+        } if status.as_u16() == 404 && (!is_explained || *code == Some(ErrorCode::NoRoute)) => {
             Some("is this really the address of a ClusterRunner master?")
         }
         CallError::Malformed { .. } | CallError::NoSession { .. } => {

@@ -12,11 +12,13 @@ pub mod instances;
 pub mod launching;
 mod lenient;
 pub mod projects;
+mod refusals;
 mod slave_protocol;
 mod steps;
 mod tested;
 
 pub use crate::process::console::ConsoleBody;
+pub use refusals::{ErrorBody, ErrorCode, ORIGINALS_UNKNOWN_BUILD, ORIGINALS_UNKNOWN_SLAVE};
 pub use slave_protocol::*;
 pub use steps::{StepEnd, StepKind, StepReport, StepState, StepView, StepsBody};
 pub use tested::{TestCounts, TestView, TestsBody};
@@ -60,16 +62,6 @@ impl Default for Success {
             status: "SUCCESS".to_owned(),
         }
     }
-}
-
-/// Body of every refusal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// `FAILURE` where the original sends it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
-    /// What is wrong and what to do.
-    pub error: String,
 }
 
 /// Where a build stands, as the API says it.

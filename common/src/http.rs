@@ -20,7 +20,7 @@ pub mod web_socket;
 #[cfg(test)]
 mod web_socket_tests;
 
-use crate::api::ErrorBody;
+use crate::api::{ErrorBody, ErrorCode};
 use answering::Answerer;
 use answers::Budget;
 use around::Inside;
@@ -271,9 +271,19 @@ async fn handshake(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsSt
 
 /// A refusal: `{"error": ...}` with a status.
 pub fn refusal(status: StatusCode, error: impl Into<String>) -> Response {
+    coded_refusal(status, None, error)
+}
+
+/// A refusal that programs tell apart: `{"error": ..., "code": ...}` with a status.
+pub fn coded_refusal(
+    status: StatusCode,
+    code: Option<ErrorCode>,
+    error: impl Into<String>,
+) -> Response {
     let body = ErrorBody {
         status: None,
         error: error.into(),
+        code,
     };
     (status, Json(body)).into_response()
 }
@@ -284,6 +294,7 @@ pub fn failure(status: StatusCode, error: impl Into<String>) -> Response {
     let body = ErrorBody {
         status: Some("FAILURE".to_owned()),
         error: error.into(),
+        code: None,
     };
     (status, Json(body)).into_response()
 }

@@ -26,11 +26,12 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 45] = [
+const OURS: [&str; 46] = [
     "STATUS",
     "all_atoms",
     "artifacts",
     "attempt",
+    "code",
     "commit",
     "cpu_seconds",
     "current_build_state",

@@ -398,6 +398,7 @@ mod tests {
                 url: "here".to_owned(),
                 status: StatusCode::BAD_REQUEST,
                 error: body.to_owned(),
+                code: None,
                 is_explained: false,
             });
             assert_eq!(said_of_app(&error).as_deref(), Some(expected));

@@ -19,6 +19,7 @@ use clusterrunner_client::Client;
 use clusterrunner_client::ClientError;
 use clusterrunner_client::client::{App, said_of_app};
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::ErrorCode;
 use clusterrunner_common::auth::gate::UnknownToken;
 use clusterrunner_common::caller::CallError;
 use reqwest::StatusCode;
@@ -224,10 +225,12 @@ fn of_bad_token(error: ClientError) -> ClientError {
             status: StatusCode::UNAUTHORIZED,
             error,
             is_explained: false,
+            ..
         }) if error.contains("Invalid token") => ClientError::Call(CallError::Refused {
             url,
             status: StatusCode::UNAUTHORIZED,
             error: UnknownToken::Nobodys.to_string(),
+            code: Some(ErrorCode::InvalidToken),
             is_explained: true,
         }),
         other => other,

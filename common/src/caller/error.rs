@@ -1,5 +1,6 @@
 //! Why a call failed, and what follows from that for the caller.
 
+use crate::api::ErrorCode;
 use crate::auth::signature::SignatureError;
 use crate::http::tls::TlsError;
 use reqwest::StatusCode;
@@ -45,6 +46,8 @@ pub enum CallError {
         status: StatusCode,
         /// The peer's own words.
         error: String,
+        /// Which refusal it is, where the peer says so.
+        code: Option<ErrorCode>,
         /// Whether the words came as ClusterRunner sends them: `{"error": "..."}`.
         is_explained: bool,
     },

@@ -2,7 +2,7 @@
 
 use super::sessions::{Receiver, in_answer};
 use super::{CallError, Caller, SHOWN_OF_STRANGERS, shown};
-use crate::api::ErrorBody;
+use crate::api::{ErrorBody, ErrorCode};
 use crate::auth::signature::{CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, content_digest};
 use crate::clock::{Timestamp, random_bytes};
 use crate::http::{SMALL_BODY, tls};
@@ -153,14 +153,18 @@ impl Caller {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
-        let (error, is_explained) = match serde_json::from_str::<ErrorBody>(&text) {
-            Ok(body) => (body.error, true),
-            Err(_) => (text.chars().take(SHOWN_OF_STRANGERS).collect(), false),
+        let (error, code, is_explained) = match serde_json::from_str::<ErrorBody>(&text) {
+            Ok(ErrorBody { error, code, .. }) => {
+                let code = code.or_else(|| ErrorCode::of_original(&error));
+                (error, code, true)
+            }
+            Err(_) => (text.chars().take(SHOWN_OF_STRANGERS).collect(), None, false),
         };
         Err(CallError::Refused {
             url: shown(url),
             status,
             error,
+            code,
             is_explained,
         })
     }

@@ -69,6 +69,7 @@ use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use clusterrunner_common::api::ErrorCode;
 use clusterrunner_common::auth::gate::{Gate, Guarded};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::clock::Timestamp;
@@ -76,8 +77,8 @@ use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules::{Observer, Ruled, Rules};
 use clusterrunner_common::http::cors::AllowedOrigins;
-use clusterrunner_common::http::refusal;
 use clusterrunner_common::http::turns::Turns;
+use clusterrunner_common::http::{coded_refusal, refusal};
 use clusterrunner_common::ids::{SessionId, SlaveId};
 use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::remote_files::RemoteFileRules;
@@ -173,7 +174,7 @@ pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
     let (router, routes) = routes::table().build();
     let (api, reads_are_open) = (Arc::new(api), gate.has_open_reads());
     let router = router
-        .fallback(|| async { refusal(StatusCode::NOT_FOUND, "There is no such route.") })
+        .fallback(|| async { error::ApiError::NoRoute })
         .method_not_allowed_fallback(|method: Method| async move {
             let error = format!("This route does not take {method}.");
             refusal(StatusCode::METHOD_NOT_ALLOWED, error)
@@ -218,7 +219,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let not_found = |why: &str| {
             let message = format!("There is no such route: ids in a path are whole numbers{why}.");
-            refusal(StatusCode::NOT_FOUND, message)
+            coded_refusal(StatusCode::NOT_FOUND, Some(ErrorCode::NoRoute), message)
         };
         if parts.extensions.get::<Reached>().is_none() {
             return Err(not_found(""));

@@ -3,8 +3,9 @@
 use super::reads::UnprovedRead;
 use super::sessions::{SessionRefusal, UnknownSession};
 use super::tokens::UnknownToken;
+use crate::api::ErrorCode;
 use crate::auth::signature::SignatureError;
-use crate::http::refusal;
+use crate::http::{coded_refusal, refusal};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -50,13 +51,21 @@ impl IntoResponse for Closed {
     fn into_response(self) -> Response {
         match self {
             Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
-            Self::UnprovedRead(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
-            Self::UnknownToken(error) => {
-                let status = match error {
-                    UnknownToken::Nobodys => StatusCode::UNAUTHORIZED,
-                    UnknownToken::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnprovedRead(error) => {
+                let code = match error {
+                    UnprovedRead::Missing => None,
+                    UnprovedRead::WrongToken => Some(ErrorCode::InvalidToken),
                 };
-                refusal(status, error.to_string())
+                coded_refusal(StatusCode::UNAUTHORIZED, code, error.to_string())
+            }
+            Self::UnknownToken(error) => {
+                let (status, code) = match error {
+                    UnknownToken::Nobodys => {
+                        (StatusCode::UNAUTHORIZED, Some(ErrorCode::InvalidToken))
+                    }
+                    UnknownToken::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, None),
+                };
+                coded_refusal(status, code, error.to_string())
             }
             Self::UnknownSession(error) => {
                 let status = match error {

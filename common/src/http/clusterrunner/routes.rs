@@ -2,7 +2,8 @@
 //! both versions, and the object `child_routes` of every answer to a GET.
 
 use super::version::ApiVersion;
-use crate::http::refusal;
+use crate::api::ErrorCode;
+use crate::http::coded_refusal;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -324,7 +325,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Reached {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
         let reached = parts.extensions.get::<Self>().cloned();
-        reached.ok_or_else(|| refusal(StatusCode::NOT_FOUND, "There is no such route."))
+        let code = Some(ErrorCode::NoRoute);
+        reached.ok_or_else(|| coded_refusal(StatusCode::NOT_FOUND, code, "There is no such route."))
     }
 }
 

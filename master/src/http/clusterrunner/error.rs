@@ -12,12 +12,13 @@ use crate::read::builds::ReadError;
 use crate::store::sources::SourceError;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use clusterrunner_common::api::ErrorCode;
 use clusterrunner_common::api::build_request::InvalidRequest;
 use clusterrunner_common::auth::signature::SignatureError;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk::space::{ShortOfSpace, is_disk_full};
 use clusterrunner_common::git::GitUrlError;
-use clusterrunner_common::http::{failure, refusal};
+use clusterrunner_common::http::{coded_refusal, failure, refusal};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::JobConfigError;
 use clusterrunner_common::process::console::ConsoleError;
@@ -244,6 +245,29 @@ impl ApiError {
         }
     }
 
+    /// Which refusal it is, where programs tell it apart.
+    fn code(&self) -> Option<ErrorCode> {
+        Some(match self {
+            Self::NoRoute => ErrorCode::NoRoute,
+            Self::WhoAsks => ErrorCode::NoProof,
+            Self::NoSuchUser(_) => ErrorCode::UnknownUser,
+            Self::NoArchive { .. } => ErrorCode::NoArchive,
+            Self::UnknownSlave(_) | Self::Refused(Refusal::NoSuchSlave(_)) => {
+                ErrorCode::UnknownSlave
+            }
+            Self::Refused(Refusal::UnknownBuild(_) | Refusal::ForgottenBuild(_)) => {
+                ErrorCode::UnknownBuild
+            }
+            Self::Refused(Refusal::Template(TemplateRefusal::UnknownTemplate { .. })) => {
+                ErrorCode::UnknownTemplate
+            }
+            Self::Refused(Refusal::Instance(InstanceRefusal::Unknown(_))) => {
+                ErrorCode::UnknownInstance
+            }
+            _ => return None,
+        })
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Refused(refusal) => refused_status(refusal),
@@ -416,7 +440,7 @@ impl IntoResponse for ApiError {
                 tracing::error!(error = %self, "a request failed");
                 refusal(status, "The master could not do this; its log says why.")
             }
-            _ => refusal(status, self.to_string()),
+            _ => coded_refusal(status, self.code(), self.to_string()),
         }
     }
 }
@@ -439,6 +463,39 @@ mod tests {
             let response = error.into_response();
             assert_eq!(response.status().as_u16(), status, "{said}");
             assert!(status == 500 || said.contains(text), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn programs_tell_refusals_apart_by_codes() {
+        let no_archive = ApiError::NoArchive {
+            build: BuildId(7),
+            why: "it was canceled",
+        };
+        for (error, code) in [
+            (ApiError::NoRoute, Some("no_route")),
+            (ApiError::WhoAsks, Some("no_proof")),
+            (
+                Refusal::UnknownBuild(BuildId(7)).into(),
+                Some("unknown_build"),
+            ),
+            (
+                Refusal::ForgottenBuild(BuildId(7)).into(),
+                Some("unknown_build"),
+            ),
+            (
+                Refusal::NoSuchSlave(SlaveId(7)).into(),
+                Some("unknown_slave"),
+            ),
+            (no_archive, Some("no_archive")),
+            (Refusal::UnknownSubjob(SubjobId(7)).into(), None),
+        ] {
+            let said = error.to_string();
+            let body = error.into_response().into_body();
+            let body = axum::body::to_bytes(body, 1 << 16).await.unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let sent = body.get("code").and_then(serde_json::Value::as_str);
+            assert_eq!(sent, code, "{said}");
         }
     }
 }

@@ -122,7 +122,8 @@ async fn a_build_is_canceled_with_the_originals_words() {
     }
     let canceled = r#"{"status": "canceled"}"#;
     let unknown = master.documented("PUT", "/v1/build/999", canceled).await;
-    assert_eq!(unknown, (404, json!({"error": "Invalid build id: 999."})));
+    let refusal = json!({"error": "Invalid build id: 999.", "code": "unknown_build"});
+    assert_eq!(unknown, (404, refusal));
     for _ in 0..2 {
         let answer = master.documented("PUT", "/v1/build/1/", canceled).await;
         assert_eq!(answer, (200, json!({"status": "SUCCESS"})));
@@ -291,7 +292,8 @@ async fn slaves_are_shut_down_one_by_one_or_all_together() {
             .await;
     }
     let some = "/v1/slave/shutdown";
-    let unknown = json!({"error": "Requested slave (slave_id=99) does not exist."});
+    let error = "Requested slave (slave_id=99) does not exist.";
+    let unknown = json!({"error": error, "code": "unknown_slave"});
     let (status, answer) = master
         .signed("POST", some, &json!({"slaves": [1, 99]}))
         .await;

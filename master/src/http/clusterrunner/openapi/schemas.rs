@@ -4,7 +4,9 @@
 pub(super) const SCHEMAS: &[(&str, &str)] = &[
     (
         "Error",
-        "error: string, status?: 'FAILURE', child_routes?: {string}",
+        "error: string, status?: 'FAILURE', child_routes?: {string}, \
+         code?: 'no_route'|'unknown_build'|'unknown_slave'|'unknown_template'|'unknown_instance'|'unknown_user'|'no_archive'|\
+         'no_proof'|'invalid_token'",
     ),
     // Builds.
     (

@@ -32,7 +32,8 @@ async fn a_slave_is_drained_and_undrained_in_both_versions() {
     assert_eq!(children["undrain"], "/v1/slave/[slave_id]/undrain");
     for path in ["/v1/slave/9/drain", "/v1/slave/9/undrain"] {
         let answer = master.signed("POST", path, &json!({})).await;
-        let unknown = json!({"error": "Requested slave (slave_id=9) does not exist."});
+        let error = "Requested slave (slave_id=9) does not exist.";
+        let unknown = json!({"error": error, "code": "unknown_slave"});
         assert_eq!(answer, (404, unknown));
     }
 }
