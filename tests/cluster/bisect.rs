@@ -2,12 +2,15 @@
 
 use crate::farm::Farm;
 use crate::job::job;
+use crate::machine::{Ended, interrupt};
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_client::client::WantedJobs;
+use clusterrunner_common::api::BuildStatus;
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::fs;
+use std::process::Stdio;
 
 #[tokio::test]
 async fn the_atom_that_makes_another_one_fail_is_found() {
@@ -90,4 +93,35 @@ async fn values_stay_values_when_atoms_run_again() {
         assert_eq!(farm.consoles(build.id).await, [format!("{odd}\n")]);
     }
     assert!(!fs::exists(ran).unwrap());
+}
+
+/// Trials that nobody waits for any more would keep the farm busy.
+#[tokio::test]
+async fn ctrl_c_cancels_the_trials() {
+    let repository = Repository::empty();
+    let waits = repository.outside("waits");
+    let wait = format!(
+        "[ \"$N\" != 2 ] || {{ while [ -e '{}' ]; do sleep 0.05; done; exit 1; }}",
+        waits.display()
+    );
+    repository.commit_job(&job(wait).atoms(2));
+    let farm = Farm::start(&[1]).await;
+    let build = farm.run(&repository.request()).await.fails(&[(2, 1)]);
+    fs::write(&waits, "").unwrap();
+    let mut bisect = farm.command();
+    bisect.args(["bisect", &build.id.to_string(), "1_0"]);
+    bisect.args(["--master-url", &farm.master_address()]);
+    let bisect = bisect.stderr(Stdio::piped()).spawn().unwrap();
+    let client = farm.client();
+    let trial = wait_for("a trial runs", async || {
+        let builds = client.builds().await.unwrap();
+        let mut trials = builds.iter().filter(|other| other.id != build.id);
+        let trial = trials.find(|trial| trial.status == BuildStatus::Building);
+        trial.map(|trial| trial.id)
+    });
+    let trial = trial.await;
+    interrupt(&bisect);
+    let ended = Ended::from(bisect.wait_with_output().unwrap());
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+    farm.end_of(trial).await.ends_canceled();
 }

@@ -31,14 +31,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Trials of a round where the farm has few executors: a search with fewer takes many more rounds.
 const FEWEST_TRIALS: usize = 4;
 
-/// Trials of a round at most where the user says nothing.
+/// Trials at once at most where the user says nothing. A round may have more, where atoms act only together.
 const MOST_TRIALS: usize = 16;
 
 /// All trials of a search.
 struct Trials<'a> {
     reached: &'a Reached,
+    interrupt: &'a Interrupt,
     build: BuildId,
     failure: &'a Failure<'a>,
+    /// How many are under way at most.
+    at_once: usize,
     /// How many builds were submitted.
     number: usize,
     /// Those that may not be over.
@@ -76,21 +79,22 @@ pub(crate) async fn run(
     }
     let mut made = Trials {
         reached: &reached,
+        interrupt: &interrupt,
         build,
         failure: &failure,
+        at_once: trials,
         number: 0,
         running: Vec::new(),
         is_silent: options.json,
     };
-    let searched = interrupt.unless(Box::pin(search(&mut made, trials))).await;
-    if !matches!(searched, Some(Ok(_))) {
+    let searched = Box::pin(search(&mut made, trials)).await;
+    if !matches!(searched, Ok(Some(_))) {
         made.cancel().await;
     }
-    let Some(searched) = searched else {
+    let Some((verdict, rounds)) = searched? else {
         output::complain("canceled, and so are the trials");
         return Ok(ExitCode::Canceled);
     };
-    let (verdict, rounds) = searched?;
     let trials = made.number;
     match options.json {
         true => output::say_versioned(&body(&options, &failure, &verdict, (rounds, trials))),
@@ -106,12 +110,12 @@ pub(crate) async fn run(
     })
 }
 
-/// The verdict, and after how many rounds.
-async fn search(made: &mut Trials<'_>, trials: usize) -> Result<(Verdict, usize), Trouble> {
+/// The verdict, and after how many rounds; `None` once the user wants an end.
+async fn search(made: &mut Trials<'_>, trials: usize) -> Result<Option<(Verdict, usize)>, Trouble> {
     let mut search = Search::new(made.failure.predecessors.len(), trials);
     for round in 0.. {
         let sets = match search.next() {
-            Step::End(verdict) => return Ok((verdict, round)),
+            Step::End(verdict) => return Ok(Some((verdict, round))),
             Step::Try(sets) => sets,
         };
         if !made.is_silent {
@@ -122,32 +126,41 @@ async fn search(made: &mut Trials<'_>, trials: usize) -> Result<(Verdict, usize)
                 round + 1
             ));
         }
-        let failed = made.fail(&sets).await?;
-        search.learn(&failed);
+        match made.fail(&sets).await? {
+            Some(failed) => search.learn(&failed),
+            None => return Ok(None),
+        }
     }
     Err(Trouble::new("the search does not end"))
 }
 
 impl Trials<'_> {
-    /// Whether the atom fails behind each of these sets of predecessors.
-    async fn fail(&mut self, sets: &[Set]) -> Result<Vec<bool>, Trouble> {
-        let mut builds = Vec::with_capacity(sets.len());
-        for set in sets {
-            let trial = self
-                .reached
-                .client
-                .submit_params(&self.request(set))
-                .await?;
-            self.number += 1;
-            self.running.push(trial);
-            builds.push(trial);
-        }
+    /// Whether the atom fails behind each of these sets of predecessors; `None` once the user wants an end.
+    async fn fail(&mut self, sets: &[Set]) -> Result<Option<Vec<bool>>, Trouble> {
         let mut failed = Vec::with_capacity(sets.len());
-        for trial in builds {
-            failed.push(self.has_failed(trial).await?);
-            self.running.retain(|running| *running != trial);
+        for sets in sets.chunks(self.at_once) {
+            let mut builds = Vec::with_capacity(sets.len());
+            for set in sets {
+                // A request on its way is waited for: the trial could not be canceled without its number.
+                if self.interrupt.has_come() {
+                    return Ok(None);
+                }
+                let request = self.request(set);
+                let trial = self.reached.client.submit_params(&request).await?;
+                self.number += 1;
+                self.running.push(trial);
+                builds.push(trial);
+            }
+            for trial in builds {
+                let end = Box::pin(self.has_failed(trial));
+                let Some(has_failed) = self.interrupt.unless(end).await else {
+                    return Ok(None);
+                };
+                failed.push(has_failed?);
+                self.running.retain(|running| *running != trial);
+            }
         }
-        Ok(failed)
+        Ok(Some(failed))
     }
 
     fn request(&self, set: &[usize]) -> Map<String, Value> {

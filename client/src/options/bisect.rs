@@ -28,7 +28,7 @@ pub(crate) struct BisectOptions {
     /// Look at the atoms of all executors of its slave, not only of its own
     #[arg(long)]
     pub(crate) slave: bool,
-    /// How many trials a round has at least [default: the executors of the farm, 4 to 16]
+    /// How many trials run at once at most [default: the executors of the farm, 4 to 16]
     #[arg(long, value_name = "N")]
     pub(crate) trials: Option<NonZeroUsize>,
     /// Print what was found as JSON

@@ -1,6 +1,6 @@
 //! Which atoms ran before one that failed. Pure.
 
-use clusterrunner_common::api::{AtomView, SubjobView};
+use clusterrunner_common::api::{AtomView, AttemptView, SubjobView};
 use clusterrunner_common::ids::{AtomId, ExecutorIndex, SubjobId};
 
 /// An atom that failed, and those that ran before it in the same place.
@@ -50,19 +50,20 @@ pub(super) fn failure(
     let place = match (failed.has_failed(), failed.failed_attempts.last()) {
         (true, _) => place(failed, slave),
         // It is flaky: what counts is where it failed.
-        (false, Some(attempt)) => attempt
-            .started_at
-            .zip(attempt.slave_url.as_deref())
-            .zip(attempt.executor_id)
-            .map(|((at, slave), executor)| (at, slave, executor)),
+        (false, Some(attempt)) => place_of(attempt),
         (false, None) => return Err(NoFailure::NotFailed),
     };
     let (at, slave, executor) = place.ok_or(NoFailure::Unplaced)?;
     let before = all().filter_map(|(other, url)| {
-        let (began, url, on) = self::place(other, url)?;
-        let is_before = began < at && url == slave && (on_whole_slave || on == executor);
+        let is_there = |(began, url, on): &Place<'_>| {
+            *began < at && *url == slave && (on_whole_slave || *on == executor)
+        };
+        // Each attempt may have left something behind; the first one decides the order.
+        let earlier = other.failed_attempts.iter().filter_map(place_of);
+        let began = earlier.chain(self::place(other, url)).filter(is_there);
+        let began = began.map(|(began, ..)| began).reduce(f64::min)?;
         let is_other = (other.subjob_id, other.id) != atom;
-        (is_before && is_other).then_some((began, other))
+        is_other.then_some((began, other))
     });
     let mut before: Vec<(f64, &AtomView)> = before.collect();
     before.sort_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -70,6 +71,16 @@ pub(super) fn failure(
         atom: failed,
         predecessors: before.into_iter().map(|(_, atom)| atom).collect(),
     })
+}
+
+fn place_of(attempt: &AttemptView) -> Option<Place<'_>> {
+    let AttemptView {
+        started_at,
+        slave_url,
+        executor_id,
+        ..
+    } = attempt;
+    Some(((*started_at)?, slave_url.as_deref()?, (*executor_id)?))
 }
 
 fn place<'a>(atom: &AtomView, slave: Option<&'a str>) -> Option<Place<'a>> {
@@ -135,12 +146,26 @@ mod tests {
     #[test]
     fn what_ran_before_on_the_executor_is_found_in_its_order() {
         assert_eq!(before(4, false), Ok(vec![3, 0]));
-        assert_eq!(before(4, true), Ok(vec![1, 3, 0]));
+        assert_eq!(before(4, true), Ok(vec![1, 7, 3, 0]));
     }
 
     #[test]
     fn of_a_flaky_atom_the_attempt_that_failed_counts() {
         assert_eq!(before(7, false), Ok(vec![1]));
+    }
+
+    /// It ran again elsewhere, and what its first attempt left is still there.
+    #[test]
+    fn an_attempt_that_failed_there_counts_too() {
+        let mut subjobs = build();
+        let failed = json!({
+            "attempt": 1, "exit_code": 1, "actual_time": 1.0, "started_at": 9.0, "slave_id": 1, "slave_url": "a:1",
+            "executor_id": 0,
+        });
+        subjobs[2].atoms[0].failed_attempts = vec![serde_json::from_value(failed).unwrap()];
+        let found = failure(&subjobs, (SubjobId(4), AtomId(0)), false).unwrap();
+        let ids = found.predecessors.iter().map(|atom| atom.subjob_id.0);
+        assert_eq!(ids.collect::<Vec<_>>(), [2, 3, 0]);
     }
 
     #[test]
