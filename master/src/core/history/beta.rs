@@ -7,7 +7,7 @@ use super::trials::Trials;
 /// one failure alone marks nothing: it may have been the machine.
 pub const PRIOR: Beta = Beta { a: 0.5, b: 99.5 };
 
-/// What fails without cause in more than one of 500 runs, as sure as [`SURE`], is flaky.
+/// What fails without cause in more than one of 500 runs, as sure as 19 of 20, is flaky.
 pub const FLAKY_ABOVE: f64 = 0.002;
 
 /// How sure: what is outside of the interval on each of its sides.
