@@ -1,5 +1,6 @@
 //! `clusterrunner logs BUILD -f`: what all atoms of a build print, each line after the name of its atom.
 
+use super::logs::lines;
 use crate::output::events::Event;
 use crate::output::text::name;
 use crate::output::{self, FAINT, styled};
@@ -148,7 +149,7 @@ async fn print_new(
         if page.num_lines == 0 || output::is_closed() {
             return Ok(());
         }
-        for (number, text) in (page.offset_line..).zip(page.content.lines()) {
+        for (number, text, num_bytes_cut) in lines(&page) {
             output::emit(&Event::Output {
                 build_id: build,
                 subjob_id: atom.subjob_id,
@@ -156,8 +157,13 @@ async fn print_new(
                 attempt: printed.attempt,
                 line: number,
                 text,
+                num_bytes_cut,
             });
             output::say(line(atom, text));
+            if num_bytes_cut > 0 && !output::is_json_lines() {
+                let cut = format!("-- {num_bytes_cut} more bytes of this line are not shown --");
+                output::tell(line(atom, &cut));
+            }
         }
         printed.line = page.offset_line + page.num_lines;
     }

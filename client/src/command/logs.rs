@@ -312,10 +312,8 @@ impl Console<'_> {
                 (None, false) => output::pass_on(page.content.as_bytes()),
             }
             self.line = page.offset_line + page.num_lines;
-            if page.num_bytes_cut > 0 {
-                if !output::is_json_lines() {
-                    output::pass_on(b"\n");
-                }
+            if page.num_bytes_cut > 0 && !output::is_json_lines() {
+                output::pass_on(b"\n");
                 output::complain(format!(
                     "{} line {} is longer than the master sends while the atom runs: {} bytes of it are left out; \
                      `{}` shows all of it when the atom has ended",
@@ -334,7 +332,7 @@ impl Console<'_> {
 
     /// Tells programs of lines.
     fn emit(&self, page: &ConsoleBody) {
-        for (line, text) in (page.offset_line..).zip(page.content.lines()) {
+        for (line, text, num_bytes_cut) in lines(page) {
             output::emit(&Event::Output {
                 build_id: self.build,
                 subjob_id: self.subjob,
@@ -342,6 +340,7 @@ impl Console<'_> {
                 attempt: self.attempt,
                 line,
                 text,
+                num_bytes_cut,
             });
         }
     }
@@ -404,6 +403,20 @@ impl Console<'_> {
         // The atoms of a canceled build stay as they were.
         Ok(self.client.build(self.build).await?.status.is_over())
     }
+}
+
+/// The lines of a page: number, text, and how many bytes are missing at the end. Only the last one can be cut: the
+/// master gives no other line after it.
+pub(super) fn lines(page: &ConsoleBody) -> impl Iterator<Item = (u64, &str, u64)> {
+    let mut lines = (page.offset_line..).zip(page.content.lines()).peekable();
+    std::iter::from_fn(move || {
+        let (line, text) = lines.next()?;
+        let num_bytes_cut = match lines.peek() {
+            Some(_) => 0,
+            None => page.num_bytes_cut,
+        };
+        Some((line, text, num_bytes_cut))
+    })
 }
 
 fn is_shorter_than_before(error: &ClientError) -> bool {

@@ -21,6 +21,9 @@ pub(crate) enum Event<'a> {
         build_id: BuildId,
         atom: &'a AtomView,
         output: Option<&'a str>,
+        /// Bytes of the output that `output` lacks, where it has only the beginning.
+        #[serde(skip_serializing_if = "is_zero")]
+        num_bytes_cut: u64,
     },
     /// An atom passed; only under `--verbose`.
     AtomPassed {
@@ -47,6 +50,9 @@ pub(crate) enum Event<'a> {
         /// From 0.
         line: u64,
         text: &'a str,
+        /// Bytes that are missing at the end of a line that is longer than the master sends at once.
+        #[serde(skip_serializing_if = "is_zero")]
+        num_bytes_cut: u64,
     },
     /// Something that does not change the result.
     Warning { build_id: BuildId, text: &'a str },
@@ -65,6 +71,12 @@ pub(crate) enum Event<'a> {
         message: &'a str,
         hint: Option<&'a str>,
     },
+}
+
+// Serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How far a build is.

@@ -35,6 +35,10 @@ pub(crate) struct Script {
     pub(crate) atoms: VecDeque<AtomView>,
     /// Its output at each look at the console; the last one stays.
     pub(crate) consoles: VecDeque<String>,
+    /// How many bytes of the last line of each answer are left out.
+    pub(crate) console_cut: u64,
+    /// What the console is refused with.
+    pub(crate) console_refusal: Option<StatusCode>,
     pub(crate) subjobs: Vec<SubjobView>,
     /// The paths of the files that each atom left.
     pub(crate) left_files: Vec<String>,
@@ -69,6 +73,8 @@ impl FakeMaster {
             views: views.into_iter().collect(),
             atoms: VecDeque::new(),
             consoles: VecDeque::new(),
+            console_cut: 0,
+            console_refusal: None,
             subjobs: Vec::new(),
             left_files: Vec::new(),
             slaves: vec![slave()],
@@ -295,7 +301,12 @@ async fn atom(State(script): Shared) -> Response {
 }
 
 async fn console(State(script): Shared, Query(query): Query<HashMap<String, usize>>) -> Response {
-    let Some(text) = next(&mut script.lock().unwrap().consoles) else {
+    let mut script = script.lock().unwrap();
+    if let Some(status) = script.console_refusal {
+        return refusal(status, "No console for you.");
+    }
+    let cut = script.console_cut;
+    let Some(text) = next(&mut script.consoles) else {
         return refusal(StatusCode::NOT_FOUND, "Console output does not exist.");
     };
     if let Some(offset) = query.get("offset_byte") {
@@ -321,7 +332,7 @@ async fn console(State(script): Shared, Query(query): Query<HashMap<String, usiz
         num_lines: shown.len() as u64,
         total_num_lines: lines.len() as u64,
         content: shown.concat(),
-        num_bytes_cut: 0,
+        num_bytes_cut: if shown.is_empty() { 0 } else { cut },
     })
     .into_response()
 }

@@ -7,6 +7,7 @@
 )]
 
 mod build;
+mod cut;
 mod deploy;
 mod fake_master;
 mod hostile;

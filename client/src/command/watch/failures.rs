@@ -28,8 +28,8 @@ pub(super) const SHOWN_AT_ALL: usize = 200;
 /// Lines fetched at a time where all are shown: more than fit into what is given at once.
 const PAGE: u64 = 1_000_000;
 
-/// A line of JSON has no more pages of output once it has so many bytes: its reader takes the line as a whole.
-const MOST_IN_A_LINE: usize = 32 << 20;
+/// A line of JSON has no more bytes of output than this: its reader takes the line as a whole.
+const MOST_IN_A_LINE: usize = 8 << 20;
 
 /// The failed atoms of a build that were shown.
 pub(crate) struct Failures<'a> {
@@ -121,30 +121,38 @@ impl<'a> Failures<'a> {
             FailureOutput::Tail if number > SHOWN_WITH_OUTPUT => None,
             FailureOutput::Tail => {
                 let console = self.console(atom, SHOWN_LINES, None).await?;
-                console.map(|console| console.content)
+                console.map(|console| {
+                    let mut end = Bounded::default();
+                    end.add(&console);
+                    end
+                })
             }
-            FailureOutput::Full => {
-                let mut whole = String::new();
-                let mut line = 0;
-                loop {
-                    let Some(page) = self.console(atom, PAGE, Some(line)).await? else {
-                        // A part of it is not all of it.
-                        break None;
-                    };
-                    if page.num_lines == 0 || whole.len() >= MOST_IN_A_LINE {
-                        break Some(whole);
-                    }
-                    whole.push_str(&page.content);
-                    line = page.offset_line + page.num_lines;
-                }
-            }
+            FailureOutput::Full => self.beginning_of_output(atom).await?,
         };
+        let num_bytes_cut = output.as_ref().map_or(0, |output| output.num_bytes_cut);
         output::emit(&Event::AtomFailed {
             build_id: self.build,
             atom,
-            output: output.as_deref(),
+            output: output.as_ref().map(|output| output.text.as_str()),
+            num_bytes_cut,
         });
         Ok(())
+    }
+
+    /// What an atom printed, as far as a line of JSON has it; `None` where not all of it can be looked at.
+    async fn beginning_of_output(&self, atom: &AtomView) -> Result<Option<Bounded>, ClientError> {
+        let mut output = Bounded::default();
+        let mut line = 0;
+        loop {
+            let Some(page) = self.console(atom, PAGE, Some(line)).await? else {
+                return Ok(None);
+            };
+            if page.num_lines == 0 || output::is_closed() {
+                return Ok(Some(output));
+            }
+            output.add(&page);
+            line = page.offset_line + page.num_lines;
+        }
     }
 
     async fn show_all_output(
@@ -166,6 +174,14 @@ impl<'a> Failures<'a> {
                 break;
             }
             progress.say(indented(&page.content, usize::MAX));
+            if page.num_bytes_cut > 0 {
+                let all = command(format!("logs {} {}", self.build, atom_of_command(atom)));
+                let cut = page.num_bytes_cut;
+                progress.say(styled(
+                    FAINT,
+                    format!("    ... {cut} more bytes of this line, see `{all}`"),
+                ));
+            }
             line = page.offset_line + page.num_lines;
         }
         if let Some(end) = section.end {
@@ -209,6 +225,29 @@ impl<'a> Failures<'a> {
     }
 }
 
+/// The beginning of a text that may be long.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Bounded {
+    /// At most [`MOST_IN_A_LINE`] bytes.
+    text: String,
+    /// How many bytes follow that are not there.
+    num_bytes_cut: u64,
+}
+
+impl Bounded {
+    /// Adds a page of it. Once something is left out, all that follows is.
+    fn add(&mut self, page: &ConsoleBody) {
+        let content = page.content.as_str();
+        let room = match self.num_bytes_cut {
+            0 => MOST_IN_A_LINE - self.text.len(),
+            _ => 0,
+        };
+        let kept = content.floor_char_boundary(room);
+        self.text.push_str(&content[..kept]);
+        self.num_bytes_cut += (content.len() - kept) as u64 + page.num_bytes_cut;
+    }
+}
+
 fn headline(atom: &AtomView) -> String {
     let mut how = how_it_ended(atom);
     if let Some(seconds) = atom.actual_time {
@@ -246,6 +285,32 @@ fn indented(content: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_out_is_counted() {
+        let page = |content: String, num_bytes_cut| ConsoleBody {
+            offset_line: 0,
+            num_lines: 1,
+            total_num_lines: 1,
+            content,
+            num_bytes_cut,
+        };
+        let mut output = Bounded::default();
+        output.add(&page("x".repeat(MOST_IN_A_LINE - 1), 0));
+        assert_eq!(output.num_bytes_cut, 0);
+        // No half of a character is kept.
+        output.add(&page("\u{e9}yz".to_owned(), 0));
+        assert_eq!(output.text.len(), MOST_IN_A_LINE - 1);
+        assert_eq!(output.num_bytes_cut, 4);
+        output.add(&page("more".to_owned(), 3));
+        assert_eq!(output.text.len(), MOST_IN_A_LINE - 1, "no gap in the text");
+        assert_eq!(output.num_bytes_cut, 11);
+        // What the master cut from a line lies between that line and the next ones.
+        let mut output = Bounded::default();
+        output.add(&page("long".to_owned(), 5));
+        output.add(&page("next".to_owned(), 0));
+        assert_eq!((output.text.as_str(), output.num_bytes_cut), ("long", 9));
+    }
 
     #[test]
     fn lines_are_indented_and_cut() {

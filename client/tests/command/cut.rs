@@ -1,0 +1,79 @@
+//! Output that is not shown as a whole, or that the master does not give.
+
+use crate::fake_master::{FakeMaster, atom_of, finished};
+use crate::run::User;
+use clusterrunner_common::api::{AtomState, SubjobView};
+use clusterrunner_common::ids::SubjobId;
+use serde_json::Value;
+
+/// A master with a build of one failed atom, which printed two lines, the second one too long to be given.
+fn master() -> FakeMaster {
+    let atom = atom_of(0, AtomState::Completed, Some(1));
+    let master = FakeMaster::start([finished(1, vec![atom.clone()])]);
+    {
+        let mut script = master.script();
+        script.subjobs = vec![SubjobView {
+            id: SubjobId(0),
+            command: "true".to_owned(),
+            atoms: vec![atom.clone()],
+            slave: None,
+        }];
+        script.atoms = [atom].into();
+        script.consoles = ["one\nlong".to_owned()].into();
+        script.console_cut = 17;
+    }
+    master
+}
+
+fn events(user: &User, master: &FakeMaster, line: &[&str], event: &str) -> Vec<Value> {
+    let ended = user.run_at(master, line);
+    let lines = ended.stdout.lines();
+    let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let events: Vec<Value> = lines.filter(|line| line["event"] == event).collect();
+    assert!(!events.is_empty(), "{ended:#?}");
+    events
+}
+
+#[test]
+fn programs_are_told_how_much_is_cut() {
+    let (user, master) = (User::new(), master());
+    for line in [
+        &["logs", "1", "0_0", "--json"][..],
+        &["logs", "1", "-f", "--json"],
+    ] {
+        let lines = events(&user, &master, line, "output");
+        assert_eq!(
+            (&lines[0]["text"], lines[0].get("num_bytes_cut")),
+            (&"one".into(), None)
+        );
+        assert_eq!(
+            (&lines[1]["text"], &lines[1]["num_bytes_cut"]),
+            (&"long".into(), &17.into())
+        );
+    }
+    for how in ["full", "tail"] {
+        let line = ["attach", "1", "--json", "--failure-output", how];
+        let failed = events(&user, &master, &line, "atom_failed");
+        assert_eq!(failed[0]["output"], "one\nlong", "{how}");
+        assert_eq!(failed[0]["num_bytes_cut"], 17, "{how}");
+    }
+    master.script().console_cut = 0;
+    let line = ["attach", "1", "--json", "--failure-output", "full"];
+    let failed = events(&user, &master, &line, "atom_failed");
+    assert_eq!(failed[0].get("num_bytes_cut"), None);
+}
+
+#[test]
+fn people_are_told_how_much_is_cut() {
+    let (user, master) = (User::new(), master());
+    let line = ["logs", "1", "--failed", "--failure-output", "full"];
+    let cut = ["    long\n    ... 17 more bytes of this line, see `clusterrunner logs 1 0_0"];
+    user.run_at(&master, &line).expect_code(0).expect(&cut, &[]);
+    let ended = user.run_at(&master, &["logs", "1", "-f"]).expect_code(0);
+    assert!(ended.stdout.contains("long"), "{ended:#?}");
+    let said = ended.stdout + &ended.stderr;
+    assert!(
+        said.contains("-- 17 more bytes of this line are not shown --"),
+        "{said}"
+    );
+}
