@@ -1,6 +1,6 @@
 //! `clusterrunner logs BUILD -f`: what all atoms of a build print, each line after the name of its atom.
 
-use super::logs::lines;
+use super::logs::{is_not_there, lines};
 use crate::output::events::Event;
 use crate::output::text::name;
 use crate::output::{self, FAINT, styled};
@@ -96,9 +96,7 @@ async fn follow(
     for attempt in ended.filter(|attempt| known.is_none_or(|known| *attempt >= known)) {
         begin(printed, Some(attempt));
         print_new(client, build, atom, printed, Some(attempt)).await?;
-        if known.is_none_or(|known| attempt > known) || printed.line > 0 {
-            output::tell(line(atom, &format!("-- attempt {attempt} failed --")));
-        }
+        output::tell(line(atom, &format!("-- attempt {attempt} failed --")));
         // The next one begins with its first line.
         *printed = Printed {
             attempt: Some(Attempt(attempt.0 + 1)),
@@ -137,13 +135,7 @@ async fn print_new(
         let page = match page.await {
             Ok(page) => page,
             // It has not begun to print, began anew, or its output is gone.
-            Err(error)
-                if error
-                    .status()
-                    .is_some_and(|status| status.is_client_error()) =>
-            {
-                return Ok(());
-            }
+            Err(error) if is_not_there(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
         if page.num_lines == 0 || output::is_closed() {

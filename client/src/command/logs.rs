@@ -383,8 +383,8 @@ impl Console<'_> {
                     output::note("-- the atom was started again; its output begins anew --");
                     self.line = 0;
                 }
-                // There is no output before the atom has started.
-                Err(error) if error.status().is_some() => {}
+                // There is no output before the atom has started, and none while its slave can not be asked.
+                Err(error) if is_not_there(&error) || is_servers(&error) => {}
                 Err(error) => return Err(error),
             }
             if over {
@@ -417,6 +417,19 @@ pub(super) fn lines(page: &ConsoleBody) -> impl Iterator<Item = (u64, &str, u64)
         };
         Some((line, text, num_bytes_cut))
     })
+}
+
+/// Whether the output that is asked for is not there: not yet, not so far, or not any more. Who may not read it gets
+/// another refusal.
+pub(super) fn is_not_there(error: &ClientError) -> bool {
+    let status = error.status().map(|status| status.as_u16());
+    matches!(status, Some(400 | 404 | 410))
+}
+
+fn is_servers(error: &ClientError) -> bool {
+    error
+        .status()
+        .is_some_and(|status| status.is_server_error())
 }
 
 fn is_shorter_than_before(error: &ClientError) -> bool {

@@ -1,10 +1,11 @@
 //! Output that is not shown as a whole, or that the master does not give.
 
-use crate::fake_master::{FakeMaster, atom_of, finished};
+use crate::fake_master::{FakeMaster, atom_of, building, finished};
 use crate::run::User;
-use clusterrunner_common::api::{AtomState, SubjobView};
+use axum::http::StatusCode;
+use clusterrunner_common::api::{AtomState, AtomView, SubjobView};
 use clusterrunner_common::ids::SubjobId;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A master with a build of one failed atom, which printed two lines, the second one too long to be given.
 fn master() -> FakeMaster {
@@ -76,4 +77,57 @@ fn people_are_told_how_much_is_cut() {
         said.contains("-- 17 more bytes of this line are not shown --"),
         "{said}"
     );
+}
+
+/// Without an end, a command would wait for an output that nobody gives.
+#[test]
+fn who_may_not_read_is_told() {
+    let user = User::new();
+    let running = atom_of(0, AtomState::InProgress, None);
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+        let master = master();
+        {
+            let mut script = master.script();
+            script.views = [building(1, 0, 0)].into();
+            script.atoms = [running.clone()].into();
+            script.subjobs[0].atoms = vec![running.clone()];
+            script.console_refusal = Some(status);
+        }
+        for line in [&["logs", "1", "-f"][..], &["logs", "1", "0_0", "-f"]] {
+            let ended = user.run_at(&master, line).expect_code(5);
+            ended.expect(&[], &["No console for you."]);
+        }
+    }
+}
+
+#[test]
+fn each_failed_attempt_has_its_mark() {
+    let (user, master) = (User::new(), master());
+    let failed = |attempts: &[u32]| {
+        let attempts = attempts.iter();
+        let attempts: Vec<Value> = attempts
+            .map(|attempt| json!({"attempt": attempt, "exit_code": 1, "actual_time": 0.1, "slave_id": 1}))
+            .collect();
+        let mut atom = json!(atom_of(0, AtomState::NotStarted, None));
+        atom["failed_attempts"] = attempts.into();
+        vec![serde_json::from_value::<AtomView>(atom).unwrap()]
+    };
+    {
+        let mut script = master.script();
+        script.views = [building(1, 0, 0)].into();
+        script.console_cut = 0;
+        script.consoles = ["one\n".to_owned()].into();
+        script.subjobs[0].atoms = failed(&[1]);
+    }
+    let mut running = user.start_at(&master, &["logs", "1", "-f"]);
+    running.wait_for_output("-- attempt 1 failed --");
+    {
+        let mut script = master.script();
+        script.consoles = [String::new()].into();
+        script.subjobs[0].atoms = failed(&[1, 2]);
+    }
+    running.wait_for_output("-- attempt 2 failed --");
+    master.script().views = [finished(1, vec![])].into();
+    let ended = running.end().expect_code(0);
+    assert!(!ended.stdout.contains("attempt"), "once each: {ended:#?}");
 }
