@@ -11,7 +11,9 @@ use crate::output::text::{count, size};
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_client::results::single::{SingleFile, SingleFiles, fetch, find, taken};
+use clusterrunner_client::results::single::{
+    SingleFile, SingleFiles, atoms_meant, fetch, find, lacks_lists, taken,
+};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::text::printable::plain;
 use serde_json::json;
@@ -30,15 +32,51 @@ pub(crate) async fn run(
     let done = interrupt.unless(Box::pin(list_or_fetch(&client, &options)));
     match done.await {
         Some(done) => done,
-        None => Err(Trouble::new("interrupted before all files were here")),
+        None => Err(interrupted(&options)),
     }
+}
+
+/// Files are put in their places as a whole, so that what is there may stay.
+fn interrupted(options: &ArtifactsOptions) -> Trouble {
+    let trouble = match options.output {
+        None => Trouble::new("interrupted before all files were listed"),
+        Some(_) => Trouble::new("interrupted before all files were here")
+            .hint("those that are here are whole; --force fetches all of them again"),
+    };
+    Trouble {
+        code: ExitCode::Canceled,
+        ..trouble
+    }
+}
+
+/// Finds the files that are meant, and shows how far that is: each atom is asked for.
+async fn looked_for(client: &Client, options: &ArtifactsOptions) -> Result<SingleFiles, Trouble> {
+    let mut progress = Progress::start(Slow(u32::MAX));
+    let tell = |looked_at, atoms| {
+        let atoms = count(atoms, "atom");
+        progress.show(&format!(
+            "looking at the files of {atoms}: {looked_at} done"
+        ));
+    };
+    let found = find(client, options.build, options.pattern.as_deref(), tell).await;
+    found.map_err(|error| match lacks_lists(&error) {
+        true => Trouble::new(format!(
+            "the master {} does not list single files: it is older than this command, or the original",
+            client.master()
+        ))
+        .hint(format!(
+            "`{}` fetches all that the build left",
+            command(format!("results {}", options.build))
+        )),
+        false => error.into(),
+    })
 }
 
 async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<ExitCode, Trouble> {
     // The first look fails soon where there is no master.
     let first = impatient(client, &options.master);
     let is_over = first.build(options.build).await?.status.is_over();
-    let mut found = find(client, options.build, options.pattern.as_deref()).await?;
+    let mut found = looked_for(client, options).await?;
     if is_over {
         // What was not run by then never is.
         found.atoms_to_come = 0;
@@ -157,15 +195,17 @@ fn nothing(options: &ArtifactsOptions, found: &SingleFiles) -> Result<ExitCode, 
 
 fn why_nothing(options: &ArtifactsOptions, found: &SingleFiles) -> Trouble {
     let build = options.build;
+    let all = command(format!("artifacts {build}"));
+    let listed = format!("`{all}` lists all of them");
     let trouble = match &options.pattern {
+        Some(pattern) if atoms_meant(pattern).is_some() => {
+            Trouble::usage(format!("no file of build {build} fits '{pattern}'")).hint(listed)
+        }
         Some(pattern) if found.seen > 0 => Trouble::usage(format!(
             "none of the {} of build {build} fits '{pattern}'",
             count(found.seen, "file")
         ))
-        .hint(format!(
-            "`{}` lists all of them",
-            command(format!("artifacts {build}"))
-        )),
+        .hint(listed),
         Some(_) | None => Trouble::usage(format!("no atom of build {build} has left files")),
     };
     if found.atoms_to_come > 0 {

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 pub(super) const HELP: &str = "\
 In a pattern * stands for any characters of a name, ? for one of them, and ** between slashes for any
 directories. A pattern without a slash is about the names of files; another one is about their paths in
-$ARTIFACT_DIR, also with the directory of the atom before them. Quote it, or the shell looks for files here.
+$ARTIFACT_DIR, also with the directory of the atom before them; one that begins with artifact_ is always about
+these directories. Quote it, or the shell looks for files here.
 
 Only files are listed, and while the build runs those of the atoms that have ended. `clusterrunner results`
 fetches all that a finished build left, with links and outputs.

@@ -3,7 +3,8 @@
 use super::ResultsError;
 use crate::client::Client;
 use crate::error::ClientError;
-use clusterrunner_common::api::AtomState;
+use clusterrunner_common::api::{AtomState, AtomView, ErrorCode};
+use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk::beneath::Beneath;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;
@@ -18,6 +19,12 @@ use tokio::task::JoinSet;
 
 /// How many calls are under way at a time.
 const AT_A_TIME: usize = 4;
+
+/// How the names of the directories of atoms begin.
+const ATOM_DIRECTORY: &str = "artifact_";
+
+/// What a master without codes says of a route that it does not know.
+const NO_ROUTE: &str = "There is no such route.";
 
 /// The longest path that programs open.
 const MAX_PATH: usize = 4_096;
@@ -69,25 +76,40 @@ pub fn is_meant(pattern: &str, file: &SingleFile) -> bool {
     name.is_some_and(|name| fits(pattern, name))
 }
 
-/// Finds the files that the atoms of a build left, as far as they have ended.
+/// The part of a pattern that is about directories of atoms: files of other atoms are not meant, so nobody looks at them.
+#[must_use]
+pub fn atoms_meant(pattern: &str) -> Option<&str> {
+    let (first, _) = pattern.split_once('/')?;
+    first.starts_with(ATOM_DIRECTORY).then_some(first)
+}
+
+/// Finds the files that the atoms of a build left, as far as they have ended, and tells after each atom how many atoms
+/// were looked at, and how many there are to look at.
 ///
 /// # Errors
-/// See [`ClientError`].
+/// See [`ClientError`]; [`lacks_lists`] says of one whether the master gives no such lists at all.
 pub async fn find(
     client: &Client,
     build: BuildId,
     pattern: Option<&str>,
+    mut tell: impl FnMut(u64, u64),
 ) -> Result<SingleFiles, ClientError> {
     let mut found = SingleFiles::default();
     let subjobs = client.subjobs(build).await?;
     let mut ended = Vec::new();
-    for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
+    let meant = pattern.and_then(atoms_meant);
+    let atoms = subjobs.iter().flat_map(|subjob| &subjob.atoms);
+    let is_meant_atom = |atom: &&AtomView| {
+        meant.is_none_or(|meant| fits(meant, &directory_name(atom.subjob_id, atom.id)))
+    };
+    for atom in atoms.filter(is_meant_atom) {
         match atom.state {
             AtomState::Completed => ended.push((build, atom.subjob_id, atom.id)),
             AtomState::NotStarted | AtomState::InProgress => found.atoms_to_come += 1,
             AtomState::Canceled | AtomState::NotRun => {}
         }
     }
+    let (mut looked_at, all) = (0, ended.len() as u64);
     let mut asked = ended.into_iter();
     let mut asking = JoinSet::new();
     loop {
@@ -112,6 +134,8 @@ pub async fn find(
             Err(error) if is_gone(&error) => found.atoms_without += 1,
             Err(error) => return Err(error),
         }
+        looked_at += 1;
+        tell(looked_at, all);
     }
     // Stable: files of an atom stay in their order.
     found.files.sort_by_key(|file| (file.subjob, file.atom));
@@ -144,7 +168,25 @@ async fn files_of(
 /// The atom has no files any more, though it had a result.
 fn is_gone(error: &ClientError) -> bool {
     let status = error.status().map(|status| status.as_u16());
-    matches!(status, Some(404 | 410))
+    matches!(status, Some(404 | 410)) && !lacks_lists(error)
+}
+
+/// Whether the master knows no lists of single files: it is an older one, or the original.
+#[must_use]
+pub fn lacks_lists(error: &ClientError) -> bool {
+    let ClientError::Call(CallError::Refused {
+        status,
+        error,
+        code,
+        is_explained,
+        ..
+    }) = error
+    else {
+        return false;
+    };
+    // Before refusals had codes, it was said in these words.
+    let is_said = *code == Some(ErrorCode::NoRoute) || error == NO_ROUTE;
+    status.as_u16() == 404 && (is_said || !is_explained)
 }
 
 /// Which of these files have their place taken below a directory, which need not be there.
@@ -300,6 +342,48 @@ mod tests {
             ("artifact_3_1/**", "deep/report.xml", false),
         ] {
             assert_eq!(is_meant(pattern, &file(path)), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_may_name_atoms() {
+        for (pattern, expected) in [
+            ("artifact_3_0/**", Some("artifact_3_0")),
+            ("artifact_3_*/x/y", Some("artifact_3_*")),
+            ("artifact_3_0", None),
+            ("deep/*", None),
+            ("**/x", None),
+            ("*_3_0/x", None),
+        ] {
+            assert_eq!(atoms_meant(pattern), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_master_without_lists_is_not_one_whose_files_are_gone() {
+        let refused = |status: u16, code, error: &str, is_explained| {
+            ClientError::Call(CallError::Refused {
+                url: "http://master".to_owned(),
+                status: reqwest::StatusCode::from_u16(status).unwrap(),
+                error: error.to_owned(),
+                code,
+                is_explained,
+            })
+        };
+        for (error, is_gone_expected, lacks_expected) in [
+            (refused(404, None, "Not there any more.", true), true, false),
+            (refused(410, None, "Removed.", true), true, false),
+            (
+                refused(404, Some(ErrorCode::NoRoute), "x", true),
+                false,
+                true,
+            ),
+            (refused(404, None, NO_ROUTE, true), false, true),
+            (refused(404, None, "", false), false, true),
+            (refused(503, None, "", false), false, false),
+        ] {
+            assert_eq!(is_gone(&error), is_gone_expected, "{error}");
+            assert_eq!(lacks_lists(&error), lacks_expected, "{error}");
         }
     }
 

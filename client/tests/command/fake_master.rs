@@ -7,12 +7,12 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clusterrunner_common::api::{
     AtomBody, AtomState, AtomView, BuildBody, BuildResult, BuildStatus, BuildView, BuildsBody,
-    ConsoleBody, MasterBody, MasterView, QueueBody, SlaveView, SlavesBody, SubjobBody, SubjobView,
-    SubjobsBody, Success, VersionBody,
+    ConsoleBody, ErrorCode, MasterBody, MasterView, QueueBody, SlaveView, SlavesBody, SubjobBody,
+    SubjobView, SubjobsBody, Success, VersionBody,
 };
 use clusterrunner_common::auth::gate::{Gate, Signed};
 use clusterrunner_common::auth::secret::Secret;
-use clusterrunner_common::http::{refusal, serve};
+use clusterrunner_common::http::{coded_refusal, refusal, serve};
 use clusterrunner_common::ids::{AtomId, BuildId, SessionId, SlaveId, SubjobId};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -42,6 +42,13 @@ pub(crate) struct Script {
     pub(crate) subjobs: Vec<SubjobView>,
     /// The paths of the files that each atom left.
     pub(crate) left_files: Vec<String>,
+    /// What the list of these files is refused with.
+    pub(crate) left_refusal: Option<(StatusCode, Option<ErrorCode>)>,
+    /// Atoms whose files were asked for.
+    pub(crate) looked_at: Vec<String>,
+    /// Whether a file comes at all, and whether one was asked for.
+    pub(crate) keeps_files: bool,
+    pub(crate) was_asked_for_file: bool,
     pub(crate) slaves: Vec<SlaveView>,
     pub(crate) archive: Option<Vec<u8>>,
     pub(crate) submission: Result<(), (StatusCode, String)>,
@@ -77,6 +84,10 @@ impl FakeMaster {
             console_refusal: None,
             subjobs: Vec::new(),
             left_files: Vec::new(),
+            left_refusal: None,
+            looked_at: Vec::new(),
+            keeps_files: false,
+            was_asked_for_file: false,
             slaves: vec![slave()],
             archive: Some(archive(&[("artifact_0_0/clusterrunner_exit_code", "0\n")])),
             submission: Ok(()),
@@ -179,7 +190,7 @@ fn router(script: Arc<Mutex<Script>>) -> Router {
         )
         .route(
             "/v2/builds/{build}/subjobs/{subjob}/atoms/{atom}/artifacts/{*path}",
-            get(async || "content"),
+            get(left_file),
         );
     gate.guard(routes.with_state(script))
 }
@@ -286,11 +297,31 @@ async fn subjob(State(script): Shared) -> Response {
 }
 
 /// The files that each atom left, whatever their names.
-async fn left_files(State(script): Shared) -> Json<Value> {
-    let paths = script.lock().unwrap().left_files.clone();
+async fn left_files(
+    State(script): Shared,
+    Path((_, subjob, atom)): Path<(u64, u64, u64)>,
+) -> Response {
+    let mut script = script.lock().unwrap();
+    script.looked_at.push(format!("{subjob}_{atom}"));
+    if let Some((status, code)) = script.left_refusal {
+        return coded_refusal(status, code, "No such thing.");
+    }
+    let paths = script.left_files.clone();
     let files = paths.iter().map(|path| json!({"path": path, "bytes": 7}));
     let files: Vec<Value> = files.collect();
-    Json(json!({"total": files.len(), "artifacts": files}))
+    Json(json!({"total": files.len(), "artifacts": files})).into_response()
+}
+
+async fn left_file(State(script): Shared) -> &'static str {
+    let keeps_files = {
+        let mut script = script.lock().unwrap();
+        script.was_asked_for_file = true;
+        script.keeps_files
+    };
+    if keeps_files {
+        std::future::pending::<()>().await;
+    }
+    "content"
 }
 
 async fn atom(State(script): Shared) -> Response {

@@ -11,6 +11,7 @@ mod cut;
 mod deploy;
 mod fake_master;
 mod hostile;
+mod left;
 mod local;
 mod look;
 mod run;
