@@ -7,6 +7,10 @@ use std::path::PathBuf;
 
 /// Options of `clusterrunner status`.
 #[derive(Args, Debug)]
+#[command(
+    mut_arg("failure_output", |option| option.requires("watch")),
+    mut_arg("slow_after", |option| option.requires("watch"))
+)]
 pub(crate) struct StatusOptions {
     /// One build, by its number
     #[arg(value_parser = number::<BuildId>)]

@@ -81,6 +81,18 @@ fn a_master_without_a_port_has_the_usual_one() {
 }
 
 #[test]
+fn how_a_build_is_followed_is_said_where_one_is() {
+    for option in [["--failure-output", "full"], ["--slow-after", "7"]] {
+        let line = [&["clusterrunner", "status", "7"][..], &option].concat();
+        let refused = Options::try_parse_from(&line).unwrap_err();
+        assert_eq!(refused.exit_code(), 2, "{option:?}");
+        assert!(refused.to_string().contains("--watch"), "{refused}");
+        Options::try_parse_from([&line[..], &["-w"]].concat()).unwrap();
+    }
+    Options::try_parse_from(["clusterrunner", "status", "7", "--json"]).unwrap();
+}
+
+#[test]
 fn remote_files_come_in_pairs() {
     let options = build_options("clusterrunner build -f a http://x/a -f b http://x/b dir");
     assert_eq!(options.remote_files, ["a", "http://x/a", "b", "http://x/b"]);
