@@ -29,11 +29,11 @@ const ORIGIN: &str = "origin";
 
 /// Writes the script of an atom.
 pub(crate) async fn run(options: ReproOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
-    if let Some(path) = options.output.as_ref().filter(|path| path.exists()) {
-        return Err(
-            Trouble::usage(format!("{} is there already", path.display()))
-                .hint("--output names another file: what is there is not replaced"),
-        );
+    // A link that leads nowhere is there, too.
+    if let Some(path) = &options.output
+        && path.symlink_metadata().is_ok()
+    {
+        return Err(is_there(path));
     }
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let interrupt = Interrupt::listen(false)?;
@@ -336,11 +336,18 @@ fn of_atom(atom: &AtomView) -> Vec<(String, String)> {
     .into()
 }
 
+fn is_there(path: &Path) -> Trouble {
+    Trouble::usage(format!("{} is there already", path.display()))
+        .hint("--output names another file: what is there is not replaced")
+}
+
 /// Writes the script as a whole, and only where nothing is.
 fn write(path: &Path, text: &str) -> Result<(), Trouble> {
     let failed = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            return is_there(path);
+        }
         Trouble::new(format!("could not write {}: {error}", path.display()))
-            .hint("--output names another file: what is there is not replaced")
     };
     let above = path.parent().filter(|above| *above != OsStr::new(""));
     let above = above.map_or_else(|| PathBuf::from("."), Path::to_owned);
@@ -353,6 +360,20 @@ fn write(path: &Path, text: &str) -> Result<(), Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_in_the_way_is_the_users_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("script");
+        write(&path, "one").unwrap();
+        let refused = write(&path, "two").unwrap_err();
+        assert_eq!(refused.code, ExitCode::Usage);
+        assert!(refused.hint.is_some());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+        let failed = write(&directory.path().join("none/script"), "x").unwrap_err();
+        assert_eq!(failed.code, ExitCode::Trouble);
+        assert_eq!(failed.hint, None);
+    }
 
     #[test]
     fn what_opens_a_url_is_not_shown() {
