@@ -13,6 +13,19 @@ use clusterrunner_common::settings::{
 };
 use clusterrunner_common::text::printable::plain;
 use serde_json::{Value, json};
+use std::path::Path;
+
+/// Settings that are lists.
+const LISTS: [&str; 5] = [
+    "slaves",
+    "container_flags",
+    "container_build_flags",
+    RUN_FLAGS,
+    "further_hostnames",
+];
+
+/// Arguments of the containers' runtime, with variables among them.
+const RUN_FLAGS: &str = "container_run_flags";
 
 /// Does what is to be done with settings.
 pub(crate) fn run(options: SettingsOptions, common: &CommonOptions) -> Result<ExitCode, Trouble> {
@@ -26,12 +39,8 @@ fn show(options: &ShowSettingsOptions, common: &CommonOptions) -> Result<ExitCod
         Some(SettingsOf::Master(options)) => (Reader::Master, options.overrides(common)),
         Some(SettingsOf::Slave(options)) => (Reader::Slave, options.overrides(common)),
     };
-    if let Some(file) = common.config_file.as_ref().filter(|file| !file.exists()) {
-        // To look makes no file, as the other commands do.
-        return Err(Trouble::usage(format!(
-            "there is no settings file {}",
-            file.display()
-        )));
+    if let Some(file) = &common.config_file {
+        look_for(file)?;
     }
     let environment = |name: &str| std::env::var(name).ok();
     let settings =
@@ -59,6 +68,20 @@ fn show(options: &ShowSettingsOptions, common: &CommonOptions) -> Result<ExitCod
         }
     }
     Ok(tell_mistakes(&settings))
+}
+
+/// To look makes no file, as the other commands do.
+fn look_for(file: &Path) -> Result<(), Trouble> {
+    let file_name = file.display();
+    match file.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Trouble::usage(format!(
+            "there is no settings file {file_name}"
+        ))),
+        Err(error) => Err(Trouble::usage(format!(
+            "the settings file {file_name} can not be looked at: {error}"
+        ))),
+    }
 }
 
 /// What programs choose where nothing is set, as far as it has a value on this machine.
@@ -93,7 +116,7 @@ fn table(settings: &[&SettingWithOrigin], has_origins: bool, chosen: &[(&str, St
                 chosen.map_or_else(|| "-".to_owned(), |(_, value)| value.clone())
             }
             SettingValue::Hidden => "(hidden)".to_owned(),
-            SettingValue::Text(lines) => lines.join(", "),
+            SettingValue::Text(lines) => shown(setting.key, lines).join(", "),
         };
         let mut row = vec![Cell::from(setting.key), Cell::styled(style, value)];
         if has_origins {
@@ -102,6 +125,38 @@ fn table(settings: &[&SettingWithOrigin], has_origins: bool, chosen: &[(&str, St
         table.add(row);
     }
     table.print();
+}
+
+/// The values of a setting as they are shown.
+fn shown(key: &str, values: &[String]) -> Vec<String> {
+    match key {
+        RUN_FLAGS => without_values(values),
+        _ => values.to_vec(),
+    }
+}
+
+/// Arguments of `podman run` without the values of variables, which may be anybody's secrets.
+fn without_values(flags: &[String]) -> Vec<String> {
+    let mut is_variable = false;
+    let flags = flags.iter().map(|flag| {
+        let rest = match std::mem::take(&mut is_variable) {
+            true => Some(flag.as_str()),
+            false => match flag.strip_prefix("--env") {
+                Some("") => {
+                    is_variable = true;
+                    None
+                }
+                Some(rest) => rest.strip_prefix(['=', ' ']),
+                None => flag.strip_prefix("-e"),
+            },
+        };
+        is_variable |= flag == "-e";
+        match rest.and_then(|rest| rest.trim_start_matches('=').split_once('=')) {
+            Some((_, value)) => format!("{}(hidden)", &flag[..flag.len() - value.len()]),
+            None => flag.clone(),
+        }
+    });
+    flags.collect()
 }
 
 /// Where a value comes from, in words.
@@ -118,6 +173,9 @@ fn origin(setting: &SettingWithOrigin) -> String {
 fn to_json(setting: &SettingWithOrigin) -> Value {
     let value = match &setting.value {
         SettingValue::Unset | SettingValue::Hidden => Value::Null,
+        SettingValue::Text(lines) if LISTS.contains(&setting.key) => {
+            json!(shown(setting.key, lines))
+        }
         SettingValue::Text(lines) => json!(lines.join(", ")),
     };
     let origin = match &setting.origin {
@@ -152,4 +210,69 @@ fn tell_mistakes(settings: &[SettingWithOrigin]) -> ExitCode {
         code = ExitCode::Usage;
     }
     code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_variables_are_hidden_and_nothing_else() {
+        let hidden = |flags: &[&str]| {
+            let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+            without_values(&flags)
+        };
+        for (flags, expected) in [
+            (&["-e", "T=s"][..], &["-e", "T=(hidden)"][..]),
+            (&["--env", "T=s=t"], &["--env", "T=(hidden)"]),
+            (&["--env=T=s"], &["--env=T=(hidden)"]),
+            (&["-eT=s"], &["-eT=(hidden)"]),
+            (&["-e=T=s"], &["-e=T=(hidden)"]),
+            (&["-e T=s"], &["-e T=(hidden)"]),
+            (&["--env T=s"], &["--env T=(hidden)"]),
+            (
+                &["-e", "T", "--ulimit=a=1:2"],
+                &["-e", "T", "--ulimit=a=1:2"],
+            ),
+            (&["--env-file=/a=b"], &["--env-file=/a=b"]),
+            (&["--tmpfs", "/x:size=1"], &["--tmpfs", "/x:size=1"]),
+            (&["-e", "-e", "T=s"], &["-e", "-e", "T=(hidden)"]),
+        ] {
+            assert_eq!(hidden(flags), expected);
+        }
+    }
+
+    #[test]
+    fn lists_are_lists_for_programs() {
+        let setting = |key, values: &[&str]| SettingWithOrigin {
+            key,
+            variable: String::new(),
+            value: SettingValue::Text(values.iter().map(|&value| value.to_owned()).collect()),
+            origin: None,
+            mistake: None,
+        };
+        let value = |key, values: &[&str]| to_json(&setting(key, values))["value"].clone();
+        assert_eq!(value("slaves", &["one"]), json!(["one"]));
+        assert_eq!(
+            value(RUN_FLAGS, &["-e", "T=s"]),
+            json!(["-e", "T=(hidden)"])
+        );
+        assert_eq!(value("port", &["7"]), json!("7"));
+    }
+
+    #[test]
+    fn the_lists_are_settings() {
+        let base = tempfile::tempdir().unwrap();
+        let environment = |name: &str| {
+            let is_base = name == "CLUSTERRUNNER_BASE_DIRECTORY";
+            is_base.then(|| base.path().display().to_string())
+        };
+        let flags = Overrides::new();
+        let all = [Reader::Command, Reader::Master, Reader::Slave]
+            .map(|reader| settings_with_origins(reader, None, environment, &flags).unwrap());
+        for list in LISTS {
+            let is_known = all.iter().flatten().any(|setting| setting.key == list);
+            assert!(is_known, "{list}");
+        }
+    }
 }
