@@ -103,18 +103,18 @@ pub(crate) fn say_json(json: &str) {
     say_as_is(&printable::json(json));
 }
 
-/// Prints a body of the API as JSON.
-pub(crate) fn say_body(body: &impl serde::Serialize) {
-    say_json(&format!("{:#}", serde_json::json!(body)));
-}
-
 /// Prints an object as JSON with the version of its form.
 pub(crate) fn say_versioned(body: &impl serde::Serialize) {
-    let mut body = serde_json::json!(body);
+    let body = versioned(serde_json::json!(body));
+    say_json(&format!("{body:#}"));
+}
+
+/// An object with the version of its form; a list has no place for that.
+fn versioned(mut body: serde_json::Value) -> serde_json::Value {
     if let Some(fields) = body.as_object_mut() {
         fields.insert("json_version".to_owned(), VERSION.into());
     }
-    say_json(&format!("{body:#}"));
+    body
 }
 
 fn say_as_is(text: &str) {
@@ -177,4 +177,19 @@ pub(crate) fn complain(line: impl Display) {
 /// `text` in a style. Printed through this module, it loses the style where none is shown.
 pub(crate) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_object_has_the_version_of_its_form() {
+        let body = versioned(json!({"users": []}));
+        assert_eq!(body, json!({"json_version": VERSION, "users": []}));
+        // What a master says of its own is not taken for it.
+        let body = versioned(json!({"json_version": "x"}));
+        assert_eq!(body["json_version"], VERSION);
+    }
 }

@@ -129,6 +129,8 @@ fn a_build_is_told_in_lines_of_json() {
         ("tests", &["tests", "1"]),
         ("instances", &["instances"]),
         ("templates", &["templates"]),
+        ("user_list", &["user", "list"]),
+        ("token_list", &["token", "list"]),
         ("apps", &["apps"]),
         ("explain", &["explain", "1"]),
         ("artifacts", &["artifacts", "1"]),

@@ -66,7 +66,7 @@ pub(crate) async fn run(
     let id = instance.id;
     if options.detach {
         match options.json {
-            true => output::say_body(&InstanceBody { instance }),
+            true => output::say_versioned(&InstanceBody { instance }),
             false => output::say(id),
         }
         return Ok(ExitCode::Success);
@@ -223,7 +223,7 @@ fn say(client: &Client, instance: InstanceView, json: bool) -> Result<ExitCode, 
         )));
     }
     if json {
-        output::say_body(&InstanceBody { instance });
+        output::say_versioned(&InstanceBody { instance });
         return Ok(ExitCode::Success);
     }
     output::say(url(client, &instance));

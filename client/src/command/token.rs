@@ -45,7 +45,7 @@ async fn create(client: &Client, options: CreateTokenOptions) -> Result<(), Trou
     };
     let created = client.create_token(&token).await.map_err(of_accounts)?;
     if options.json {
-        output::say_body(&created);
+        output::say_versioned(&created);
         return Ok(());
     }
     let TokenView { id, user, role, .. } = &created.token;
@@ -64,7 +64,7 @@ async fn list(client: &Client, user: Option<&str>, json: bool) -> Result<(), Tro
         body.tokens.retain(is_of_user);
     }
     if json {
-        output::say_body(&body);
+        output::say_versioned(&body);
         return Ok(());
     }
     let TokensBody { tokens } = body;

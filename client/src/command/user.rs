@@ -44,7 +44,7 @@ async fn create(client: &Client, options: CreateUserOptions) -> Result<(), Troub
     };
     let user = client.create_user(&user).await.map_err(of_accounts)?;
     if options.json {
-        output::say_body(&UserBody { user });
+        output::say_versioned(&UserBody { user });
         return Ok(());
     }
     let what = match user.is_superuser {
@@ -65,7 +65,7 @@ async fn create(client: &Client, options: CreateUserOptions) -> Result<(), Troub
 async fn list(client: &Client, json: bool) -> Result<(), Trouble> {
     if json {
         let body: serde_json::Value = client.read("/v2/users").await?;
-        output::say_body(&body);
+        output::say_versioned(&body);
         return Ok(());
     }
     let users = client.users().await?.users;

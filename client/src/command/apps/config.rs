@@ -20,7 +20,7 @@ pub(super) async fn run(client: &Client, options: ConfigOptions) -> Result<(), T
     };
     let config = config.map_err(of_apps)?;
     match json {
-        true => output::say_body(&config),
+        true => output::say_versioned(&config),
         false => print(&app, &config),
     }
     match is_changed && !json {

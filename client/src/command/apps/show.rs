@@ -19,7 +19,7 @@ pub(super) async fn info(client: &Client, app: &str, json: bool) -> Result<(), T
     let domains = client.domains(app).await.map_err(of_apps)?;
     let newest = releases.first();
     if json {
-        output::say_body(&json!({
+        output::say_versioned(&json!({
             "app": found,
             "containers": containers,
             "release": newest,
@@ -125,7 +125,7 @@ async fn newest(client: &Client, app: &str) -> Result<u64, Trouble> {
 pub(super) async fn releases(client: &Client, app: &str, json: bool) -> Result<(), Trouble> {
     let releases = client.releases(app).await.map_err(of_apps)?;
     if json {
-        output::say_body(&releases);
+        output::say_versioned(&json!({"releases": releases}));
         return Ok(());
     }
     let mut table = Table::new(&["Release", "Made", "What changed"]);
@@ -144,7 +144,7 @@ pub(super) async fn releases(client: &Client, app: &str, json: bool) -> Result<(
 pub(super) async fn domains(client: &Client, app: &str, json: bool) -> Result<(), Trouble> {
     let domains = client.domains(app).await.map_err(of_apps)?;
     if json {
-        output::say_body(&domains);
+        output::say_versioned(&json!({"domains": domains}));
         return Ok(());
     }
     if domains.is_empty() {
