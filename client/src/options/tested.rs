@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 pub(super) const HELP: &str = "\
 Tests come from the JUnit reports that atoms leave in $ARTIFACT_DIR: junit*.xml and TEST-*.xml, or what
-`junit:` of the job names. An atom that leaves none counts as one test. While the build runs, the tests of the atoms that have ended are there.
+`junit:` of the job names. An atom that leaves none counts as one test. While the build
+runs, the tests of the atoms that have ended are there.
 
 Examples:
   clusterrunner tests 7                      failed, flaky and skipped tests, and the slowest
