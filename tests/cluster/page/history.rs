@@ -41,9 +41,6 @@ async fn flaky_atoms_are_listed_and_any_name_is_found() {
         browser.size(width, 800).await;
         let wrong = browser.run(CHECKS).await;
         assert_eq!(wrong, json!([]), "{scheme} {width}");
-        browser
-            .picture(&format!("history-{scheme}-{width}"), 800)
-            .await;
     }
     // From a test to its earlier builds, and by a name.
     browser.go(&format!("/ui/builds/{}/tests", over.id)).await;

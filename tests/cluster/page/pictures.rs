@@ -7,6 +7,8 @@ use crate::farm::Farm;
 use crate::job::job;
 use crate::raw::Raw;
 use crate::repository::Repository;
+use crate::wait::wait_for;
+use clusterrunner_client::client::WantedJobs;
 use serde_json::json;
 use std::fs;
 
@@ -172,6 +174,11 @@ async fn all_views_look_well_on_a_farm_with_work() {
             "document.querySelector('.badge-card img')?.complete && document.querySelectorAll('.build').length === 3",
         ),
         (
+            "history",
+            "/ui/history",
+            "document.querySelector('.run.flaky')",
+        ),
+        (
             "submit",
             "/ui/submit",
             "document.querySelector('form.card button')",
@@ -189,6 +196,12 @@ async fn all_views_look_well_on_a_farm_with_work() {
         ("apps", "/ui/apps", "document.querySelector('.empty')"),
         ("users", "/ui/users", "document.querySelector('td, .card')"),
     ];
+    let client = shop.farm.client();
+    wait_for("the failed build counts", async || {
+        let flaky = client.flaky(&WantedJobs::default(), 9).await.unwrap();
+        (flaky.total > 0).then_some(())
+    })
+    .await;
     for (name, path, is_there) in views {
         browser.go(path).await;
         browser.wait(is_there).await;

@@ -238,7 +238,10 @@ fn status_of(build: &Build, num_subjobs: usize) -> BuildStatus {
 fn details(build: &Build, num_subjobs: usize) -> Option<String> {
     build.plan.as_ref()?;
     if num_subjobs == 0 {
-        return Some("This build has no atoms: its atomizers printed nothing.".to_owned());
+        return Some(match build.request.product {
+            Some(_) => "There is an equal template already: nothing had to be run.".to_owned(),
+            None => "This build has no atoms: its atomizers printed nothing.".to_owned(),
+        });
     }
     let (done, total) = (build.num_finished, num_subjobs);
     let percent = 100.0 * done as f64 / total as f64;

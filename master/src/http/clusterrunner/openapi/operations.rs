@@ -123,7 +123,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}", "One atom"), Who::Read, "", Body::None, &[(200, Json("atom: Atom"))], &[404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/console", "What an atom printed"), Who::Read, "max_lines?: integer, offset_line?: integer, offset_byte?: integer, attempt?: integer", Body::None, &[(200, JsonOrText(CONSOLE))], &[400, 404, 502]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts", "List the files that an atom left"), Who::Read, "offset?: integer, limit?: integer, attempt?: integer", Body::None, &[(200, Json("artifacts: [Artifact], total: integer"))], &[400, 404]),
-    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts/{artifact_path}", "A file that an atom left"), Who::Read, "view?: string, attempt?: integer", Body::None, &[(200, Other("*/*"))], &[404]),
+    operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/atoms/{atom_id}/artifacts/{artifact_path}", "A file that an atom left"), Who::Read, "view?: string, attempt?: integer", Body::None, &[(200, Other("*/*"))], &[400, 404]),
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/result", "What is below it"), Who::Read, "", Body::None, &[(200, Json("status: string"))], &[]),
     operation(("post", "/builds/{build_id}/subjobs/{subjob_id}/result", "Deliver a result, as slaves of the original do"), Who::Slave, "", UPLOAD, &[(200, Json(DONE))], &[404, 408, 409, 411, 413, 507]),
     operation(("get", "/builds/{build_id}/results", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),

@@ -8,8 +8,8 @@ import { go, to } from "../router.js";
 import { short } from "../text.js";
 
 /** Verdicts, with the key of their colour and icon, and a word; outcomes, with their colour and sign. */
-const VERDICTS = { flaky: ["failed", "Flaky"], suspicious: ["canceled", "Suspicious"], stable: ["passed", "Stable"] };
-const OUTCOMES = { passed: ["passed", "."], flaky: ["canceled", "f"], failed: ["failed", "F"], skipped: ["", "s"] };
+const VERDICTS = { flaky: ["flaky", "Flaky"], suspicious: ["canceled", "Suspicious"], stable: ["passed", "Stable"] };
+const OUTCOMES = { passed: ["passed", "."], flaky: ["flaky", "f"], failed: ["failed", "F"], skipped: ["", "s"] };
 
 /** How many of the flaky ones are shown with all that is known. */
 const OPEN = 3;
