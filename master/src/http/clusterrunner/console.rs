@@ -14,6 +14,7 @@ use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
 use clusterrunner_common::process::console::DEFAULT_MAX_LINES;
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use tokio_util::io::ReaderStream;
 
@@ -68,9 +69,10 @@ async fn stream(
             text.read_to_end(&mut rest).map_err(disk)?;
             Body::from(rest)
         }
-        StoredConsole::File(mut text) => {
-            text.seek(SeekFrom::Start(first)).map_err(disk)?;
-            let file = tokio::fs::File::from_std(text.into_inner());
+        StoredConsole::File(text) => {
+            let mut file = text.into_inner();
+            go_to(&mut file, first).map_err(disk)?;
+            let file = tokio::fs::File::from_std(file);
             in_turn(
                 Body::from_stream(ReaderStream::with_capacity(file, CHUNK)),
                 turn,
@@ -78,6 +80,13 @@ async fn stream(
         }
     };
     Ok((content_type, body).into_response())
+}
+
+/// Goes to a byte of a file, or to its end where the byte is behind that: a file system refuses to go very far.
+pub(super) fn go_to(file: &mut File, byte: u64) -> io::Result<()> {
+    let end = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(byte.min(end)))?;
+    Ok(())
 }
 
 /// What `setup_build` prints on a slave: the one that is asked for with `slave`, else one that sets the build up, else

@@ -1,6 +1,6 @@
 //! The steps of a build: which there are, and what they print.
 
-use super::console::{CHUNK, disk, first_byte, in_words_of_the_master, lines};
+use super::console::{CHUNK, disk, first_byte, go_to, in_words_of_the_master, lines};
 use super::downloads::in_turn;
 use super::error::ApiError;
 use super::multipart::{MAX_REPORT, Upload};
@@ -20,7 +20,7 @@ use clusterrunner_common::api::{
 use clusterrunner_common::auth::gate::SignedUpload;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::console::{live_segment, segment};
-use std::io::{self, Seek as _, SeekFrom};
+use std::io;
 use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;
 
@@ -128,7 +128,7 @@ async fn stream(
     let results = api.results.clone();
     let opened = spawn_blocking(move || {
         let mut output = results.step_output(build, number)?.into_inner();
-        output.seek(SeekFrom::Start(first))?;
+        go_to(&mut output, first)?;
         Ok(output)
     });
     let opened = opened.await.map_err(io::Error::other);

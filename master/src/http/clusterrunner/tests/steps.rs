@@ -97,6 +97,10 @@ async fn a_step_is_under_way_until_its_slave_brings_its_output() {
     let (status, headers, text) = master.exchange("GET", path, &[], "").await;
     assert_eq!((status, text.as_slice()), (200, &b"two\n!"[..]));
     assert_eq!(headers["content-type"], "text/plain; charset=utf-8");
+    // Farther than a file system lets anybody go.
+    let path = "/v2/builds/1/steps/1/console?offset_byte=9000000000000000000";
+    let (status, _, text) = master.exchange("GET", path, &[], "").await;
+    assert_eq!((status, text.as_slice()), (200, &b""[..]));
 }
 
 #[tokio::test]
