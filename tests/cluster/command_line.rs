@@ -7,6 +7,7 @@ use crate::wait::{PATIENCE, is_true_within, wait_for};
 use clusterrunner_common::ids::BuildId;
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 
 const PASSING: &str = "Unit:
@@ -127,6 +128,22 @@ fn check_reading(machine: &Machine) {
     machine.run_to(2, &["logs", "2", "first"]);
     machine.run_to(2, &["status", "99"]);
     machine.run_to(2, &["logs", "2", "7_0"]);
+}
+
+#[tokio::test]
+async fn following_an_atom_waits_for_the_atomizer() {
+    let machine = Machine::new(
+        "Unit:\n  commands: [echo this is $N]\n  atomizers: [{N: 'until [ -e go ]; do sleep 0.05; done; echo one'}]\n",
+    );
+    machine.run_to(0, &["build", "--detach"]);
+    let mut follower = machine.start(&["logs", "1", "0_0", "--follow"]);
+    let mut said = String::new();
+    let told = follower.stderr.as_mut().unwrap();
+    BufReader::new(told).read_line(&mut said).unwrap();
+    assert!(said.contains("has no atoms yet"), "{said}");
+    fs::write(machine.path("project/go"), "").unwrap();
+    let ended = Ended::from(follower.wait_with_output().unwrap());
+    assert_eq!((ended.code, &*ended.stdout), (Some(0), "this is one\n"));
 }
 
 #[tokio::test]

@@ -15,7 +15,9 @@ use crate::trouble::Trouble;
 use anstyle::Style;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::{AtomState, AtomView, ConsoleBody, StepKind, SubjobFilter};
+use clusterrunner_common::api::{
+    AtomState, AtomView, BuildStatus, ConsoleBody, StepKind, SubjobFilter,
+};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::text::printable::ConsoleFilter;
 use std::time::Duration;
@@ -90,7 +92,10 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         filter: (!options.raw).then(ConsoleFilter::new),
     };
     let printed = match options.follow {
-        true => console.follow().await,
+        true => match atoms_are_known(&client, build, (subjob, atom)).await {
+            Ok(()) => console.follow().await,
+            Err(error) => Err(error),
+        },
         false => console.print_all().await,
     };
     console.end();
@@ -102,6 +107,29 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Waits as long as the atomizer may still find an atom.
+async fn atoms_are_known(
+    client: &Client,
+    build: BuildId,
+    (subjob, atom): (SubjobId, AtomId),
+) -> Result<(), ClientError> {
+    let mut is_said = false;
+    while client.build(build).await?.status == BuildStatus::Queued {
+        match client.atom(build, subjob, atom).await {
+            Err(error) if error.status().is_some_and(|status| status == 404) => {}
+            known => return known.map(drop),
+        }
+        if !is_said {
+            output::note(format!(
+                "build {build} has no atoms yet: this waits for them"
+            ));
+            is_said = true;
+        }
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Shows the atoms that failed with what they printed.
