@@ -173,13 +173,12 @@ impl<'a> Talk<'a> {
     async fn tell(&mut self, socket: &mut WebSocket) -> Result<(), Ended> {
         let uuid = self.uuid().await?;
         loop {
-            let statuses = self.statuses().await?;
-            for status in self.told.news(&statuses) {
-                socket.send(status_frame(status)).await?;
-            }
+            self.tell_news(socket).await?;
             loop {
                 match socket.during(self.follower.next()).await?? {
                     Step::Lines(lines) => {
+                        // The build may have begun to run since.
+                        self.tell_news(socket).await?;
                         let frame = json!({"job_uuid": uuid, "log_lines": lines});
                         socket.send(frame.to_string()).await?;
                     }
@@ -199,6 +198,18 @@ impl<'a> Talk<'a> {
                 }
             }
         }
+    }
+
+    /// Tells the statuses that came since it was last asked.
+    async fn tell_news(&mut self, socket: &mut WebSocket) -> Result<(), Ended> {
+        if self.told == Told::Enough {
+            return Ok(());
+        }
+        let statuses = self.statuses().await?;
+        for status in self.told.news(&statuses) {
+            socket.send(status_frame(status)).await?;
+        }
+        Ok(())
     }
 
     async fn uuid(&self) -> Result<String, ReadError> {
