@@ -7,6 +7,7 @@ mod bisect;
 mod build;
 mod cancel;
 mod config;
+mod console_page;
 mod deploy;
 mod doctor;
 mod drain;

@@ -1,6 +1,6 @@
 //! `clusterrunner logs BUILD -f`: what all atoms of a build print, each line after the name of its atom.
 
-use super::logs::{is_not_there, lines};
+use super::console_page::{is_not_there, lines};
 use crate::output::events::Event;
 use crate::output::text::name;
 use crate::output::{self, FAINT, styled};

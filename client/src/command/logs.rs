@@ -1,5 +1,6 @@
 //! `clusterrunner logs`: the atoms of a build, or what one of them printed.
 
+use super::console_page::{is_not_there, lines};
 use super::progress::Progress;
 use super::watch::Failures;
 use super::{apps, follow_all, step_output};
@@ -431,27 +432,6 @@ impl Console<'_> {
         // The atoms of a canceled build stay as they were.
         Ok(self.client.build(self.build).await?.status.is_over())
     }
-}
-
-/// The lines of a page: number, text, and how many bytes are missing at the end. Only the last one can be cut: the
-/// master gives no other line after it.
-pub(super) fn lines(page: &ConsoleBody) -> impl Iterator<Item = (u64, &str, u64)> {
-    let mut lines = (page.offset_line..).zip(page.content.lines()).peekable();
-    std::iter::from_fn(move || {
-        let (line, text) = lines.next()?;
-        let num_bytes_cut = match lines.peek() {
-            Some(_) => 0,
-            None => page.num_bytes_cut,
-        };
-        Some((line, text, num_bytes_cut))
-    })
-}
-
-/// Whether the output that is asked for is not there: not yet, not so far, or not any more. Who may not read it gets
-/// another refusal.
-pub(super) fn is_not_there(error: &ClientError) -> bool {
-    let status = error.status().map(|status| status.as_u16());
-    matches!(status, Some(400 | 404 | 410))
 }
 
 fn is_servers(error: &ClientError) -> bool {

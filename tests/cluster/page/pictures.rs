@@ -186,15 +186,19 @@ async fn all_views_look_well_on_a_farm_with_work() {
         (
             "templates",
             "/ui/templates",
-            "document.querySelector('.empty')",
+            "document.querySelector('.empty') && document.querySelector('main h1')?.textContent === 'Templates'",
         ),
         (
             "instances",
             "/ui/instances",
-            "document.querySelector('.empty')",
+            "document.querySelector('.empty') && document.querySelector('main h1')?.textContent === 'Instances'",
         ),
-        ("apps", "/ui/apps", "document.querySelector('.empty')"),
-        ("users", "/ui/users", "document.querySelector('td, .card')"),
+        (
+            "apps",
+            "/ui/apps",
+            "document.querySelector('.empty') && document.querySelector('main h1')?.textContent === 'Apps'",
+        ),
+        ("users", "/ui/users", "document.querySelector('td')"),
     ];
     let client = shop.farm.client();
     wait_for("the failed build counts", async || {
