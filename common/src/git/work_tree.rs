@@ -276,7 +276,7 @@ impl WorkTree {
         Ok(
             regular_file::read(dot_git, LONGEST_LINK).is_ok_and(|found| found == self.link_text())
                 || self.administration.join("gitdir").exists()
-                || fs::read_dir(&self.path)?.next().is_none(),
+                || holds_nothing(&self.path)?,
         )
     }
 
@@ -335,17 +335,35 @@ fn hides_changes(index: &Index) -> bool {
         .any(|entry| entry.flags & ASSUME_VALID != 0 || entry.flags_extended & SKIP_WORK_TREE != 0)
 }
 
+/// How the name of a file begins that is not written yet.
+const UNFINISHED: &str = ".new-";
+
 /// Under another name first, so that a reader never finds half of it.
 fn write_whole(path: &Path, content: &[u8]) -> Result<(), GitError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let written = tempfile::Builder::new()
-        .prefix(".new-")
+        .prefix(UNFINISHED)
         .tempfile_in(parent)
         .and_then(|mut file| {
             io::Write::write_all(&mut file, content)?;
             file.persist(path).map_err(|error| error.error)
         });
     written.map(drop).map_err(in_step("write", path))
+}
+
+/// Whether a directory is empty, but for what a process that was killed has left of a file that [`write_whole`] writes.
+fn holds_nothing(directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let is_unfinished = entry
+            .file_name()
+            .as_bytes()
+            .starts_with(UNFINISHED.as_bytes());
+        if !is_unfinished || !entry.file_type()?.is_file() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Drops what the mirror (and the mirrors of its submodules) know of work trees that are gone. Best effort.

@@ -239,6 +239,20 @@ fn damage_in_a_work_tree_is_mended() {
     }
 }
 
+/// A process that was killed right after it had made the directory.
+#[test]
+fn a_directory_with_nothing_but_an_unfinished_file_is_taken() {
+    let source = Source::with_one_commit();
+    let mirror = source.local_mirror();
+    let commit = mirror.fetch(None, None).unwrap();
+    let tree = &mirror.work_tree();
+    fs::create_dir_all(tree).unwrap();
+    fs::write(tree.join(".new-a1B2c3"), "gitdir").unwrap();
+    mirror.check_out(&commit).unwrap();
+    assert_eq!(mirror.read("file"), "one");
+    assert_eq!(git(tree, &["status", "--porcelain"]), "");
+}
+
 #[test]
 fn a_stranger_s_directory_is_not_touched() {
     let source = Source::with_one_commit();
