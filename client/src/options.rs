@@ -102,7 +102,7 @@ Examples:
 
 The new build is told to be a retry of the other one. Its --env variables are those of the other one.")]
     Retry(Box<RetryOptions>),
-    /// Find the atoms that make another one fail that runs after them
+    /// Find the atoms that make a later one fail
     #[command(after_help = bisect::HELP)]
     Bisect(BisectOptions),
     /// Show the master, its slaves and the last builds, or one build

@@ -6,7 +6,7 @@ use crate::machine::{Ended, interrupt};
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_client::client::WantedJobs;
-use clusterrunner_common::api::BuildStatus;
+use clusterrunner_common::api::{AtomState, BuildStatus};
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::fs;
@@ -124,4 +124,38 @@ async fn ctrl_c_cancels_the_trials() {
     let ended = Ended::from(bisect.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(4), "{ended:#?}");
     farm.end_of(trial).await.ends_canceled();
+}
+
+/// An atom behind the one that runs has not begun.
+#[tokio::test]
+async fn of_atoms_in_order_those_behind_the_running_one_are_not_canceled() {
+    let repository = Repository::empty();
+    repository.commit_job(&job("[ $N != 2 ] || sleep 300").atoms(3));
+    let farm = Farm::start(&[1]).await;
+    let request = repository.request_with(json!({"in_order": true}));
+    let id = farm.submit(&request).await;
+    let states = async || {
+        let atoms = farm.atoms(id).await;
+        atoms.iter().map(|atom| atom.state).collect::<Vec<_>>()
+    };
+    wait_for("the second atom runs", async || {
+        let runs = [
+            AtomState::InProgress,
+            AtomState::InProgress,
+            AtomState::NotStarted,
+        ];
+        (states().await == runs).then_some(())
+    })
+    .await;
+    farm.client().cancel(id).await.unwrap();
+    farm.end_of(id).await.ends_canceled();
+    wait_for("what ran is told", async || {
+        let told = [
+            AtomState::Canceled,
+            AtomState::Canceled,
+            AtomState::NotStarted,
+        ];
+        (states().await == told).then_some(())
+    })
+    .await;
 }

@@ -51,7 +51,8 @@ impl Mirror {
     ///
     /// # Errors
     /// [`GitError`]; afterwards the work tree may be in any state, and the next call mends it. A directory that holds
-    /// files and was not made by this mirror is refused.
+    /// files and was not made by this mirror is refused; files that a process has left unfinished that was killed do not
+    /// count.
     pub fn check_out(
         &self,
         commit: &CommitId,

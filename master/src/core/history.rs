@@ -5,6 +5,6 @@ mod beta;
 mod memory;
 mod trials;
 
-pub use beta::{Beta, FLAKY_ABOVE, PRIOR, Verdict};
-pub use memory::{Ended, Failure, KEPT_RUNS, Memory, Run, Tag};
-pub use trials::{OLDER_TRIALS, Trials};
+pub use beta::{Beta, Verdict};
+pub use memory::{Ended, Failure, Memory, Run, Tag};
+pub use trials::Trials;

@@ -13,7 +13,7 @@ use clusterrunner_common::ids::{BuildId, ProjectId};
 use clusterrunner_common::junit::{ReportedTest, TestOutcome};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl Historian {
         let mut waiting = self.left().await;
         let mut forget = interval_at(Instant::now() + FIRST_FORGET, FORGET_INTERVAL);
         let mut try_again = interval_at(Instant::now() + TRY_AGAIN, TRY_AGAIN);
-        let (mut failed, mut added) = (BTreeSet::new(), 0);
+        let (mut failed, mut warned, mut added) = (BTreeSet::new(), HashSet::new(), 0);
         loop {
             while let Ok(build) = heard.try_recv() {
                 waiting.insert(build);
@@ -121,13 +121,21 @@ impl Historian {
             if heard.is_closed() {
                 return;
             }
-            if waiting.is_empty() {
-                tokio::select! {
-                    _ = forget.tick() => self.forget().await,
-                    _ = try_again.tick() => waiting.append(&mut failed),
-                    build = heard.recv() => waiting.extend(build),
+            tokio::select! {
+                biased;
+                _ = forget.tick() => {
+                    self.forget().await;
+                    continue;
                 }
-                continue;
+                _ = try_again.tick() => {
+                    waiting.append(&mut failed);
+                    continue;
+                }
+                () = std::future::ready(()), if !waiting.is_empty() => {}
+                build = heard.recv() => {
+                    waiting.extend(build);
+                    continue;
+                }
             }
             let mut counted = Vec::new();
             while let Some(build) = waiting.pop_first() {
@@ -139,7 +147,9 @@ impl Historian {
                     Err(error) if error.is_of_a_build_that_goes() => counted.push(build),
                     Err(error) if error.is_of_a_master_that_goes() => return,
                     Err(error) => {
-                        tracing::warn!(build.id = build.0, %error, "could not count a build");
+                        if warned.insert(build) {
+                            tracing::warn!(build.id = build.0, %error, "could not count a build");
+                        }
                         failed.insert(build);
                     }
                 }
@@ -147,8 +157,10 @@ impl Historian {
                     break;
                 }
             }
-            let histories = self.histories.clone();
-            told(spawn_blocking(move || histories.count(&counted)).await);
+            if !counted.is_empty() {
+                let histories = self.histories.clone();
+                told(spawn_blocking(move || histories.count(&counted)).await);
+            }
             if added > FORGET_AFTER {
                 added = 0;
                 self.forget().await;
@@ -258,7 +270,10 @@ fn told_beside_the_commit(request: &BuildRequest) -> u32 {
     if is_plain {
         return 0;
     }
-    let told = serde_json::json!([request.env, request.config, request.remote_files]);
+    // In whatever order they were named.
+    let env: BTreeMap<_, _> = request.env.iter().collect();
+    let files: BTreeMap<_, _> = request.remote_files.iter().collect();
+    let told = serde_json::json!([env, request.config, files]);
     let hash = Sha256::digest(told.to_string());
     let (first, _) = hash.split_first_chunk().unwrap_or((&[0; 4], &[]));
     u32::from_be_bytes(*first).max(1)

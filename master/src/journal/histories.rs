@@ -9,6 +9,8 @@ mod tests;
 
 pub use entry::{Entry, HistoryJob, Kind, What};
 
+use entry::shortened;
+
 use super::JournalError;
 use super::record::{Record, Records, piece_key, put};
 use super::store::Store;
@@ -188,6 +190,8 @@ impl Histories {
         for record in Records::below(&self.store.histories, &prefix).take(MAX_FOUND) {
             found.extend(record?.ok().and_then(|record| form::read(&record.text)));
         }
+        // Names of one hash may differ.
+        found.retain(|entry| entry.what.kind == kind && entry.what.name == shortened(name));
         Ok(found)
     }
 

@@ -29,6 +29,29 @@ impl Builds {
         Ok(ids)
     }
 
+    /// The ids of builds of a project, the newest first: at most `limit`, of those before `before` where that is said. A
+    /// short list goes through few builds of the farm.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn newest_of(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<BuildId>, ReadError> {
+        let mut ids = Vec::new();
+        let mut next = before.unwrap_or(u64::MAX).checked_sub(1).map(BuildId);
+        while let Some(last) = next.filter(|_| ids.len() < limit) {
+            let wanted = limit - ids.len();
+            let look = move |cluster: &Cluster| some_until(cluster, project, last, wanted);
+            let part = self.cluster.read(look).await?;
+            ids.extend(part.entries);
+            next = part.next;
+        }
+        Ok(ids)
+    }
+
     /// The newest build of each project that has one.
     ///
     /// # Errors
@@ -86,6 +109,33 @@ fn some_of_project(
     let Part { entries, next } = some_with_projects(cluster, first);
     let own = entries.into_iter().filter(|(of, _)| *of == project);
     let entries = own.map(|(_, id)| id).collect();
+    Part { entries, next }
+}
+
+/// Builds of a project down from one; where to go on, if there may be more.
+fn some_until(
+    cluster: &Cluster,
+    project: ProjectId,
+    last: BuildId,
+    wanted: usize,
+) -> Part<BuildId, BuildId> {
+    let (mut entries, mut seen) = (Vec::new(), None);
+    let builds = cluster.all_builds_until(last);
+    for (number, (id, build)) in (1..).zip(builds.take(GONE_THROUGH_AT_ONCE)) {
+        let of = match build {
+            Some(build) => Some(build.project),
+            None => cluster.project_id_of(id),
+        };
+        entries.extend((of == Some(project)).then_some(id));
+        if entries.len() == wanted {
+            return Part {
+                entries,
+                next: None,
+            };
+        }
+        seen = Some(id).filter(|_| number == GONE_THROUGH_AT_ONCE);
+    }
+    let next = seen.and_then(|seen| seen.0.checked_sub(1)).map(BuildId);
     Part { entries, next }
 }
 

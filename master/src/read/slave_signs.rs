@@ -9,7 +9,7 @@ use crate::core::slaves::slave::Slave;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;
 use clusterrunner_common::lock::lock;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -69,15 +69,16 @@ impl SlaveSigns {
         let since = signs.looked;
         signs.looked = now;
         let is_gap = now.saturating_sub(since) > LONGEST_GAP;
-        let mut before = std::mem::take(&mut signs.slaves);
+        let mut listed = HashSet::new();
         for slave in slaves {
-            let mut of_slave = before.remove(&slave.id).unwrap_or_default();
+            listed.insert(slave.id);
+            let of_slave = signs.slaves.entry(slave.id).or_default();
             if slave.is_alive() && !is_gap {
                 let share = slave.num_busy() as f64 / f64::from(slave.num_executors.max(1));
                 of_slave.load.add(since, now, share);
             }
-            signs.slaves.insert(slave.id, of_slave);
         }
+        signs.slaves.retain(|slave, _| listed.contains(slave));
     }
 
     /// What is known of a slave.

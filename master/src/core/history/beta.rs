@@ -5,10 +5,10 @@ use super::trials::Trials;
 
 /// What is believed of an atom that never ran: it fails in one of 200 runs, but that is worth no more than 100 runs. So
 /// one failure alone marks nothing: it may have been the machine.
-pub const PRIOR: Beta = Beta { a: 0.5, b: 99.5 };
+const PRIOR: Beta = Beta { a: 0.5, b: 99.5 };
 
 /// What fails without cause in more than one of 500 runs, as sure as 19 of 20, is flaky.
-pub const FLAKY_ABOVE: f64 = 0.002;
+const FLAKY_ABOVE: f64 = 0.002;
 
 /// How sure: what is outside of the interval on each of its sides.
 const SURE: f64 = 0.05;

@@ -6,7 +6,7 @@ use clusterrunner_common::ids::BuildId;
 use serde::{Deserialize, Serialize};
 
 /// How many runs are kept, each of another build: those of the latest builds.
-pub const KEPT_RUNS: usize = 50;
+const KEPT_RUNS: usize = 50;
 
 /// The beginning of a commit's name: enough to tell commits of few builds apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

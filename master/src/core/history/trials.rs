@@ -1,7 +1,7 @@
 //! Runs that say something of flakiness, in their order.
 
 /// How many trials are remembered that come from runs that are not kept any more.
-pub const OLDER_TRIALS: u32 = 250;
+const OLDER_TRIALS: u32 = 250;
 
 /// Trials, the oldest first: runs on commits on which what ran can pass. Each was a pass, or a *flake*, a failure though
 /// nothing was wrong.

@@ -32,6 +32,7 @@ pub(super) async fn list(
     PageOfObjects(page): PageOfObjects,
     version: ApiVersion,
 ) -> Result<Json<ProjectsBody>, ApiError> {
+    let _turn = api.turns.take().await;
     let newest = api.builds.newest_of_projects().await?;
     let look = move |cluster: &Cluster| {
         let seen = cluster
@@ -65,7 +66,7 @@ pub(super) async fn one(
     version: ApiVersion,
 ) -> Result<Json<ProjectBody>, ApiError> {
     let mut project = known(&api, caller, id).await?;
-    if let Some(last) = api.builds.of_project(id).await?.last() {
+    if let Some(last) = api.builds.newest_of(id, None, 1).await?.first() {
         project.last_build = build(&api, *last, version).await?;
     }
     Ok(Json(ProjectBody { project }))
@@ -80,10 +81,12 @@ pub(super) async fn builds(
     version: ApiVersion,
 ) -> Result<Json<BuildsBody>, ApiError> {
     known(&api, caller, id).await?;
-    let ids = api.builds.of_project(id).await?.into_iter().rev();
-    let ids = ids.filter(|id| newest.before.is_none_or(|before| id.0 < before));
     let mut builds = Vec::new();
-    for id in ids.take(newest.limit) {
+    let ids = api
+        .builds
+        .newest_of(id, newest.before, newest.limit)
+        .await?;
+    for id in ids {
         builds.extend(build(&api, id, version).await?);
     }
     Ok(Json(BuildsBody { builds }))

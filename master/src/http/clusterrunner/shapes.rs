@@ -349,9 +349,12 @@ pub(crate) fn atoms(
                 // The result of those before it comes with its own.
                 (None, Runs::Atom(running)) if atom <= running.atom_id => AtomState::InProgress,
                 (None, Runs::Unsaid) => AtomState::InProgress,
-                (None, Runs::CutOff) => AtomState::Canceled,
-                (None, Runs::No) if is_cut_short => AtomState::NotRun,
-                (None, Runs::Atom(_) | Runs::No) => AtomState::NotStarted,
+                // One behind the atom that ran had not begun.
+                (None, Runs::CutOff) if cut.is_none_or(|(run, _)| atom <= run.atom) => {
+                    AtomState::Canceled
+                }
+                (None, Runs::No | Runs::CutOff) if is_cut_short => AtomState::NotRun,
+                (None, Runs::Atom(_) | Runs::No | Runs::CutOff) => AtomState::NotStarted,
             };
             let cut = cut.filter(|(run, _)| state == AtomState::Canceled && run.atom == atom);
             let usage = outcome.and_then(|outcome| outcome.usage);

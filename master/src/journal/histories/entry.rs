@@ -57,12 +57,19 @@ pub struct Entry {
 impl What {
     /// With names of the length that is kept.
     pub(super) fn shortened(&self) -> Self {
-        let short = |text: &String| text[..text.floor_char_boundary(MAX_NAME)].to_owned();
         Self {
             kind: self.kind,
-            name: short(&self.name),
-            class: self.class.as_ref().map(short),
-            atom: self.atom[..self.atom.floor_char_boundary(MAX_NAME)].into(),
+            name: shortened(&self.name).to_owned(),
+            class: self
+                .class
+                .as_deref()
+                .map(|class| shortened(class).to_owned()),
+            atom: shortened(&self.atom).into(),
         }
     }
+}
+
+/// As much of a name as is kept.
+pub(super) fn shortened(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME)]
 }

@@ -49,11 +49,14 @@ export class Rows {
       lane.places.push(place);
     }
     for (const { places } of unordered) places.sort((one, other) => starts[one] - starts[other]);
-    for (const place of changed) this.#takeTries(atoms, place);
+    const tried = new Set();
+    for (const place of changed) this.#takeTries(atoms, place, tried);
+    for (const { tries } of tried) tries.sort((one, other) => one.from - other.from);
   }
 
-  /** Places the bars of attempts that are not placed yet: there are ever more of an atom, never less. */
-  #takeTries(atoms, place) {
+  /** Places the bars of attempts that are not placed yet: there are ever more of an atom, never less. Whose order may be wrong
+      then is in `lanes`. */
+  #takeTries(atoms, place, lanes) {
     const tries = atoms.tries(place);
     const known = this.#tried.get(place) ?? 0;
     if (tries.length <= known) return;
@@ -63,7 +66,7 @@ export class Rows {
       if (typeof from !== "number" || typeof tried.executor_id !== "number") return;
       const lane = this.#lane(tried.slave_id, tried.slave_url, tried.executor_id);
       lane.tries.push({ place, number: known + at + 1, from, to: from + (tried.actual_time ?? 0) });
-      lane.tries.sort((one, other) => one.from - other.from);
+      lanes.add(lane);
     });
   }
 

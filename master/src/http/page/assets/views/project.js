@@ -45,14 +45,18 @@ class Project {
         h("p", { class: "muted small" }, "For a README, as Markdown:"), this.markdown, h("p", { class: "actions" }, copy, this.copied)),
       this.builds, h("p", { class: "more" }, this.older));
     this.main = main;
-    this.further = [];
+    /** Those that were read, by their ids. */
+    this.known = new Map();
   }
 
   async load() {
     const found = await readOr(null, `/v2/projects/${this.id}`, this.signal);
     if (!found) throw new ApiError(404, `There is no project ${this.id}.`);
     const { builds } = await read(`/v2/projects/${this.id}/builds?limit=${PAGE}`, this.signal);
-    this.newest = builds;
+    // What the newest page does not have any more was deleted.
+    const oldest = builds.at(-1)?.id ?? 0;
+    for (const id of this.known.keys()) if (id >= oldest) this.known.delete(id);
+    this.take(builds);
     this.draw(found.project);
   }
 
@@ -61,8 +65,8 @@ class Project {
     try {
       const before = this.all().at(-1).id;
       const { builds } = await read(`/v2/projects/${this.id}/builds?limit=${PAGE}&before=${before}`, this.signal);
-      this.further.push(...builds);
-      this.isWhole = builds.length < PAGE;
+      this.take(builds);
+      this.isWhole = !builds.length;
       this.drawBuilds();
     } finally {
       this.older.disabled = false;
@@ -71,8 +75,11 @@ class Project {
 
   /** All builds that were read, the newest first. */
   all() {
-    const oldest = this.newest.at(-1)?.id ?? 0;
-    return [...this.newest, ...this.further.filter(({ id }) => id < oldest)];
+    return [...this.known.values()].sort((one, other) => other.id - one.id);
+  }
+
+  take(builds) {
+    for (const build of builds) this.known.set(build.id, build);
   }
 
   draw(project) {
