@@ -44,9 +44,6 @@ async fn all_views_can_be_read_in_both_schemes_at_all_widths() {
             browser.size(width, 800).await;
             let wrong = browser.run(CHECKS).await;
             assert_eq!(wrong, json!([]), "{path} {scheme} {width}");
-            let name = path.rsplit('/').find(|part| !part.is_empty());
-            let name = format!("{}-{scheme}-{width}", name.unwrap_or_default());
-            browser.picture(&name, 1200).await;
         }
     }
     browser.ends_content(&[]).await;

@@ -31,7 +31,6 @@ async fn projects_show_their_builds_and_their_badges() {
     assert_eq!(browser.run(states).await, json!(["Passed", "Failed"]));
     browser.wait_for_text("of clusterrunner").await;
     browser.wait_for_text("2 builds").await;
-    browser.picture("projects-light-1440", 700).await;
     browser.click(".project a").await;
     browser
         .wait("document.querySelectorAll('.build').length === 2")
@@ -47,7 +46,6 @@ async fn projects_show_their_builds_and_their_badges() {
     let origin = format!("http://{}", farm.master_address());
     let links = format!("]({origin}/v2/projects/{id}/badge.svg)]({origin}/ui/projects/{id})");
     assert!(text.starts_with("[![") && text.ends_with(&links), "{text}");
-    browser.picture("project-light-1440", 700).await;
     // From a build back to its project.
     browser
         .click(&format!(".build a[href='/ui/builds/{}']", first.id))

@@ -257,7 +257,7 @@ async fn a_flaky_atom_is_told_apart_and_its_first_attempt_can_be_read() {
         .await;
     // The attempt that failed has a bar of its own.
     browser
-        .wait(&format!("{} > 10", pixels_of("bar-failed")))
+        .wait(&format!("{} > 0", pixels_of("bar-failed")))
         .await;
     browser
         .wait(&format!("{} > 0", pixels_of("bar-flaky")))

@@ -47,7 +47,6 @@ async fn tests_are_listed_worst_first_and_lead_to_their_consoles() {
     let expected = json!(["Failed", "Flaky", "Skipped", "Passed"]);
     assert_eq!(browser.run(states).await, expected);
     browser.wait_for_text("1 is not 2").await;
-    browser.picture("tests-light-1440", 900).await;
     // One outcome, which the address has, so that it can be sent to somebody.
     browser
         .click("[aria-label=Outcome] button:nth-of-type(4)")
