@@ -4,6 +4,7 @@
 pub(crate) mod again;
 pub(crate) mod controllers_time;
 pub(crate) mod events;
+pub(crate) mod relay;
 pub(crate) mod sections;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -6,6 +6,7 @@ use crate::options::{
     TemplatesOptions,
 };
 use crate::output::again::command;
+use crate::output::relay::Relay;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{ago, size};
 use crate::output::{self, BAD, GOOD, NOTICE};
@@ -208,6 +209,7 @@ async fn print_log(
     raw: bool,
 ) -> Result<(), Trouble> {
     let mut filter = (!raw).then(ConsoleFilter::new);
+    let mut relay = Relay::new(raw);
     let mut offset = 0;
     let wait_s = if follow { WAIT_S } else { 0 };
     while !output::is_closed() {
@@ -220,8 +222,8 @@ async fn print_log(
             ));
         }
         match &mut filter {
-            Some(filter) => output::pass_on(filter.pass(&part.content).as_bytes()),
-            None => output::pass_on(part.content.as_bytes()),
+            Some(filter) => relay.print(filter.pass(&part.content).as_bytes()),
+            None => relay.print(part.content.as_bytes()),
         }
         let is_all = part.next_offset == offset;
         offset = part.next_offset;
@@ -230,7 +232,7 @@ async fn print_log(
         }
     }
     if let Some(filter) = filter {
-        output::pass_on(filter.end().as_bytes());
+        relay.print(filter.end().as_bytes());
     }
     if !follow && offset == 0 {
         output::note(format!(

@@ -8,6 +8,7 @@ use crate::farm::{connect, impatient};
 use crate::options::{AppLogOptions, CommonOptions, FailureOutput, LogsOptions};
 use crate::output::again::command;
 use crate::output::events::Event;
+use crate::output::relay::Relay;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{duration, how_ended, how_it_ended, name, parse_atom, setting};
 use crate::output::utf8::Utf8Pieces;
@@ -91,6 +92,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         byte: 0,
         text: Utf8Pieces::default(),
         filter: (!options.raw).then(ConsoleFilter::new),
+        relay: Relay::new(options.raw),
     };
     let printed = match options.follow {
         true => match atoms_are_known(&client, build, (subjob, atom)).await {
@@ -100,6 +102,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         false => console.print_all().await,
     };
     console.end();
+    drop(console);
     match printed {
         Ok(()) => Ok(ExitCode::Success),
         // The build is there, so it is the atom that is not.
@@ -282,6 +285,7 @@ struct Console<'a> {
     text: Utf8Pieces,
     /// `None` prints the console as it is.
     filter: Option<ConsoleFilter>,
+    relay: Relay,
 }
 
 impl Console<'_> {
@@ -323,8 +327,11 @@ impl Console<'_> {
     fn print_bytes(&mut self, bytes: &[u8]) {
         self.byte += bytes.len() as u64;
         match &mut self.filter {
-            Some(filter) => output::pass_on(filter.pass(&self.text.next(bytes)).as_bytes()),
-            None => output::pass_on(bytes),
+            Some(filter) => {
+                let shown = filter.pass(&self.text.next(bytes));
+                self.relay.print(shown.as_bytes());
+            }
+            None => self.relay.print(bytes),
         }
     }
 
@@ -337,12 +344,12 @@ impl Console<'_> {
             }
             match (&mut self.filter, output::is_json_lines()) {
                 (_, true) => self.emit(&page),
-                (Some(filter), false) => output::pass_on(filter.pass(&page.content).as_bytes()),
-                (None, false) => output::pass_on(page.content.as_bytes()),
+                (Some(filter), false) => self.relay.print(filter.pass(&page.content).as_bytes()),
+                (None, false) => self.relay.print(page.content.as_bytes()),
             }
             self.line = page.offset_line + page.num_lines;
             if page.num_bytes_cut > 0 && !output::is_json_lines() {
-                output::pass_on(b"\n");
+                self.relay.print(b"\n");
                 output::complain(format!(
                     "{} line {} is longer than the master sends while the atom runs: {} bytes of it are left out; \
                      `{}` shows all of it when the atom has ended",
@@ -380,8 +387,8 @@ impl Console<'_> {
             return;
         }
         if let Some(filter) = &mut self.filter {
-            output::pass_on(filter.pass(&self.text.end()).as_bytes());
-            output::pass_on(std::mem::take(filter).end().as_bytes());
+            self.relay.print(filter.pass(&self.text.end()).as_bytes());
+            self.relay.print(std::mem::take(filter).end().as_bytes());
         }
     }
 

@@ -1,6 +1,7 @@
 //! `clusterrunner logs --setup`, `--teardown` and `--atomizer`: what a step of a build prints.
 
 use crate::output;
+use crate::output::relay::Relay;
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
@@ -18,6 +19,29 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(150);
 /// Which step is asked for: of a slave, or of whichever has one.
 type Asked = (StepKind, Option<SlaveId>);
 
+/// What is shown of a step, up to here.
+struct Shown {
+    /// `None` shows the output as it is.
+    filter: Option<ConsoleFilter>,
+    relay: Relay,
+}
+
+impl Shown {
+    fn print(&mut self, text: &str) {
+        match &mut self.filter {
+            Some(filter) => self.relay.print(filter.pass(text).as_bytes()),
+            None => self.relay.print(text.as_bytes()),
+        }
+    }
+
+    /// Ends what the printed text began.
+    fn end(mut self) {
+        if let Some(filter) = self.filter.take() {
+            self.relay.print(filter.end().as_bytes());
+        }
+    }
+}
+
 /// Prints it as far as it is there; to its end if `follow`.
 pub(super) async fn print(
     (client, first): (&Client, &Client),
@@ -31,7 +55,10 @@ pub(super) async fn print(
     if let Some(slave) = asked.1 {
         check_slave(client, build, slave).await?;
     }
-    let mut filter = (!raw).then(ConsoleFilter::new);
+    let mut shown = Shown {
+        filter: (!raw).then(ConsoleFilter::new),
+        relay: Relay::new(raw),
+    };
     let mut line = 0;
     let mut chosen = None;
     let (is_printed, is_over) = loop {
@@ -45,7 +72,7 @@ pub(super) async fn print(
         let step = steps.iter().find(|step| Some(step.id) == chosen);
         let may_come = follow && may_come(&view, asked, step);
         let printed = match step {
-            Some(step) => print_page(client, (build, step.id), line, &mut filter).await,
+            Some(step) => print_page(client, (build, step.id), line, &mut shown).await,
             None => Ok(line),
         };
         match printed {
@@ -61,9 +88,7 @@ pub(super) async fn print(
             Err(error) => return Err(error.into()),
         }
     };
-    if let Some(filter) = filter {
-        output::pass_on(filter.end().as_bytes());
-    }
+    shown.end();
     match is_printed {
         true => Ok(ExitCode::Success),
         false => Err(nothing(build, asked, is_over)),
@@ -144,13 +169,10 @@ async fn print_page(
     client: &Client,
     (build, step): (BuildId, u64),
     line: u64,
-    filter: &mut Option<ConsoleFilter>,
+    shown: &mut Shown,
 ) -> Result<u64, ClientError> {
     let page = client.step_output(build, step, PAGE, line).await?;
-    match filter {
-        Some(filter) => output::pass_on(filter.pass(&page.content).as_bytes()),
-        None => output::pass_on(page.content.as_bytes()),
-    }
+    shown.print(&page.content);
     Ok(page.offset_line + page.num_lines)
 }
 

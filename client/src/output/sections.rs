@@ -51,13 +51,21 @@ impl Sections {
             Self::Absent => (None, Section { end: None }),
             Self::GitHub => {
                 let title = title.replace('%', "%25");
-                // GitHub obeys lines of a log such as `::set-env::`. Between these it does not.
-                let begin = format!("::group::{title}\n::stop-commands::{token}");
-                let end = Some(format!("::{token}::\n::endgroup::"));
+                let (stop, resume) = stop_commands(token);
+                let begin = format!("::group::{title}\n{stop}");
+                let end = Some(format!("{resume}\n::endgroup::"));
                 (Some(begin), Section { end })
             }
             // Its sections end where the next one begins.
             Self::Buildkite => (Some(format!("--- {title}")), Section { end: None }),
+        }
+    }
+
+    /// The lines between which the log's reader obeys nothing, where it obeys what others have written.
+    pub(crate) fn unheeded(self) -> Option<(String, String)> {
+        match self {
+            Self::GitHub => Some(stop_commands(&token())),
+            Self::Absent | Self::Buildkite => None,
         }
     }
 
@@ -84,6 +92,11 @@ impl Sections {
             Self::Buildkite => Some(format!("+++ {}", plain(title))),
         }
     }
+}
+
+/// GitHub obeys lines of a log such as `::set-env::`. Between these two it does not.
+fn stop_commands(token: &str) -> (String, String) {
+    (format!("::stop-commands::{token}"), format!("::{token}::"))
 }
 
 /// A word that no atom can know.

@@ -316,3 +316,27 @@ fn results_are_not_open_to_others_whatever_the_umask() {
     }
     assert!(seen > 2);
 }
+
+/// An atom whose output is shown in a CI system gives it no orders, whether it ends with a line feed or not.
+#[test]
+fn an_atom_that_is_shown_gives_no_orders() {
+    let user = User::new();
+    let master = FakeMaster::start([hostile_build()]);
+    let address = master.address.to_string();
+    master.script().atoms = [atom_of(0, AtomState::Completed, Some(1))].into();
+    for printed in ["::add-mask::x\n##[group]y\n", "::add-mask::x"] {
+        master.script().consoles = [printed.to_owned()].into();
+        for options in [&[][..], &["-f"]] {
+            let line = [&["logs", "1", "0_0", "-m", &address], options].concat();
+            let ended = user.command(&line).env("GITHUB_ACTIONS", "true").output();
+            let shown = String::from_utf8(ended.unwrap().stdout).unwrap();
+            let lines: Vec<&str> = shown.lines().collect();
+            let token = lines[0].strip_prefix("::stop-commands::").unwrap();
+            assert_eq!(lines.last(), Some(&&*format!("::{token}::")), "{shown}");
+            assert_eq!(lines[1..lines.len() - 1].join("\n"), printed.trim_end());
+        }
+    }
+    let raw = ["logs", "1", "0_0", "--raw", "-m", &address];
+    let ended = user.command(&raw).env("GITHUB_ACTIONS", "true").output();
+    assert_eq!(ended.unwrap().stdout, b"::add-mask::x");
+}
