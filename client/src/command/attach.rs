@@ -5,7 +5,9 @@ use super::progress::Progress;
 use super::watch::{Failures, Watch};
 use super::{report, summary};
 use crate::farm::connect;
-use crate::options::{AttachOptions, CommonOptions, ShownOptions, WaitOptions, WaitUntil};
+use crate::options::{
+    AttachOptions, CommonOptions, FailureOutput, ShownOptions, WaitOptions, WaitUntil,
+};
 use crate::output::again::command;
 use crate::output::events::Event;
 use crate::output::text::count;
@@ -48,7 +50,7 @@ pub(super) async fn follow(
     };
     let end = end?;
     report::begin_end(&end);
-    summary::say(client, &end).await;
+    interrupt.unless(summary::say(client, &end)).await;
     report::list_failures(&end);
     Ok(say_end(&end))
 }
@@ -64,15 +66,9 @@ pub(crate) async fn wait(options: WaitOptions, common: CommonOptions) -> Result<
     };
     let seen = seen?;
     if let Some(how) = options.failure_output {
-        let progress = Progress::none();
-        let mut failures = Failures::new(&client, seen.id, how);
-        // A build that goes on does not list them itself.
-        let filter = SubjobFilter::Failed;
-        let subjobs = client.filtered_subjobs(seen.id, filter).await?;
-        let failed = subjobs.iter().flat_map(|subjob| &subjob.atoms);
-        for atom in failed.filter(|atom| atom.has_failed()) {
-            failures.show(&progress, atom).await?;
-        }
+        // What is known is told, also to who does not want to see more.
+        let showing = Box::pin(show_failures(&client, seen.id, how));
+        interrupt.unless(showing).await.transpose()?;
         report::begin_end(&seen);
     }
     if seen.status.is_over() {
@@ -92,7 +88,20 @@ pub(crate) async fn wait(options: WaitOptions, common: CommonOptions) -> Result<
     Ok(ExitCode::AtomsFailed)
 }
 
-async fn look_until(
+/// Shows the atoms that have failed by now: a build that goes on does not list them itself.
+async fn show_failures(client: &Client, build: BuildId, how: FailureOutput) -> Result<(), Trouble> {
+    let progress = Progress::none();
+    let mut failures = Failures::new(client, build, how);
+    let subjobs = client.filtered_subjobs(build, SubjobFilter::Failed).await?;
+    let failed = subjobs.iter().flat_map(|subjob| &subjob.atoms);
+    for atom in failed.filter(|atom| atom.has_failed()) {
+        failures.show(&progress, atom).await?;
+    }
+    Ok(())
+}
+
+/// Looks at a build until it is over, or fails.
+pub(super) async fn look_until(
     client: &Client,
     build: BuildId,
     until: WaitUntil,
