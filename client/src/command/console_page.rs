@@ -23,3 +23,10 @@ pub(super) fn is_not_there(error: &ClientError) -> bool {
     let status = error.status().map(|status| status.as_u16());
     matches!(status, Some(400 | 404 | 410))
 }
+
+/// Whether it is the master that can not answer, as while an atom's slave can not be asked.
+pub(super) fn is_servers(error: &ClientError) -> bool {
+    error
+        .status()
+        .is_some_and(|status| status.is_server_error())
+}

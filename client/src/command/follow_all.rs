@@ -1,6 +1,6 @@
 //! `clusterrunner logs BUILD -f`: what all atoms of a build print, each line after the name of its atom.
 
-use super::console_page::{is_not_there, lines};
+use super::console_page::{is_not_there, is_servers, lines};
 use crate::output::events::Event;
 use crate::output::text::name;
 use crate::output::{self, FAINT, styled};
@@ -51,23 +51,41 @@ pub(super) async fn print(
 ) -> Result<ExitCode, Trouble> {
     // The first look fails soon where there is no master; the others ride through its restart.
     let mut is_over = first.build(build).await?.status.is_over();
+    // One atom that can not be read now does not hold up the others.
+    let soon = client.with_patience(Duration::ZERO);
     let mut atoms: HashMap<(SubjobId, AtomId), Printed> = HashMap::new();
     loop {
         let asked = Instant::now();
         let subjobs = client.subjobs(build).await?;
         let pause = asked.elapsed() * SHARE_OF_LISTS;
+        let mut missed = None;
         for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
             if output::is_closed() {
                 return Ok(ExitCode::Success);
             }
             let printed = atoms.entry((atom.subjob_id, atom.id)).or_default();
             if may_have_printed(atom) && !printed.is_over {
-                follow(client, build, atom, printed).await?;
+                // The last look waits for the first answer, but not for that of each atom.
+                let reader = match is_over && missed.is_none() {
+                    true => client,
+                    false => &soon,
+                };
+                match follow(reader, build, atom, printed).await {
+                    Ok(()) => {}
+                    // What is new stays for the next look.
+                    Err(error) if is_servers(&error) || error.is_unreachable() => {
+                        missed = missed.or(Some(error));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         // Asked before the atoms were read, so that nothing printed before the end is missed.
         if is_over {
-            return Ok(ExitCode::Success);
+            return match missed {
+                None => Ok(ExitCode::Success),
+                Some(error) => Err(error.into()),
+            };
         }
         tokio::time::sleep(pause.max(PAUSE)).await;
         is_over = client.build(build).await?.status.is_over();

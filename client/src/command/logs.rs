@@ -1,6 +1,6 @@
 //! `clusterrunner logs`: the atoms of a build, or what one of them printed.
 
-use super::console_page::{is_not_there, lines};
+use super::console_page::{is_not_there, is_servers, lines};
 use super::progress::Progress;
 use super::watch::Failures;
 use super::{apps, follow_all, step_output};
@@ -439,12 +439,6 @@ impl Console<'_> {
         // The atoms of a canceled build stay as they were.
         Ok(self.client.build(self.build).await?.status.is_over())
     }
-}
-
-fn is_servers(error: &ClientError) -> bool {
-    error
-        .status()
-        .is_some_and(|status| status.is_server_error())
 }
 
 fn is_shorter_than_before(error: &ClientError) -> bool {

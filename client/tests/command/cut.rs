@@ -131,3 +131,24 @@ fn each_failed_attempt_has_its_mark() {
     let ended = running.end().expect_code(0);
     assert!(!ended.stdout.contains("attempt"), "once each: {ended:#?}");
 }
+
+/// A slave that can not be asked for a while does not end what is shown of a build.
+#[test]
+fn a_slave_that_does_not_answer_is_asked_again() {
+    let user = User::new();
+    let line = ["logs", "1", "-f", "--patience", "0"];
+    let master = master();
+    {
+        let mut script = master.script();
+        script.console_cut = 0;
+        script.console_failures = 2;
+        let looks = [building(1, 0, 0), building(1, 0, 0), building(1, 0, 0)];
+        script.views = looks.into_iter().chain([finished(1, vec![])]).collect();
+    }
+    let ended = user.run_at(&master, &line).expect_code(0);
+    ended.expect(&["| one\n", "| long\n"], &[]);
+    // What is missing at the end is told.
+    master.script().console_failures = u32::MAX;
+    let ended = user.run_at(&master, &line).expect_code(5);
+    ended.expect(&[], &["The slave does not answer."]);
+}

@@ -39,6 +39,8 @@ pub(crate) struct Script {
     pub(crate) console_cut: u64,
     /// What the console is refused with.
     pub(crate) console_refusal: Option<StatusCode>,
+    /// How many looks at the console fail before one succeeds.
+    pub(crate) console_failures: u32,
     pub(crate) subjobs: Vec<SubjobView>,
     /// The paths of the files that each atom left.
     pub(crate) left_files: Vec<String>,
@@ -82,6 +84,7 @@ impl FakeMaster {
             consoles: VecDeque::new(),
             console_cut: 0,
             console_refusal: None,
+            console_failures: 0,
             subjobs: Vec::new(),
             left_files: Vec::new(),
             left_refusal: None,
@@ -335,6 +338,10 @@ async fn console(State(script): Shared, Query(query): Query<HashMap<String, usiz
     let mut script = script.lock().unwrap();
     if let Some(status) = script.console_refusal {
         return refusal(status, "No console for you.");
+    }
+    if let Some(left) = script.console_failures.checked_sub(1) {
+        script.console_failures = left;
+        return refusal(StatusCode::BAD_GATEWAY, "The slave does not answer.");
     }
     let cut = script.console_cut;
     let Some(text) = next(&mut script.consoles) else {
