@@ -6,27 +6,21 @@
 mod predecessors;
 mod search;
 
+use super::attach::look_until;
 use super::interrupt::Interrupt;
 use super::retry::{Reached, reach};
-use crate::options::{BisectOptions, CommonOptions};
+use crate::options::{BisectOptions, CommonOptions, WaitUntil};
 use crate::output::again::command;
 use crate::output::text::{count, parse_atom, setting};
 use crate::output::{self, BAD, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
-use clusterrunner_common::api::{AtomView, BuildStatus};
+use clusterrunner_common::api::{AtomState, AtomView, BuildStatus};
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use predecessors::{Failure, NoFailure, failure};
 use search::{Search, Set, Step, Verdict};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
-
-/// Pause before the second look at a trial; it grows from one look to the next.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-
-/// The longest pause between two looks.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Trials of a round where the farm has few executors: a search with fewer takes many more rounds.
 const FEWEST_TRIALS: usize = 4;
@@ -181,15 +175,7 @@ impl Trials<'_> {
     /// Whether the last atom of a trial has failed, once the trial is over.
     async fn has_failed(&self, trial: BuildId) -> Result<bool, Trouble> {
         let client = &self.reached.client;
-        let mut pause = FIRST_PAUSE;
-        let end = loop {
-            let build = client.build(trial).await?;
-            if build.status.is_over() {
-                break build;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        };
+        let end = look_until(client, trial, WaitUntil::Over).await?;
         let no_verdict = |why: &str| {
             Trouble::new(format!("trial {trial} says nothing: {why}"))
                 .hint(format!("look at `{}`", command(format!("status {trial}"))))
@@ -206,7 +192,7 @@ impl Trials<'_> {
         let subjob = client.subjob(trial, SubjobId(0)).await?;
         let last = subjob.atoms.last();
         let last = last.ok_or_else(|| no_verdict("it has no atoms"))?;
-        Ok(last.has_failed())
+        outcome(last).map_err(no_verdict)
     }
 
     /// Ends what still runs. Errors leave the builds to end by themselves.
@@ -216,6 +202,17 @@ impl Trials<'_> {
                 output::complain(format!("build {trial} is not canceled: {error}"));
             }
         }
+    }
+}
+
+/// Whether an atom has failed, or why its end says nothing. What a time limit ended has failed.
+fn outcome(atom: &AtomView) -> Result<bool, &str> {
+    let trouble = atom.trouble.as_deref();
+    match (trouble, atom.state, atom.exit_code) {
+        // It may be the work of the slaves.
+        (Some(poison), ..) if poison.starts_with("poison") => Err(poison),
+        (_, AtomState::Completed, Some(_)) => Ok(atom.has_failed()),
+        _ => Err("its last atom has no result"),
     }
 }
 
@@ -329,4 +326,39 @@ fn body(
         "num_rounds": rounds,
         "num_trials": trials,
     }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_result_is_a_verdict() {
+        for (state, exit_code, trouble, expected) in [
+            ("COMPLETED", json!(0), json!(null), Some(false)),
+            ("COMPLETED", json!(1), json!(null), Some(true)),
+            (
+                "COMPLETED",
+                json!(-9),
+                json!("timed out after 5 s"),
+                Some(true),
+            ),
+            ("COMPLETED", json!(null), json!(null), None),
+            ("NOT_RUN", json!(null), json!(null), None),
+            ("IN_PROGRESS", json!(null), json!(null), None),
+            (
+                "COMPLETED",
+                json!(125),
+                json!("poison: 3 slaves were lost while they ran it"),
+                None,
+            ),
+        ] {
+            let atom = json!({
+                "command_string": "a", "expected_time": null, "actual_time": null, "id": 0, "subjob_id": 0,
+                "state": state, "exit_code": exit_code, "trouble": trouble,
+            });
+            let atom: AtomView = serde_json::from_value(atom).unwrap();
+            assert_eq!(outcome(&atom).ok(), expected, "{atom:?}");
+        }
+    }
 }
