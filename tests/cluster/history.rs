@@ -80,5 +80,5 @@ async fn each_build_counts_once_though_the_master_dies() {
     assert_eq!(lines.len(), 3, "{ranked}");
     assert!(lines[1].starts_with("SUSPICIOUS"), "{ranked}");
     let unknown = farm.user(&["history", "nothing"]);
-    assert_ne!(unknown.code, Some(0), "{unknown:#?}");
+    assert_eq!(unknown.code, Some(2), "{unknown:#?}");
 }

@@ -35,8 +35,12 @@ pub(crate) async fn run(
     }
     if body.history.is_empty() {
         let name = plain(&options.name);
-        return Err(Trouble::new(format!(
-            "no archived build has an atom or a test with the name {name}; names are those of `clusterrunner tests`"
+        return Err(Trouble::usage(format!(
+            "no archived build has an atom or a test with the name {name}"
+        ))
+        .hint(format!(
+            "`{}` lists the names of a build",
+            command("tests BUILD")
         )));
     }
     for (number, view) in body.history.iter().enumerate() {
