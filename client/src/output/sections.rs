@@ -16,6 +16,9 @@ pub(crate) enum Sections {
     Buildkite,
 }
 
+/// What a line begins with that begins a section at Buildkite, or unfolds the one before.
+const HEADS: [&str; 4] = ["---", "+++", "~~~", "^^^"];
+
 /// A section that is open.
 #[derive(Debug)]
 pub(crate) struct Section {
@@ -69,20 +72,38 @@ impl Sections {
         }
     }
 
-    /// A text in which the log's reader finds no orders. GitHub looks for them behind blanks, and for older ones anywhere.
+    /// A text in which the log's reader finds no orders.
     pub(crate) fn without_orders(self, text: &str) -> String {
-        if self != Self::GitHub || !text.contains("::") && !text.contains("##[") {
+        let may_order = match self {
+            Self::Absent => false,
+            Self::GitHub => text.contains("::") || text.contains("##["),
+            Self::Buildkite => HEADS.iter().any(|head| text.contains(head)),
+        };
+        if !may_order {
             return text.to_owned();
         }
-        let lines = text.split('\n').map(|line| {
-            let line = line.replace("##[", "## [");
-            let visible = console::strip_ansi_codes(&line);
-            match visible.trim_start().starts_with("::") {
-                true => line.replacen("::", ": :", 1),
-                false => line,
-            }
-        });
+        let lines = text.split('\n').map(|line| self.without_order(line));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// A line without orders. GitHub looks for them behind blanks, and for older ones anywhere; Buildkite only at the
+    /// beginning.
+    fn without_order(self, line: &str) -> String {
+        let visible = console::strip_ansi_codes(line);
+        match self {
+            Self::GitHub => {
+                let is_order = visible.trim_start().starts_with("::");
+                let line = line.replace("##[", "## [");
+                match is_order {
+                    true => line.replacen("::", ": :", 1),
+                    false => line,
+                }
+            }
+            Self::Buildkite if HEADS.iter().any(|head| visible.starts_with(head)) => {
+                format!(" {line}")
+            }
+            Self::Absent | Self::Buildkite => line.to_owned(),
+        }
     }
 
     /// The line before what is to be seen at once, where a section must begin for that.
@@ -148,6 +169,11 @@ mod tests {
         let expected = "a ::b\n  : :add-mask::x\n\u{1b}[31m: :error::y\u{1b}[0m\nz ## [command]q";
         assert_eq!(Sections::GitHub.without_orders(text), expected);
         assert_eq!(Sections::Absent.without_orders(text), text);
+        assert_eq!(Sections::Buildkite.without_orders(text), text);
+        let text = "a ---\n--- a/file\n\u{1b}[31m+++ b/file\n  --- c\n~~~";
+        let expected = "a ---\n --- a/file\n \u{1b}[31m+++ b/file\n  --- c\n ~~~";
+        assert_eq!(Sections::Buildkite.without_orders(text), expected);
+        assert_eq!(Sections::GitHub.without_orders(text), text);
     }
 
     #[test]

@@ -161,7 +161,8 @@ fn no_section_ends_early() {
         }
     }
     let mut broken = view(BuildStatus::Error);
-    broken.error_message = Some("setup_build failed:\n::error::x\n ##[group]y".to_owned());
+    let why = "setup_build failed:\n::error::x\n ##[group]y\n--- a/file\n+++ b/file";
+    broken.error_message = Some(why.to_owned());
     let master = FakeMaster::start([broken]);
     let line = ["wait", "1", "-m", &master.address.to_string()];
     let mut wait = user.command(&line);
@@ -172,6 +173,10 @@ fn no_section_ends_early() {
         "{shown}"
     );
     assert!(orders_to_github(&shown).is_empty(), "{shown}");
+    let mut wait = user.command(&line);
+    let ended = wait.env("BUILDKITE", "true").output().unwrap();
+    let shown = String::from_utf8(ended.stdout).unwrap();
+    assert!(shown.contains("\n --- a/file\n +++ b/file"), "{shown}");
 }
 
 /// Whatever a master calls a file, the file goes nowhere else.
