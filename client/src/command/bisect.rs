@@ -11,7 +11,7 @@ use super::interrupt::Interrupt;
 use super::retry::{Reached, reach};
 use crate::options::{BisectOptions, CommonOptions, WaitUntil};
 use crate::output::again::command;
-use crate::output::text::{count, parse_atom, setting};
+use crate::output::text::{count, how_to_name_an_atom, parse_atom, setting};
 use crate::output::{self, BAD, styled};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
@@ -224,10 +224,8 @@ async fn executors(client: &Client) -> Result<usize, ClientError> {
 }
 
 fn no_atom(options: &BisectOptions) -> Trouble {
-    Trouble::usage(format!("'{}' names no atom", options.atom)).hint(format!(
-        "write S_K for atom K of subjob S, such as 3_0; `{}` lists those that failed",
-        command(format_args!("logs {} --failed", options.build))
-    ))
+    let list = format_args!("logs {} --failed", options.build);
+    Trouble::usage(format!("'{}' names no atom", options.atom)).hint(how_to_name_an_atom(list))
 }
 
 fn refused(error: NoFailure, options: &BisectOptions) -> Trouble {

@@ -10,7 +10,9 @@ use crate::output::again::command;
 use crate::output::events::Event;
 use crate::output::relay::Relay;
 use crate::output::table::{Cell, Table};
-use crate::output::text::{duration, how_ended, how_it_ended, name, parse_atom, setting};
+use crate::output::text::{
+    duration, how_ended, how_it_ended, how_to_name_an_atom, name, parse_atom, setting,
+};
 use crate::output::utf8::Utf8Pieces;
 use crate::output::{self, BAD, GOOD, NOTICE, styled};
 use crate::trouble::Trouble;
@@ -75,10 +77,8 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         return Ok(ExitCode::Success);
     };
     let (subjob, atom) = parse_atom(text).ok_or_else(|| {
-        Trouble::usage(format!("'{text}' names no atom")).hint(format!(
-            "write S_K for atom K of subjob S, such as 3_0; `{}` lists them",
-            command(format_args!("logs {build}"))
-        ))
+        Trouble::usage(format!("'{text}' names no atom"))
+            .hint(how_to_name_an_atom(format_args!("logs {build}")))
     })?;
     // The first look fails soon where there is no master; the others ride through its restart.
     first.build(build).await?;

@@ -6,8 +6,7 @@ use super::interrupt::Interrupt;
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, ReproOptions};
 use crate::output;
-use crate::output::again::command;
-use crate::output::text::{how_ended, name, parse_atom, setting};
+use crate::output::text::{how_ended, how_to_name_an_atom, name, parse_atom, setting};
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
@@ -68,10 +67,8 @@ pub(crate) async fn run(options: ReproOptions, common: CommonOptions) -> Result<
 async fn found(client: &Client, options: &ReproOptions) -> Result<(SubjobView, AtomView), Trouble> {
     let (build, text) = (options.build, &options.atom);
     let none = || {
-        Trouble::usage(format!("build {build} has no atom {text}")).hint(format!(
-            "write S_K for atom K of subjob S, such as 3_0; `{}` lists the atoms",
-            command(format!("logs {build}"))
-        ))
+        Trouble::usage(format!("build {build} has no atom {text}"))
+            .hint(how_to_name_an_atom(format_args!("logs {build}")))
     };
     let (subjob, atom) = parse_atom(text).ok_or_else(none)?;
     let subjob = match client.subjob(build, subjob).await {

@@ -1,10 +1,12 @@
 //! Times, atoms and ends in words.
 
+use crate::output::again::command;
 use clusterrunner_common::api::AtomView;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::text::printable::plain;
+use std::fmt::Display;
 
 /// A time span for a human, everywhere the same: `40 ms`, `12.3 s`, `4 min 10 s`, `2 h 3 min`, `3 d 4 h`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -145,6 +147,14 @@ pub(crate) fn parse_atom(text: &str) -> Option<(SubjobId, AtomId)> {
     let numbers = text.strip_prefix("artifact_").unwrap_or(text);
     let (subjob, atom) = numbers.split_once(['_', '.'])?;
     Some((subjob.parse().ok()?, atom.parse().ok()?))
+}
+
+/// How an atom is named, and which command line lists those that may be meant.
+pub(crate) fn how_to_name_an_atom(list: impl Display) -> String {
+    format!(
+        "write S_K for atom K of subjob S, such as 3_0; `{}` lists those that may be meant",
+        command(list)
+    )
 }
 
 /// `1 atom`, `2 atoms`.
