@@ -5,7 +5,9 @@ use crate::run::User;
 use axum::http::StatusCode;
 use clusterrunner_common::api::{AtomState, AtomView, SubjobView};
 use clusterrunner_common::ids::SubjobId;
+use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// A master with a build of one failed atom, which printed two lines, the second one too long to be given.
 fn master() -> FakeMaster {
@@ -151,4 +153,31 @@ fn a_slave_that_does_not_answer_is_asked_again() {
     master.script().console_failures = u32::MAX;
     let ended = user.run_at(&master, &line).expect_code(5);
     ended.expect(&[], &["The slave does not answer."]);
+}
+
+/// Who has waited for the end need not wait for outputs, too.
+#[test]
+fn an_interrupt_ends_the_wait_for_outputs() {
+    let (user, master) = (User::new(), master());
+    master.script().console_failures = u32::MAX;
+    let line = [
+        "wait",
+        "1",
+        "--failure-output",
+        "tail",
+        "--patience",
+        "3600",
+    ];
+    let running = user.start_at(&master, &line);
+    let began = Instant::now();
+    while master.script().console_failures == u32::MAX {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "no output is asked for"
+        );
+        std::thread::yield_now();
+    }
+    running.signal(Signal::INT);
+    let ended = running.end().expect_code(1);
+    ended.expect(&["Build 1 failed: "], &[]);
 }
