@@ -162,6 +162,12 @@ impl Master {
         let instance_logs = InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap();
         let live = Live::new(feed.clone(), CancellationToken::new());
         let runs = Runs::new(cluster.clone(), feed, instance_logs.clone());
+        // The slave of the recorded exchanges has the default port: a farm that happens to run on
+        // this machine must not answer in its place.
+        let patience = match secret {
+            golden::SECRET => Duration::ZERO,
+            _ => Duration::from_secs(5),
+        };
         let api = Api {
             space,
             sources,
@@ -178,7 +184,7 @@ impl Master {
             running: running.clone(),
             signs: signs.clone(),
             results: results.clone(),
-            caller: Caller::new(None, Duration::from_secs(5)).unwrap(),
+            caller: Caller::new(None, patience).unwrap(),
             events,
             measured: Measured::default(),
             turns: Turns::default(),
