@@ -202,11 +202,10 @@ async fn events_say_which_executor_ran_a_subjob_and_when() {
         for event in [&began, &ended] {
             assert_eq!(event["executor_id"].to_string(), executor.trim(), "{event}");
         }
-        let took = |from: &Value, to: &Value| {
-            to["__timestamp__"].as_f64().unwrap() - from["__timestamp__"].as_f64().unwrap()
-        };
-        // Seconds with a fraction are not exact.
-        assert!(took(&began, &ended) > 0.29, "{began} {ended}");
+        // How far apart they are is not told here: the slave says how long ago it began, and the
+        // message may be on its way for a while.
+        let at = |event: &Value| event["__timestamp__"].as_f64().unwrap();
+        assert!(at(&began) < at(&ended), "{began} {ended}");
         assert_eq!(of("SUBJOB_HANDED_OUT", subjob)["attempt"], 1);
     }
 }

@@ -162,12 +162,6 @@ impl Master {
         let instance_logs = InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap();
         let live = Live::new(feed.clone(), CancellationToken::new());
         let runs = Runs::new(cluster.clone(), feed, instance_logs.clone());
-        // The slave of the recorded exchanges has the default port: a farm that happens to run on
-        // this machine must not answer in its place.
-        let patience = match secret {
-            golden::SECRET => Duration::ZERO,
-            _ => Duration::from_secs(5),
-        };
         let api = Api {
             space,
             sources,
@@ -184,7 +178,7 @@ impl Master {
             running: running.clone(),
             signs: signs.clone(),
             results: results.clone(),
-            caller: Caller::new(None, patience).unwrap(),
+            caller: Caller::new(None, patience_with_slaves(secret)).unwrap(),
             events,
             measured: Measured::default(),
             turns: Turns::default(),
@@ -322,5 +316,14 @@ impl Master {
         let (status, answer) = self.signed("POST", "/v1/slave", &body).await;
         assert_eq!(status, 201, "{answer}");
         answer
+    }
+}
+
+/// How long a slave has for an answer. The slave of the recorded exchanges has the default port:
+/// a farm that happens to run on this machine must not answer in its place.
+fn patience_with_slaves(secret: &str) -> Duration {
+    match secret {
+        golden::SECRET => Duration::ZERO,
+        _ => Duration::from_secs(5),
     }
 }
