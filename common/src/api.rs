@@ -176,9 +176,12 @@ pub struct BuildView {
     /// Ours: the name of the template that it leaves, if it is there for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// Ours: the number of its project. This field and the next are in version 2 only.
+    /// Ours: the number of its project. This field and the next two are in version 2 only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project_id: Option<ProjectId>,
+    /// Ours: the name that the user had who asked for it; nothing where that was the holder of the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_by: Option<String>,
     /// Ours: atoms that passed only when they were run again count as failed, as its job says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flaky_fails: bool,

@@ -353,6 +353,7 @@ mod tests {
             slaves_setting_up: Vec::new(),
             template: None,
             project_id: None,
+            started_by: None,
             flaky_fails: false,
         }
     }

@@ -257,6 +257,9 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
     output::say(format!("Build {id}: {}", styled(style, state)));
     let line = |title: &str, text: &str| output::say(format!("  {title:<10}{}", plain(text)));
     line("project", &project(&build));
+    if let Some(user) = &build.started_by {
+        line("user", user);
+    }
     if let Some(commit) = &build.commit {
         line("commit", commit);
     }

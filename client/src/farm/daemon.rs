@@ -5,6 +5,7 @@ use crate::trouble::Trouble;
 use clusterrunner_common::disk::regular_file;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::env;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
@@ -155,13 +156,15 @@ fn is_gone(pid: Pid) -> bool {
     matches!(state, Some('Z' | 'X'))
 }
 
-/// Whether a process runs a program that is called `clusterrunner...`. Its arguments do not count:
-/// an editor with a `clusterrunner.yaml` must not be ended.
+/// Whether a process runs a program that is called `clusterrunner...`, or as this one. Its arguments do not
+/// count: an editor with a `clusterrunner.yaml` must not be ended.
 fn is_clusterrunner(pid: Pid) -> bool {
     let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let own = env::current_exe().unwrap_or_default();
     let named = |path: &Path| {
-        let name = path.file_name().map(|name| name.to_string_lossy());
-        name.is_some_and(|name| name.starts_with("clusterrunner"))
+        path.file_name().is_some_and(|name| {
+            name.to_string_lossy().starts_with("clusterrunner") || Some(name) == own.file_name()
+        })
     };
     let program = fs::read_link(process.join("exe")).is_ok_and(|path| named(&path));
     let first_argument = || {

@@ -454,6 +454,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         slaves_setting_up: Vec::new(),
         template: None,
         project_id: None,
+        started_by: None,
         flaky_fails: false,
     }
 }

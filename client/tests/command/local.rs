@@ -6,7 +6,7 @@ use serde_json::json;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 #[test]
 fn a_right_file_is_described() {
@@ -105,22 +105,7 @@ fn stop_ends_what_runs_and_nothing_else() {
     user.run(&["stop"])
         .expect_code(0)
         .expect(&["No ClusterRunner is running for "], &[]);
-    // A shell that waits for input, under the name of a slave.
-    let mut slave = Command::new("/bin/sh")
-        .arg0("clusterrunner-slave")
-        .args(["-c", "echo ready; read line"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // Its name can be seen only when it really runs.
-    let mut ready = [0; 6];
-    slave
-        .stdout
-        .as_mut()
-        .unwrap()
-        .read_exact(&mut ready)
-        .unwrap();
+    let mut slave = named("clusterrunner-slave");
     std::fs::create_dir_all(user.path("base/slave-43001")).unwrap();
     std::fs::create_dir_all(user.path("base/master")).unwrap();
     let pid_file = user.path("base/slave-43001/slave.pid");
@@ -138,6 +123,50 @@ fn stop_ends_what_runs_and_nothing_else() {
     user.run(&["stop"])
         .expect_code(0)
         .expect(&["No ClusterRunner is running for "], &[]);
+}
+
+#[test]
+fn stop_finds_daemons_under_the_name_that_the_program_was_given() {
+    let user = User::new();
+    let mut slave = named("farm");
+    std::fs::create_dir_all(user.path("base/slave-43001")).unwrap();
+    let pid_file = user.path("base/slave-43001/slave.pid");
+    std::fs::write(pid_file, slave.id().to_string()).unwrap();
+    user.run(&["stop"])
+        .expect_code(0)
+        .expect(&["No ClusterRunner is running for "], &[]);
+    let renamed = user.path("farm");
+    let program = env!("CARGO_BIN_EXE_clusterrunner");
+    std::fs::hard_link(program, &renamed)
+        .or_else(|_| std::fs::copy(program, &renamed).map(drop))
+        .unwrap();
+    let stop = user.command(&["stop"]);
+    let variables = stop
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let ended = Command::new(&renamed)
+        .arg("stop")
+        .envs(variables)
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(slave.wait().unwrap().signal(), Some(15));
+}
+
+/// A process with a name that runs: a shell that waits for input.
+fn named(name: &str) -> Child {
+    let mut shell = Command::new("/bin/sh")
+        .arg0(name)
+        .args(["-c", "echo ready; read line"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its name can be seen only when it really runs.
+    let mut ready = [0; 6];
+    let stdout = shell.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut ready).unwrap();
+    shell
 }
 
 #[test]

@@ -1,9 +1,9 @@
 // Cases of the pure modules. Gives how many there are, and those that failed.
 return (async () => {
   const read = (name) => import(`/ui/assets/${name}.js`);
-  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, apps, artifacts, scale, variables, load, projects] = await Promise.all(
+  const [{ Line }, ansi, text, format, router, links, heights, search, atoms, layout, submit, progress, why, apps, artifacts, scale, variables, load, projects, paint, history] = await Promise.all(
     ["console/source", "console/ansi", "text", "format", "router", "console/line_link", "console/heights", "console/search", "build/atoms", "build/layout",
-      "submit_request", "progress", "build/why", "apps", "build/artifacts", "app/scale", "app/variables", "load_chart", "projects"].map(read));
+      "submit_request", "progress", "build/why", "apps", "build/artifacts", "app/scale", "app/variables", "load_chart", "projects", "console/paint", "views/history"].map(read));
   const failed = [];
   let cases = 0;
   const is = (found, expected, what) => {
@@ -131,11 +131,20 @@ return (async () => {
     [[1, 0, null], [1, 0, [[2, 1, 80, 84], [0, 1, 90, 94], [1, 1, 90, 94], [2, 2, 95, 99]]], [2, 0, null], [2, 2, []]]);
   is(layout.predict(again, tries.list([]), 200).map(({ place, from }) => [place, from]), [[2, 200]]);
 
+  // Addresses in what atoms print.
+  const addresses = (line) => [...paint.paint(line, null).element.querySelectorAll("a")].map((link) => link.href);
+  is(addresses("see https://example.org/a?b=c, (http://x.test/y) and \u001b[31mhttps://red.test/.\u001b[0m"), ["https://example.org/a?b=c", "http://x.test/y", "https://red.test/"]);
+  is(addresses("javascript:alert(1) ftp://example.org http:// https://"), []);
+  is(paint.paint("at https://example.org.", null).element.textContent, "at https://example.org.");
+
   // Requests and explanations.
   is(Object.keys(submit.mistakes({ type: "git", url: "", hash: "1", env: "A=b\nc", config: "{" })), ["url", "hash", "env", "config"]);
-  is(submit.mistakes({ type: "git", url: "/srv/project" }), {}, "the master judges paths");
+  for (const url of ["/srv/project", "file:///srv/project", "git@example.org:a/b.git", "ssh://example.org/a"]) is(submit.mistakes({ type: "git", url }), {}, "the master judges paths");
+  for (const url of ["project", "https://example.org/a b"]) is(Object.keys(submit.mistakes({ type: "git", url })), ["url"]);
+  is(submit.mistakes({ type: "git", url: "/p", env: "A=b\n\nc\n  \nd=\n1=2" }).env, "Lines 3, 6 are not of the form NAME=value.");
   is(["Field 'job_name': no such job", "no"].map(submit.refusal), [["job_name", "no such job"], [null, "no"]]);
   is(submit.requestOf({ type: "directory", project_directory: "/p", env: "A=b=c", job_name: "" }), { type: "directory", project_directory: "/p", env: { A: "b=c" } });
+  is(history.saidOf({ trials: 0, flakes: 0 }), "no run that says how flaky it is");
   is(progress.parts({ num_atoms: 9, num_atoms_completed: 4, num_atoms_failed: 1, num_atoms_in_progress: 2 }), { failed: 1, flaky: 0, passed: 3, running: 2, waiting: 3, total: 9 });
   const flaky = { num_atoms: 9, num_atoms_completed: 9, num_atoms_failed: 2, num_atoms_flaky: 1 };
   is([flaky, { ...flaky, flaky_fails: true }].map((build) => progress.words(progress.parts(build), true)), ["9 atoms: 2 failed, 1 flaky, 6 passed", "9 atoms: 2 failed, 7 passed"]);

@@ -106,12 +106,12 @@ async fn a_failing_atoms_console_is_opened_and_searched_by_keyboard() {
         .await;
     browser.wait_for_text("3,001 lines").await;
     browser.press("/line 12").await;
-    browser.wait_for_text("111 found").await;
+    browser.wait_for_text("111 hits").await;
     browser
         .wait("document.querySelector('.line.hit .text')?.innerText.includes('line 12')")
         .await;
     browser.press(ENTER).await;
-    browser.wait_for_text("line 2 of 111").await;
+    browser.wait_for_text("111 lines, at no. 2").await;
     // A link to lines leads to them.
     let lines = format!("/ui/builds/{}/subjobs/1/atoms/0#L1500-L1502", over.id);
     browser.go("/ui/").await;

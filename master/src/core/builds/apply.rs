@@ -29,6 +29,9 @@ impl Cluster {
             } => {
                 let new = Build {
                     started_by: *started_by,
+                    starter_name: started_by
+                        .and_then(|user| self.accounts.user(user))
+                        .map(|user| user.name.clone()),
                     ..Build::new(build, *project, *owner, (**request).clone(), at)
                 };
                 self.claim_name(&new, at);

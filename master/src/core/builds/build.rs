@@ -30,6 +30,9 @@ pub struct Build {
     /// The user that asked for it, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_by: Option<UserId>,
+    /// The name of this user then: the build tells it when the user is not there any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starter_name: Option<String>,
     /// What was asked for.
     pub request: BuildRequest,
     /// Where it stands.
@@ -199,6 +202,7 @@ impl Build {
             project,
             owner,
             started_by: None,
+            starter_name: None,
             request,
             state: BuildState::Queued,
             timestamps: Timestamps {

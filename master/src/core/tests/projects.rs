@@ -133,6 +133,7 @@ fn a_project_that_a_user_made_stays_without_builds() {
     let build = farm.cluster.build(BuildId(1)).unwrap();
     assert_eq!(build.owner, Owner::User(ANN));
     assert_eq!(build.started_by, Some(BEN));
+    assert_eq!(build.starter_name.as_deref(), Some("ben"));
     assert_eq!(farm.cluster.num_builds_of(ProjectId(1)), 1);
     farm.cancel(1);
     farm.put_away(1);

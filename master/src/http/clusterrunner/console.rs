@@ -61,7 +61,11 @@ async fn stream(
     };
     let turn = api.downloads.take_file()?;
     let stored = consoles.stored(atom, attempt).await;
-    let content_type = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    // No browser takes what an atom printed for a page of the master's.
+    let content_type = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
     let body = match stored.map_err(|error| of_atom(error, atom))? {
         StoredConsole::Memory(mut text) => {
             text.set_position(first);

@@ -151,6 +151,7 @@ pub(crate) fn in_version(mut build: BuildView, version: ApiVersion) -> BuildView
         let is_whole = build.status == BuildStatus::Finished;
         build.artifacts = build.artifacts.filter(|_| is_whole);
         build.project_id = None;
+        build.started_by = None;
         build.flaky_fails = false;
     } else if build.status.is_over() && build.num_subjobs > 0 {
         // Every subjob has one atom. The original says it of finished builds only.
@@ -215,6 +216,7 @@ fn assemble<'a>(
             .as_ref()
             .map(|product| product.name.clone()),
         project_id: Some(build.project),
+        started_by: build.starter_name.clone(),
         flaky_fails: build.flaky_fails(),
     }
 }

@@ -16,7 +16,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          result: 'NO_FAILURES'|'FAILURE'|'CANCELED'|null, request_params: {any}, \
          state_timestamps: {any}, artifacts: string|null, commit: string|null, job_name: string|null, \
          num_atoms_completed: integer, num_atoms_failed: integer, num_atoms_in_progress: integer, \
-         num_atoms_in_trouble: integer, num_atoms_flaky: integer, num_atoms_not_run: integer, failing: boolean, retry_of?: integer, project_id?: integer, flaky_fails?: boolean, \
+         num_atoms_in_trouble: integer, num_atoms_flaky: integer, num_atoms_not_run: integer, failing: boolean, retry_of?: integer, project_id?: integer, started_by?: string, flaky_fails?: boolean, \
          warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, \
          slaves_setting_up: [SettingUp], template?: string",
     ),

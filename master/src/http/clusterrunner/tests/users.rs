@@ -445,6 +445,15 @@ async fn a_token_starts_and_cancels_builds_of_its_user() {
         owners,
         ["User(UserId(1))", "User(UserId(1))", "ClusterRunner"]
     );
+    for (path, expected) in [
+        ("/v2/builds/1", json!("ann")),
+        ("/v2/builds/3", Value::Null),
+        // The first version tells nothing that the original did not.
+        ("/v1/build/1", Value::Null),
+    ] {
+        let (_, answer) = master.get(path).await;
+        assert_eq!(answer["build"]["started_by"], expected, "{path}: {answer}");
+    }
 }
 
 #[tokio::test]

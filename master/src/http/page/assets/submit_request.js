@@ -9,12 +9,15 @@ export function mistakes(fields) {
   const wrong = {};
   if (fields.type === "git") {
     if (!fields.url) wrong.url = "A URL is needed, such as https://example.org/project.git.";
+    else if (/\s/.test(fields.url)) wrong.url = "A URL has no spaces.";
+    else if (!/^([a-z][a-z0-9+.-]*:\/\/.|\/|[^/@:]+@[^/:]+:|[^/:]+:[^/])/i.test(fields.url)) wrong.url = "This is no URL, such as https://example.org/project.git or git@example.org:project.git.";
     if (fields.hash && !/^[0-9a-f]{40}$/i.test(fields.hash)) wrong.hash = "A commit has 40 hexadecimal digits.";
   } else if (!fields.project_directory) wrong.project_directory = "A directory is needed that all machines of the farm have.";
   else if (!fields.project_directory.startsWith("/")) wrong.project_directory = "Write the whole path, from / on.";
-  for (const [at, line] of linesOf(fields.env).entries()) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*=/.test(line)) wrong.env = `Line ${at + 1} is not of the form NAME=value.`;
-  }
+  const lines = (fields.env ?? "").split("\n").map((line, at) => [line.trim(), at + 1]);
+  const bad = lines.filter(([line]) => line && !/^[A-Za-z_][A-Za-z0-9_]*=/.test(line)).map(([, number]) => number);
+  if (bad.length === 1) wrong.env = `Line ${bad[0]} is not of the form NAME=value.`;
+  else if (bad.length) wrong.env = `Lines ${bad.slice(0, 10).join(", ")}${bad.length > 10 ? " …" : ""} are not of the form NAME=value.`;
   if (fields.config) {
     try {
       const config = JSON.parse(fields.config);

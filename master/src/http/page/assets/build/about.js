@@ -2,10 +2,12 @@
 
 import { fill, h, name } from "../dom.js";
 import { commitAddress, moment } from "../format.js";
+import { to } from "../router.js";
 import { webAddress, visible } from "../text.js";
 
 const WORDS = { type: "Type", url: "Repository", branch: "Branch", hash: "Commit asked for", remote: "Fork", job_name: "Job",
-  project_directory: "Directory", config: "Job's definition", atoms_override: "Atoms", remote_files: "Files" };
+  project_directory: "Directory", config: "Job's definition", atoms_override: "Atoms", remote_files: "Files", retry_of: "Runs again",
+  retries: "Retries", max_fail: "Ends after failures", in_order: "All in one order", quotes_atoms: "Quotes atoms" };
 /** Longer texts are cut. */
 const LONGEST = 4000;
 
@@ -56,6 +58,9 @@ function pairs(build) {
 }
 
 function shown(key, value) {
+  if (key === "retry_of" && Number.isSafeInteger(value)) return h("a", { href: to.build(value) }, `build #${value}`);
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value === "number") return String(value);
   if (typeof value === "string") {
     const address = key === "url" || key === "remote" ? webAddress(value) : null;
     return address ? h("a", { href: address, rel: "noreferrer" }, name(value)) : name(value);

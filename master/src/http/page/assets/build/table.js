@@ -134,7 +134,8 @@ export class AtomTable {
     const { atoms } = this;
     const number = (name) => atoms.number(name, place);
     const state = atoms.states[place];
-    const word = atoms.word(state);
+    const isAgain = state === WAITING && !atoms.isOver && atoms.tries(place).length > 0;
+    const word = isAgain ? "Waits to run again" : atoms.word(state);
     const began = number("started_at");
     const took = state === RUNNING && !Number.isNaN(began) ? now - began : number("actual_time");
     const label = short(atoms.label(place), 200);

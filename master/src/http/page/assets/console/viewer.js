@@ -36,7 +36,6 @@ export class Viewer {
     const on = (event, handler, more) => this.scroller.addEventListener(event, handler, { signal, ...more });
     on("scroll", () => this.#scrolled());
     on("wheel", (event) => this.#wheel(event), { passive: false });
-    on("keydown", (event) => this.#key(event));
     on("click", (event) => this.#click(event));
     const observer = new ResizeObserver(() => {
       // Lines that do not wrap are the same at any width, and stay: a picture without them would be seen.
@@ -178,8 +177,8 @@ export class Viewer {
     this.#looked();
   }
 
-  #key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target !== this.scroller) return;
+  /** Moves as a key of the whole page says. */
+  key(event) {
     const page = this.scroller.clientHeight - 2 * LINE;
     const steps = { ArrowDown: LINE, ArrowUp: -LINE, j: LINE, k: -LINE, PageDown: page, PageUp: -page, " ": event.shiftKey ? -page : page,
       Home: -Infinity, g: -Infinity, End: Infinity, G: Infinity };

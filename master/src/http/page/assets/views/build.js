@@ -166,20 +166,21 @@ class BuildView {
         h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ",
           build.project_id ? [h("a", { href: to.project(build.project_id) }, name(short(projectOf(build), 60))), " / "] : null, `#${build.id}`),
         h("h1", {}, name(short(projectOf(build), 120)), job ? [" · ", name(short(job, 120))] : null, " ", chip(state))),
-        h("div", { class: "actions" }, h("a", { class: "button", href: to.tests(build.id) }, "Tests"), over ? null : this.notifyButton(), this.doing.element));
+        h("div", { class: "actions" }, over && !build.num_subjobs ? null : h("a", { class: "button", href: to.tests(build.id) }, "Tests"), over ? null : this.notifyButton(), this.doing.element));
     }
     const brief = commit ? visible(commit).slice(0, 10) : null;
-    const facts = JSON.stringify([params.branch, brief]);
+    const facts = JSON.stringify([params.branch, brief, build.started_by]);
     if (facts !== this.said) {
       this.said = facts;
       this.clock = [h("span"), h("strong"), h("span")];
       fill(this.facts,
         params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 80))] : null,
         brief ? (link ? h("a", { class: "mono", href: link, rel: "noreferrer" }, brief) : h("span", { class: "mono" }, brief)) : null,
+        build.started_by ? h("span", {}, "by ", h("bdi", { class: "strong" }, short(build.started_by, 60))) : null,
         h("span", {}, this.clock[0], " ", this.clock[1]), this.clock[2]);
     }
     const [since, took, left] = this.clock;
-    fill(since, "queued ", time(began, ago(began, now), moment(began)), over ? ", took" : ", for");
+    fill(since, over ? ["queued ", time(began, ago(began, now), moment(began)), ", took"] : time(began, "queued for", moment(began)));
     fill(took, began ? duration((end ?? now) - began) : "–");
     fill(left, build.seconds_left !== null && !over ? `about ${duration(build.seconds_left)} left` : null);
   }

@@ -36,9 +36,10 @@ class Builds {
     /** @type {Map<number, object>} */
     this.builds = new Map();
     this.hasOlder = false;
-    this.filter = { text: query.get("q") ?? "", state: query.get("state") ?? "all" };
+    const state = query.get("state");
+    this.filter = { text: query.get("q") ?? "", state: FILTERS.some(([known]) => known === state) ? state : "all" };
     this.drawing = 0;
-    this.text = h("input", { type: "search", id: "filter-text", placeholder: "Project, job, branch, commit or number", value: this.filter.text,
+    this.text = h("input", { type: "search", id: "filter-text", placeholder: "Project, job, branch, commit, user or number", value: this.filter.text,
       on: { input: () => this.filtered() } });
     this.state = h("select", { id: "filter-state", on: { change: () => this.filtered() } },
       FILTERS.map(([value, word]) => h("option", { value, selected: value === this.filter.state }, word)));
@@ -148,7 +149,7 @@ function fits(build, { text, state }) {
   const groups = { active: ["waiting", "preparing", "running", "failing"], failed: ["failed", "failing", "atomless"] };
   if (state !== "all" && !(groups[state] ?? [state]).includes(key)) return false;
   const params = build.request_params ?? {};
-  const texts = [`#${build.id}`, projectOf(build), jobOf(build), params.branch, params.url, build.commit, params.hash, params.project_directory];
+  const texts = [`#${build.id}`, projectOf(build), jobOf(build), params.branch, params.url, build.commit, params.hash, params.project_directory, build.started_by];
   const lower = texts.filter(Boolean).join("\n").toLowerCase();
   return text.toLowerCase().split(/\s+/).every((word) => lower.includes(word));
 }
@@ -177,7 +178,7 @@ function redraw(item, build, now) {
   const { began, ended } = span(build);
   item.className = `build ${state.key}`;
   part(item, "state", [state], () => chip(state));
-  part(item, "what", [build.request_params, jobOf(build), build.commit, build.error_message, build.details], () => what(build));
+  part(item, "what", [build.request_params, jobOf(build), build.commit, build.started_by, build.error_message, build.details], () => what(build));
   const numbers = parts(build);
   part(item, "how", [numbers, state], () => [numbers.total || !isOver(build) ? bar(numbers, isOver(build)) : null, h("span", { class: "muted small" }, briefly(numbers, state))]);
   const left = build.seconds_left !== null && !ended ? `, ${duration(build.seconds_left)} left` : "";
@@ -212,6 +213,7 @@ function what(build) {
     h("p", { class: "muted sub" },
       params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 60)), " "] : null,
       brief ? [link ? h("a", { href: link, class: "mono", rel: "noreferrer" }, brief) : h("span", { class: "mono" }, brief), " "] : null,
+      build.started_by ? ["by ", h("bdi", {}, short(build.started_by, 40)), " "] : null,
       build.error_message ? h("bdi", { class: "why" }, short(build.error_message, 160)) : waits(build)),
   ];
 }

@@ -182,7 +182,8 @@ class ConsoleView {
     try {
       return await this.source.refresh();
     } catch (error) {
-      // An atom that has not begun has no console.
+      // An atom that has not begun has no console; one may be asked for an attempt that it does not have.
+      if (error.status === 404 && this.params.attempt) this.missing = error.message;
       if (error instanceof ApiError && [404, 502].includes(error.status)) return false;
       throw error;
     }
@@ -207,6 +208,7 @@ class ConsoleView {
   /** What is said instead of an output. */
   emptyWords() {
     if (this.neverRan) return "The build ended before this atom ran.";
+    if (this.missing) return this.missing;
     if (this.isOver) return "It printed nothing.";
     return this.atom?.state === "NOT_STARTED" ? "It has not started yet." : "Nothing was printed yet.";
   }
@@ -238,7 +240,11 @@ class ConsoleView {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("input, select, textarea")) return;
     const acts = { "/": () => this.text.focus(), n: () => this.step(1), N: () => this.step(-1), w: () => this.wrap(), f: () => this.viewer.follow(true) };
-    if (!acts[event.key]) return;
+    if (!acts[event.key]) {
+      // Enter and the space bar push what has the focus.
+      if (event.key !== " " || !event.target.matches?.("a, button, summary")) this.viewer.key(event);
+      return;
+    }
     event.preventDefault();
     acts[event.key]();
   }
@@ -289,7 +295,7 @@ class ConsoleView {
   showResult() {
     const { count: number, lines, isDone } = this.found;
     if (!this.searched) return fill(this.result);
-    const where = lines.length > 0 && this.at >= 0 ? `, line ${this.at + 1} of ${lines.length.toLocaleString("en")}` : "";
-    fill(this.result, `${number.toLocaleString("en")} found${where}${isDone ? "" : " …"}`);
+    const where = lines.length > 0 && this.at >= 0 ? ` in ${count(lines.length, "line")}, at no. ${(this.at + 1).toLocaleString("en")}` : "";
+    fill(this.result, `${count(number, "hit")}${where}${isDone ? "" : " …"}`);
   }
 }

@@ -26,7 +26,7 @@ export async function show({ main, signal, query }) {
   const said = h("p", { class: "muted", role: "status" });
   const list = h("div");
   fill(main, h("div", { class: "head" }, h("h1", {}, wanted ? ["History of ", name(short(wanted, 120))] : "Flaky tests")),
-    h("section", { class: "card failures" },
+    h("section", { class: "card" },
       h("form", { class: "filters", on: { submit: asked } }, h("label", { class: "visually-hidden", for: "history-name" }, "Name"), text, h("button", {}, "Show")),
       said, list));
   if (wanted) {
@@ -44,6 +44,7 @@ export async function show({ main, signal, query }) {
 /** Numbers of flakiness in words. Pure. */
 export function saidOf({ rate, low, high, trials, flakes }) {
   const percent = (probability) => `${(probability * 100).toFixed(1)} %`;
+  if (!trials) return "no run that says how flaky it is";
   if (!flakes) return `no flake in ${count(trials, "build")}`;
   return `fails without cause in ${percent(rate)} of its runs (${percent(low)} to ${percent(high)}), did so in ${flakes} of ${count(trials, "build")}`;
 }
