@@ -1,6 +1,8 @@
 //! `clusterrunner.yaml`, and what atomizers print.
 
-use clusterrunner_common::job::config::{JobConfig, atoms_from_output};
+use clusterrunner_common::job::config::{
+    Factor, JobConfig, atoms_of_product, values_from_output, variable_of,
+};
 
 /// A job file is read or refused, and each mistake is told in a line of the file.
 ///
@@ -40,7 +42,16 @@ pub fn jobs(text: &[u8]) {
             assert!(!error.to_string().is_empty());
         }
     }
-    for atom in atoms_from_output("NAME", text, "/project").atoms {
+    let found = values_from_output(text, "/project");
+    let some = &found.values[..found.values.len().min(30)];
+    let factors = ["A", "B"].map(|name| Factor { name, values: some });
+    let product = atoms_of_product(&factors, false, 1 << 20).unwrap_or_default();
+    let pairs = some.iter().flat_map(|a| some.iter().map(move |b| (a, b)));
+    for (atom, (a, b)) in product.iter().zip(pairs) {
+        let shown = variable_of(atom, false).map(|(_, value)| value.into_owned());
+        assert_eq!(shown, Some(format!("A={a} B={b}")), "{atom}");
+    }
+    for atom in found.atoms("NAME") {
         assert!(
             atom.starts_with("export NAME=\"") && atom.ends_with("\";"),
             "{atom}"

@@ -3,7 +3,10 @@
 use crate::farm::Farm;
 use crate::job::job;
 use crate::repository::Repository;
+use crate::wait::wait_for;
 use clusterrunner_common::api::BuildResult;
+use clusterrunner_common::ids::BuildId;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn only_lines_of_standard_output_are_atoms() {
@@ -20,6 +23,61 @@ async fn only_lines_of_standard_output_are_atoms() {
     );
     let shown = farm.user(&["status", &build.id.to_string()]);
     assert!(shown.stdout.contains("careful"), "{shown:#?}");
+}
+
+/// Whatever the values are: each atom sees its own, and its name is what it is found by later.
+#[tokio::test]
+async fn a_product_of_atomizers_sets_several_variables() {
+    let farm = Farm::start(&[2]).await;
+    let odd = r#"printf '%s\n' 'two "quoted" words' '$(exit 9)'"#;
+    let text = json!({"Product": {
+        "commands": [r#"printf '%s' "$A:$B""#, r#"[ "$A$B" != 'b$(exit 9)' ]"#],
+        "atomizers": [{"product": {"A": "printf 'a\nb\n'", "B": odd}}, {"A": "echo alone"}],
+    }});
+    let failing = r#"A="b" B="\$(exit 9)"; export A B;"#;
+    let project = Repository::with_jobs(&text.to_string());
+    let build = farm.run(&project.request()).await.fails(&[(failing, 1)]);
+    assert_eq!(
+        (build.num_atoms, build.num_atoms_failed),
+        (Some(5), 1),
+        "{build:#?}"
+    );
+    assert_eq!(
+        farm.consoles(build.id).await,
+        [
+            r#"a:two "quoted" words"#,
+            "a:$(exit 9)",
+            r#"b:two "quoted" words"#,
+            "b:$(exit 9)",
+            "alone:",
+        ]
+    );
+    let id = build.id.to_string();
+    let status = farm.user(&["status", &id]).stdout;
+    assert!(status.contains(r#"A="b" B="\$(exit 9)""#), "{status}");
+    let again = farm.user(&["retry", &id, "--failed", "--no-results"]);
+    assert_eq!(again.code, Some(1), "{again:#?}");
+    let again = BuildId(build.id.0 + 1);
+    assert_eq!(farm.consoles(again).await, ["b:$(exit 9)"]);
+    let runs = wait_for("both builds count", async || {
+        let shown = farm.user(&["history", "A=b B=$(exit 9)", "--json"]).stdout;
+        let shown: Value = serde_json::from_str(&shown).ok()?;
+        let runs = shown["history"][0]["runs"].as_array()?.clone();
+        (runs.len() == 2).then_some(runs)
+    });
+    let builds: Vec<_> = runs
+        .await
+        .iter()
+        .map(|run| run["build_id"].clone())
+        .collect();
+    assert_eq!(builds, [json!(build.id), json!(again)]);
+    let script = farm.user(&["repro", &id, "3_0"]);
+    assert!(
+        script
+            .stdout
+            .contains(r#"A="b" B="\$(exit 9)"; export A B;"#),
+        "{script:#?}"
+    );
 }
 
 #[tokio::test]

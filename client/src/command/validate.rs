@@ -154,8 +154,12 @@ fn show(file: &str, kind: &str, problem: &Problem) {
 fn describe(name: &str, job: &Job) {
     output::say(format!("\n{}", styled(STRONG, plain(name))));
     for atomizer in &job.atomizers {
+        let what = match atomizer.multiplies {
+            true => "  times each line of:         ",
+            false => "  one atom for each line of:  ",
+        };
         output::say(format!(
-            "  one atom for each line of:  {}  (as ${})",
+            "{what}{}  (as ${})",
             shortened(&atomizer.command),
             plain(&atomizer.name)
         ));

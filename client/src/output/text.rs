@@ -4,6 +4,7 @@ use crate::output::again::command;
 use clusterrunner_common::api::AtomView;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, SubjobId};
+use clusterrunner_common::job::config::variable_of;
 use clusterrunner_common::results::artifact::directory_name;
 use clusterrunner_common::text::printable::plain;
 use std::fmt::Display;
@@ -108,7 +109,7 @@ const SETTING_WIDTH: usize = 200;
 const SHORT_SETTING_WIDTH: usize = 40;
 
 /// An atom's setting without the shell around it, on one line and not too long of it: `TEST="x"` for
-/// `export TEST="x";`.
+/// `export TEST="x";`. Of several variables: `A="1" B="2"`.
 pub(crate) fn setting(atom: &AtomView) -> String {
     one_line(setting_text(&atom.command_string), SETTING_WIDTH)
 }
@@ -120,8 +121,14 @@ pub(crate) fn short_setting(atom: &AtomView) -> String {
 
 fn setting_text(command: &str) -> &str {
     let text = command.trim();
-    let text = text.strip_prefix("export ").unwrap_or(text);
-    text.strip_suffix(';').unwrap_or(text)
+    if let Some(text) = text.strip_prefix("export ") {
+        return text.strip_suffix(';').unwrap_or(text);
+    }
+    match (variable_of(text, true), text.rsplit_once("; export ")) {
+        // It sets several, and the names behind are those before.
+        (Some(_), Some((assignments, _))) => assignments,
+        _ => text.strip_suffix(';').unwrap_or(text),
+    }
 }
 
 /// The beginning of a text, with nothing in it that a terminal would obey.
@@ -171,6 +178,8 @@ mod tests {
     fn a_setting_is_shown_on_one_line_of_bounded_length() {
         let shown = |command: &str| one_line(setting_text(command), 20);
         assert_eq!(shown("export TEST=\"x é\";"), "TEST=\"x é\"");
+        assert_eq!(shown("A=\"1\" B=\"2\"; export A B;"), "A=\"1\" B=\"2\"");
+        assert_eq!(shown("A=1; export A;"), "A=1; export A");
         assert_eq!(
             shown("export A=\"a\nb\u{1b}[2J\";"),
             "A=\"a\\nb\\u{1b}[2J\""

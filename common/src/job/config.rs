@@ -14,6 +14,7 @@ mod joining;
 mod junit;
 mod limits;
 mod problem;
+mod product;
 mod shell_text;
 mod shell_texts;
 #[cfg(test)]
@@ -22,9 +23,10 @@ mod time_limit;
 mod words;
 
 use commands::join_commands;
-pub use commands::{Lines, atoms_from_output, quoted_atom, variable_of};
+pub use commands::{Lines, quoted_atom, values_from_output, variable_of};
 pub use limits::MOST_RETRIES;
 pub use problem::{Place, Problem};
+pub use product::{Factor, TooLarge, atoms_of_product};
 pub use shell_texts::{ShellText, shell_texts};
 pub use time_limit::{TimeLimit, Timeouts};
 pub use words::in_plain_words;
@@ -120,6 +122,17 @@ pub struct Atomizer {
     pub name: String,
     /// Shell text, run on the master in the project directory.
     pub command: String,
+    /// Whether each of its values makes an atom with each of those of the atomizer before it, where it would else make
+    /// an atom alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub multiplies: bool,
+}
+
+impl Job {
+    /// The atomizers in groups: the product of what those of a group print are atoms. Most groups have one atomizer.
+    pub fn products(&self) -> impl Iterator<Item = &[Atomizer]> {
+        self.atomizers.chunk_by(|_, next| next.multiplies)
+    }
 }
 
 /// The jobs of one `clusterrunner.yaml`, in file order; some of them may be broken.

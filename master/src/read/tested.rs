@@ -76,7 +76,7 @@ pub(crate) fn ended_atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<E
             subjob: id,
             atom,
             attempt: *attempt,
-            value: variable.map_or(&**command, |(_, value)| value).to_owned(),
+            value: variable.map_or_else(|| command.to_string(), |(_, value)| value.into_owned()),
             command: command.to_string(),
             outcome: match outcome.exit_code {
                 0 if build.fails_as_flaky(subjob) => TestOutcome::Failed,

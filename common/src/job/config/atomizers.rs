@@ -6,6 +6,9 @@ use super::document::{Node, Value, python_type};
 use super::problem::Place;
 use std::collections::BTreeMap;
 
+/// The word that begins a product. With a command, and no mapping, behind it it is a variable as any other.
+const PRODUCT: &str = "product";
+
 impl Check<'_> {
     pub(super) fn atomizers(&mut self, node: &Node) -> Option<Vec<Atomizer>> {
         const EXPECTED: &str = "(<class 'list'>, <class 'dict'>)";
@@ -36,12 +39,19 @@ impl Check<'_> {
             match &element.value {
                 Value::Mapping(entries) if !entries.is_empty() => {
                     for (key, command) in entries {
-                        match self.atomizer(key, command) {
-                            Some(atomizer) => atomizers.push(atomizer),
+                        let found = match factors(key, command) {
+                            Some(factors) => self.product(command, factors),
+                            None => self.atomizer(key, command).map(|one| vec![one]),
+                        };
+                        match found {
+                            Some(found) => atomizers.extend(found),
                             None => good = false,
                         }
                     }
-                    good &= self.no_name_twice(entries);
+                    good &= self.no_name_twice(
+                        entries,
+                        "write \"- \" before it to make it a list element of its own",
+                    );
                 }
                 Value::Mapping(_) => {
                     self.wrong_value(element, ATOMIZERS, EXPECTED, "an empty mapping", CURE);
@@ -61,6 +71,31 @@ impl Check<'_> {
             }
         }
         good.then_some(atomizers)
+    }
+
+    /// The atomizers below the word `product`: the product of what they print are atoms.
+    fn product(&mut self, node: &Node, factors: &[(Node, Node)]) -> Option<Vec<Atomizer>> {
+        if factors.is_empty() {
+            let message = format!(
+                "Definition for job \"{}\" contains an empty {PRODUCT} in config section \"{ATOMIZERS}\".",
+                self.job
+            );
+            let cure = "write below it, for each variable, \"NAME: \" and a command that prints one value per line";
+            self.note(&node.place, message, cure);
+            return None;
+        }
+        let mut found = Vec::with_capacity(factors.len());
+        for (key, command) in factors {
+            if let Some(mut atomizer) = self.atomizer(key, command) {
+                atomizer.multiplies = !found.is_empty();
+                found.push(atomizer);
+            }
+        }
+        let are_different = self.no_name_twice(
+            factors,
+            "rename or remove one of them: an atom of a product sets each variable once",
+        );
+        (are_different && found.len() == factors.len()).then_some(found)
     }
 
     fn atomizer(&mut self, key: &Node, command: &Node) -> Option<Atomizer> {
@@ -83,6 +118,7 @@ impl Check<'_> {
                 return self.no_nul(ATOMIZERS, command, text).then(|| Atomizer {
                     name: name.to_owned(),
                     command: text.clone(),
+                    multiplies: false,
                 });
             }
             Value::Boolean(text) | Value::Integer(text, _) | Value::Float(text) => {
@@ -105,7 +141,7 @@ impl Check<'_> {
     }
 
     /// The same name in two list elements is fine and means more atoms; in one mapping the first would be lost.
-    fn no_name_twice(&mut self, entries: &[(Node, Node)]) -> bool {
+    fn no_name_twice(&mut self, entries: &[(Node, Node)], cure: &str) -> bool {
         let mut first_places: BTreeMap<&str, &Place> = BTreeMap::new();
         let mut good = true;
         for (key, _) in entries {
@@ -117,15 +153,19 @@ impl Check<'_> {
                     "Definition for job \"{}\" contains the atomizer \"{name}\" twice in one mapping.",
                     self.job
                 );
-                self.note(
-                    &key.place,
-                    message,
-                    "write \"- \" before it to make it a list element of its own",
-                );
+                self.note(&key.place, message, cure);
                 good = false;
             }
         }
         good
+    }
+}
+
+/// The atomizers of a product, if these are one.
+fn factors<'n>(key: &Node, value: &'n Node) -> Option<&'n [(Node, Node)]> {
+    match &value.value {
+        Value::Mapping(factors) if key.value.scalar_text() == Some(PRODUCT) => Some(factors),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! oddity of the original is kept that hides no command (specification 5.2 and 5.3).
 
 use super::atomizers::is_variable_name;
+use super::product;
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
 use std::borrow::Cow;
 
@@ -72,10 +73,20 @@ pub fn quoted_atom(atom: &str) -> Cow<'_, str> {
 }
 
 /// The variable's name and the value of an atom that sets one; of an atom that is shell text only where the shell takes
-/// the value as it is.
+/// the value as it is. Of an atom that sets several, their names, and `NAME=value` of each, with blanks between them.
 #[must_use]
-pub fn variable_of(atom: &str, is_shell_text: bool) -> Option<(&str, &str)> {
-    name_and_value(atom).filter(|(_, value)| !is_shell_text || quoted(value) == *value)
+pub fn variable_of(atom: &str, is_shell_text: bool) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    if let Some(variables) = product::variables_of(atom) {
+        let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+        let pairs = variables.iter();
+        let pairs: Vec<String> = pairs
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        return Some((Cow::Owned(names.join(" ")), Cow::Owned(pairs.join(" "))));
+    }
+    let (name, value) = name_and_value(atom)?;
+    let is_certain = !is_shell_text || quoted(value) == value;
+    is_certain.then_some((Cow::Borrowed(name), Cow::Borrowed(value)))
 }
 
 fn name_and_value(atom: &str) -> Option<(&str, &str)> {
@@ -84,10 +95,14 @@ fn name_and_value(atom: &str) -> Option<(&str, &str)> {
     is_variable_name(name).then_some((name, value))
 }
 
+/// What the shell reads otherwise in double quotes.
+pub(super) const SPECIAL: [char; 4] = ['"', '\\', '`', '$'];
+
+/// The text in values that stays a variable.
+pub(super) const PROJECT: &str = "$PROJECT_DIR";
+
 /// A value that the shell reads, in double quotes, as this one.
-fn quoted(value: &str) -> Cow<'_, str> {
-    const SPECIAL: [char; 4] = ['"', '\\', '`', '$'];
-    const PROJECT: &str = "$PROJECT_DIR";
+pub(super) fn quoted(value: &str) -> Cow<'_, str> {
     let mut quoted = String::new();
     let mut rest = value;
     while let Some(next) = rest.find(SPECIAL) {
@@ -119,17 +134,26 @@ fn quoted(value: &str) -> Cow<'_, str> {
 /// What an atomizer's output is made of.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Lines {
-    /// The atoms, in the order of the output.
-    pub atoms: Vec<String>,
+    /// The values, in the order of the output.
+    pub values: Vec<String>,
     /// How many blank lines there are between them, of which the original makes atoms.
     pub blank: usize,
 }
 
-/// The atoms of one atomizer.
+impl Lines {
+    /// The atoms of an atomizer of its own: each sets the variable `name` to a value.
+    #[must_use]
+    pub fn atoms(self, name: &str) -> Vec<String> {
+        let values = self.values.iter();
+        values.map(|value| atom_command(name, value)).collect()
+    }
+}
+
+/// The values of one atomizer.
 ///
 /// Each line that is not blank is one value, in which the text `project_directory` becomes `$PROJECT_DIR`.
 #[must_use]
-pub fn atoms_from_output(name: &str, output: &str, project_directory: &str) -> Lines {
+pub fn values_from_output(output: &str, project_directory: &str) -> Lines {
     let mut found = Lines::default();
     let mut blank = 0;
     for line in lines(output) {
@@ -137,14 +161,14 @@ pub fn atoms_from_output(name: &str, output: &str, project_directory: &str) -> L
             blank += 1;
             continue;
         }
-        if !found.atoms.is_empty() {
+        if !found.values.is_empty() {
             found.blank += blank;
         }
         blank = 0;
         // Replacing the empty text would put the variable between all letters.
-        found.atoms.push(match project_directory {
-            "" => atom_command(name, line),
-            directory => atom_command(name, &line.replace(directory, "$PROJECT_DIR")),
+        found.values.push(match project_directory {
+            "" => line.to_owned(),
+            directory => line.replace(directory, PROJECT),
         });
     }
     found
@@ -273,7 +297,7 @@ mod tests {
         ] {
             let atom = atom_command("A", value);
             assert_eq!(quoted_atom(&atom), atom_command("A", expected));
-            assert_eq!(variable_of(&atom, false), Some(("A", value)));
+            assert_eq!(variable_of(&atom, false), Some(("A".into(), value.into())));
             let is_plain = value == expected;
             assert_eq!(variable_of(&atom, true).is_some(), is_plain, "{value}");
         }
@@ -285,10 +309,10 @@ mod tests {
 
     #[test]
     fn output_becomes_one_atom_per_line() {
-        let found = atoms_from_output("T", "\n /p/a.t \n\nb /p/c\r\n  d\n\n", "/p");
+        let found = values_from_output("\n /p/a.t \n\nb /p/c\r\n  d\n\n", "/p");
         assert_eq!(found.blank, 1);
         assert_eq!(
-            found.atoms,
+            found.atoms("T"),
             [
                 r#"export T=" $PROJECT_DIR/a.t ";"#,
                 r#"export T="b $PROJECT_DIR/c";"#,
@@ -302,15 +326,15 @@ mod tests {
         let lines: Vec<_> = lines("a\r\nb\rc\u{c}d\u{2028}e\n\nf").collect();
         assert_eq!(lines, ["a", "b", "c", "d", "e", "", "f"]);
         assert_eq!(
-            atoms_from_output("T", "a\u{1c}\u{1f}", "").atoms,
+            values_from_output("a\u{1c}\u{1f}", "").atoms("T"),
             [r#"export T="a";"#]
         );
     }
 
     #[test]
     fn no_output_no_atoms() {
-        assert_eq!(atoms_from_output("T", " \n\t\n", "/p"), Lines::default());
-        let one = atoms_from_output("T", "a", "");
-        assert_eq!(one.atoms, [r#"export T="a";"#]);
+        assert_eq!(values_from_output(" \n\t\n", "/p"), Lines::default());
+        let one = values_from_output("a", "");
+        assert_eq!(one.atoms("T"), [r#"export T="a";"#]);
     }
 }

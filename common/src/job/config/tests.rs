@@ -1,6 +1,7 @@
 //! What is read, which job is chosen, and that hostile files end quickly; the mistakes are in `mistakes`.
 
 mod mistakes;
+mod products;
 
 use super::*;
 use serde_json::json;
@@ -34,6 +35,7 @@ fn reads_a_whole_file() {
     let atomizer = |name: &str, command: &str| Atomizer {
         name: name.into(),
         command: command.into(),
+        multiplies: false,
     };
     assert_eq!(
         job,

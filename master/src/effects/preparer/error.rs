@@ -3,6 +3,7 @@
 use super::output::{MAX_OUTPUT, Printed};
 use clusterrunner_common::child::ChildError;
 use clusterrunner_common::git::{GitError, GitUrlError};
+use clusterrunner_common::job::config::TooLarge;
 use clusterrunner_common::job::file::JobFileError;
 use clusterrunner_common::process::command::CommandError;
 use clusterrunner_common::remote_files::RemoteFileError;
@@ -48,6 +49,15 @@ pub(super) enum PreparationError {
         MAX_OUTPUT >> 20
     )]
     Flood { command: String },
+    #[error(
+        "The product of atomizers is too large: {} make {} atoms of {} MiB together, more than {} MiB. Have the \
+         atomizers print fewer values.",
+        factors(.0),
+        .0.atoms,
+        .0.bytes >> 20,
+        MAX_OUTPUT >> 20
+    )]
+    LargeProduct(TooLarge),
     #[error("Could not keep an atomizer's output: {0}.")]
     Output(#[source] std::io::Error),
     #[error("{0}")]
@@ -63,7 +73,7 @@ impl PreparationError {
     /// Whether an atomizer failed.
     pub(super) fn is_atomizers(&self) -> bool {
         match self {
-            Self::Atomizer { .. } | Self::Flood { .. } => true,
+            Self::Atomizer { .. } | Self::Flood { .. } | Self::LargeProduct(_) => true,
             Self::Failed(failure) => failure.is_atomizers,
             Self::Canceled
             | Self::Url(_)
@@ -78,6 +88,15 @@ impl PreparationError {
             | Self::Child(_) => false,
         }
     }
+}
+
+/// `A (2 values) and B (3 values)`.
+fn factors(product: &TooLarge) -> String {
+    let factors = product.factors.iter();
+    let factors: Vec<String> = factors
+        .map(|(name, values)| format!("{name} ({values} values)"))
+        .collect();
+    factors.join(" and ")
 }
 
 /// The same for the master, from the process that prepares a build.

@@ -12,7 +12,10 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::disk::kept_projects;
 use clusterrunner_common::git::{GitError, GitOptions, GitUrl, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::job::config::{Atomizer, Job, TimeLimit, Timeouts, atoms_from_output};
+use clusterrunner_common::job::config::{
+    Atomizer, Factor, Job, Lines, TimeLimit, Timeouts, TooLarge, atoms_of_product,
+    values_from_output,
+};
 use clusterrunner_common::job::file::read_job;
 use clusterrunner_common::process::command::{Ended, ShellCommand, Streams};
 use clusterrunner_common::process::variables::BuildVariables;
@@ -79,10 +82,10 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, atomizer: &Atomizer, printed: &Printed, project: &str) {
+    /// The values of an atomizer, and what is to be told of them.
+    fn read(&mut self, atomizer: &Atomizer, printed: &Printed, project: &str) -> Lines {
         let name = &atomizer.name;
-        let lines = atoms_from_output(name, &printed.output, project);
-        self.atoms.extend(lines.atoms);
+        let lines = values_from_output(&printed.output, project);
         match lines.blank {
             0 => {}
             1 => self.warn(name, "printed a blank line, which is no atom."),
@@ -94,6 +97,39 @@ impl Found {
         if let Some(errors) = printed.shown_errors() {
             self.warn(name, &format!("succeeded.{errors}"));
         }
+        lines
+    }
+
+    /// Adds the atoms of atomizers that belong together.
+    fn add(
+        &mut self,
+        group: &[Atomizer],
+        mut found: Vec<Lines>,
+        are_shell_text: bool,
+    ) -> Result<(), TooLarge> {
+        if let ([alone], 1) = (group, found.len()) {
+            let lines = found.pop().unwrap_or_default();
+            self.atoms.extend(lines.atoms(&alone.name));
+            return Ok(());
+        }
+        let factors = group.iter().zip(&found);
+        let factors: Vec<Factor<'_>> = factors
+            .map(|(atomizer, lines)| Factor {
+                name: &atomizer.name,
+                values: &lines.values,
+            })
+            .collect();
+        for factor in &factors {
+            if factor.values.is_empty() {
+                self.warn(
+                    factor.name,
+                    "printed no value, so its product has no atoms.",
+                );
+            }
+        }
+        let atoms = atoms_of_product(&factors, are_shell_text, MAX_OUTPUT)?;
+        self.atoms.extend(atoms);
+        Ok(())
     }
 
     fn warn(&mut self, name: &str, what: &str) {
@@ -284,12 +320,18 @@ impl Work {
     ) -> Result<Found, PreparationError> {
         let mut found = Found::default();
         let are_several = job.atomizers.len() > 1;
-        for atomizer in &job.atomizers {
-            step.next(are_several.then_some(atomizer.name.as_str()));
-            let command = &atomizer.command;
-            let printed = self.run_atomizer(command, project, bounds, step);
-            let printed = printed.await?;
-            found.add(atomizer, &printed, &project.to_string_lossy());
+        for group in job.products() {
+            let mut lines = Vec::with_capacity(group.len());
+            for atomizer in group {
+                step.next(are_several.then_some(atomizer.name.as_str()));
+                let command = &atomizer.command;
+                let printed = self.run_atomizer(command, project, bounds, step);
+                let printed = printed.await?;
+                lines.push(found.read(atomizer, &printed, &project.to_string_lossy()));
+            }
+            found
+                .add(group, lines, job.raw_atoms)
+                .map_err(PreparationError::LargeProduct)?;
         }
         Ok(found)
     }

@@ -363,8 +363,8 @@ pub(crate) fn atoms(
             let processes = usage.and_then(|usage| usage.processes);
             AtomView {
                 command_string: command.to_string(),
-                name: variable.map(|(name, _)| name.to_owned()),
-                value: variable.map(|(_, value)| value.to_owned()),
+                name: variable.as_ref().map(|(name, _)| name.to_string()),
+                value: variable.map(|(_, value)| value.into_owned()),
                 expected_time: subjob
                     .atoms_expected_ms
                     .get(atom.0 as usize)
