@@ -16,7 +16,8 @@ pub enum ExitCode {
     BuildError,
     /// The build was canceled, by a request or with Ctrl-C.
     Canceled,
-    /// The master is unreachable or refused, or this command has other trouble of its own.
+    /// The master is unreachable or refused, or this command has other trouble of its own; it was interrupted, and the
+    /// build goes on.
     Trouble,
     /// The build has no atoms, so nothing was tested, and its job does not allow that.
     NoAtoms,
@@ -42,7 +43,7 @@ const MEANINGS: [(ExitCode, &str); 7] = [
     (ExitCode::Canceled, "the build was canceled, also by Ctrl-C"),
     (
         ExitCode::Trouble,
-        "the master can not be reached or refused, or other trouble",
+        "the master can not be reached or refused, or other trouble; Ctrl-C where the build goes on",
     ),
     (
         ExitCode::NoAtoms,

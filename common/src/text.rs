@@ -6,4 +6,5 @@ pub mod labels;
 pub mod nearest;
 pub mod path_pattern;
 pub mod printable;
+pub mod shell;
 pub mod yaml;

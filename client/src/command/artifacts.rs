@@ -38,14 +38,10 @@ pub(crate) async fn run(
 
 /// Files are put in their places as a whole, so that what is there may stay.
 fn interrupted(options: &ArtifactsOptions) -> Trouble {
-    let trouble = match options.output {
+    match options.output {
         None => Trouble::new("interrupted before all files were listed"),
         Some(_) => Trouble::new("interrupted before all files were here")
             .hint("those that are here are whole; --force fetches all of them again"),
-    };
-    Trouble {
-        code: ExitCode::Canceled,
-        ..trouble
     }
 }
 
@@ -83,7 +79,10 @@ async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<Ex
     }
     if options.json {
         say_json(options.build, &found);
-        return Ok(ExitCode::Success);
+        return match options.pattern {
+            Some(_) if found.files.is_empty() => Err(why_nothing(options, &found)),
+            _ => Ok(ExitCode::Success),
+        };
     }
     if found.files.is_empty() {
         return nothing(options, &found);

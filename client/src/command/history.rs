@@ -2,7 +2,7 @@
 
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, FlakyOptions, HistoryOptions, OfJobs};
-use crate::output::again::{command, quoted};
+use crate::output::again::command;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{ago, count, duration};
 use crate::output::{self, BAD, FAINT, GOOD, NOTICE, STRONG, styled};
@@ -15,6 +15,7 @@ use clusterrunner_common::api::history::{
 };
 use clusterrunner_common::junit::TestOutcome;
 use clusterrunner_common::text::printable::plain;
+use clusterrunner_common::text::shell::shell_word;
 
 /// How many builds a line of `flaky` shows.
 const LATEST: usize = 20;
@@ -113,7 +114,7 @@ fn how_to_see_more(body: &FlakyBody, of: &OfJobs) -> String {
     let mut line = format!("flaky --limit {}", body.total.min(MOST));
     for (option, value) in [("--job", &of.job), ("--project", &of.project)] {
         if let Some(value) = value {
-            line = format!("{line} {option} {}", quoted(value));
+            line = format!("{line} {option} {}", shell_word(value));
         }
     }
     format!(": {}", command(line))

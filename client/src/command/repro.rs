@@ -15,6 +15,7 @@ use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::job::config::{Job, TimeLimit, quoted_atom};
 use clusterrunner_common::job::file::read_job;
 use clusterrunner_common::text::printable::plain;
+use clusterrunner_common::text::shell::shell_word;
 use script::{Recipe, Source};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -59,7 +60,7 @@ pub(crate) async fn run(options: ReproOptions, common: CommonOptions) -> Result<
     write(path, &text)?;
     output::note(format!(
         "`bash {}` runs the atom",
-        output::again::quoted(&path.display().to_string())
+        shell_word(&path.display().to_string())
     ));
     Ok(ExitCode::Success)
 }

@@ -36,6 +36,10 @@ fn only_atoms_that_are_meant_are_asked_for() {
     user.run_at(&master, &["artifacts", "1", "artifact_9_9/**"])
         .expect_code(2)
         .expect(&[], &none);
+    // A program is told the same: it has asked for something.
+    user.run_at(&master, &["artifacts", "1", "artifact_9_9/**", "--json"])
+        .expect_code(2)
+        .expect(&["\"artifacts\""], &none);
 }
 
 #[test]
@@ -67,6 +71,6 @@ fn an_interrupted_fetch_says_how_to_go_on() {
         std::thread::yield_now();
     }
     running.signal(Signal::INT);
-    let ended = running.end().expect_code(4);
+    let ended = running.end().expect_code(5);
     ended.expect(&[], &["interrupted", "--force fetches all of them again"]);
 }

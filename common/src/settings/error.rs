@@ -1,5 +1,6 @@
 //! What can be wrong with settings, said so that the reader can mend it.
 
+use crate::text::shell::shell_word;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -67,7 +68,7 @@ pub enum SettingsError {
     #[error(
         "{} holds the secret but has mode {mode:03o}, so that others can read it; run: chmod 600 {}",
         .path.display(),
-        shell_quoted(.path)
+        shell_word(&.path.display().to_string())
     )]
     Permissions {
         /// The file.
@@ -210,18 +211,5 @@ fn did_you_mean(nearest: &Option<String>, otherwise: &str) -> String {
     match nearest {
         Some(name) => format!("did you mean \"{name}\"?"),
         None => otherwise.to_owned(),
-    }
-}
-
-/// The path as it can be pasted into a shell.
-fn shell_quoted(path: &std::path::Path) -> String {
-    let path = path.display().to_string();
-    let plain = path
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
-    if plain {
-        path
-    } else {
-        format!("'{}'", path.replace('\'', r"'\''"))
     }
 }

@@ -4,6 +4,7 @@
 use super::{BuildRequest, ProjectSource};
 use crate::process::variables::Variables;
 use crate::templates::{Product, Recipe};
+use crate::text::shell::shell_word;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
@@ -69,13 +70,8 @@ fn command(recipe: &Recipe) -> String {
     match &*recipe.to_text() {
         "" => program,
         // Through a pipe: it may be longer than an argument.
-        text => format!("printf '%s' {} | {program}", quoted(text)),
+        text => format!("printf '%s' {} | {program}", shell_word(text)),
     }
-}
-
-/// A text that the shell takes as it is.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use clusterrunner_common::api::instances::{InstanceOrder, OrderedPurpose};
 use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::process::command::MARK_VARIABLE;
 use clusterrunner_common::templates::TemplateDescription;
+use clusterrunner_common::text::shell::shell_line;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -80,23 +81,11 @@ pub(super) fn for_bash(command: &[String]) -> Option<&str> {
 fn as_typed(command: &[String]) -> String {
     let typed = match command {
         [shell, option, text] if SHELLS.contains(&shell.as_str()) && option == "-c" => text.clone(),
-        words => {
-            let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-            words.join(" ")
-        }
+        words => shell_line(words.iter().map(String::as_str)),
     };
     match typed.char_indices().nth(MOST_SHOWN) {
         Some((end, _)) => format!("{}…", &typed[..end]),
         None => typed,
-    }
-}
-
-/// A word in quotes, where a shell would not read it as one word without.
-fn quoted(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "-_=+./:,@%".contains(letter);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 

@@ -3,13 +3,14 @@
 use super::of_apps;
 use crate::command::interrupt::Interrupt;
 use crate::output;
-use crate::output::again::{command as again, quoted};
+use crate::output::again::command as again;
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::apps::RunLine;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::text::printable::ConsoleFilter;
+use clusterrunner_common::text::shell::shell_line;
 use reqwest::Response;
 
 /// What a shell says of a program that Ctrl-C has ended.
@@ -101,10 +102,7 @@ fn code_of(code: i32) -> ExitCode {
 fn text_of(command: &[String]) -> String {
     match command {
         [text] => text.clone(),
-        words => {
-            let words = words.iter().map(|word| quoted(word));
-            words.collect::<Vec<_>>().join(" ")
-        }
+        words => shell_line(words.iter().map(String::as_str)),
     }
 }
 

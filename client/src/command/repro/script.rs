@@ -1,8 +1,8 @@
 //! The script that runs an atom by hand. Pure: it is text made of what is known of the atom. Whatever strangers wrote is
 //! quoted, or a comment on one line.
 
-use crate::output::again;
 use clusterrunner_common::text::printable::plain;
+use clusterrunner_common::text::shell::shell_word;
 use std::fmt::Write as _;
 
 /// How long a command that is out of time has to end by itself, in seconds.
@@ -300,7 +300,7 @@ fn quoted(word: &str) -> String {
         !matches!(c, '\n' | '\t') && plain(c.encode_utf8(&mut [0; 4])).len() > c.len_utf8()
     };
     if !word.chars().any(is_obeyed) {
-        return again::quoted(word);
+        return shell_word(word).into_owned();
     }
     let mut quoted = String::from("$'");
     for c in word.chars() {
