@@ -2,9 +2,9 @@
 
 use crate::fake_master::FakeMaster;
 use crate::instance_book::{instance, order};
-use crate::instances::{
-    Farm, SlaveProcess, image, is_keeper, kill, podman, processes, settings_of,
-};
+use crate::instances::containers::{image, podman, settings_of};
+use crate::instances::restarts::{SlaveProcess, all_end};
+use crate::instances::{Farm, is_keeper, kill, processes};
 use crate::test_slave::DEADLINE;
 use clusterrunner_common::api::instances::{InstanceOrder, OrderedPurpose};
 use clusterrunner_common::process::ports::free_port;
@@ -145,7 +145,7 @@ async fn run_without_slave(alone_for: u32, is_keeper_heard: bool) -> ReportedSta
     let (base, port) = slave.kill();
     std::fs::write(&end, "").unwrap();
     if !is_keeper_heard {
-        crate::instances::all_end(&data).await;
+        all_end(&data).await;
     }
     let slave = SlaveProcess::start(&master, base, port, alone_for);
     // The same order comes again.
