@@ -2,7 +2,7 @@
 //! waits for nothing.
 
 use crate::containers::BuildContainers;
-use crate::data_directory::DataDirectory;
+use crate::data_directory::{DataDirectory, remove_all};
 use crate::deliver::delivery::Deliveries;
 use crate::deliver::lanes::Lanes;
 use crate::deliver::outbox::Outbox;
@@ -14,8 +14,8 @@ use crate::run::executors::Executors;
 use crate::run::subjob_executor::{Limits, Means};
 use crate::setup::Setup;
 use crate::work::{
-    Answer, BROKE_OFF, BuildReport, Command, Effect, ExecutorNow, HandOut, Refusal, RunOrder,
-    SetupOrder, SetupOutcome, Work,
+    Answer, AtomConsole, AtomEnd, BROKE_OFF, BuildReport, Command, Effect, ExecutorNow, HandOut,
+    HuntEnd, HuntOrder, Refusal, RunOrder, SetupOrder, SetupOutcome, Work,
 };
 use clusterrunner_common::api::{ExecutorView, SlaveState, StateReportBody};
 use clusterrunner_common::disk::space::DiskSpace;
@@ -29,7 +29,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -105,6 +105,29 @@ struct Coordinator {
 struct Turns {
     work: Work,
     stops: HashMap<BuildId, BuildStops>,
+    /// Who waits for the ends of hunts.
+    hunters: HashMap<HandOut, oneshot::Sender<HuntEnd>>,
+}
+
+/// A hunt that somebody waits for. It ends with this.
+pub(crate) struct RunningHunt {
+    work: WorkHandle,
+    hunt: HandOut,
+    end: oneshot::Receiver<HuntEnd>,
+}
+
+impl RunningHunt {
+    /// How it ends. May be dropped and called again.
+    pub(crate) async fn end(&mut self) -> HuntEnd {
+        (&mut self.end).await.unwrap_or(HuntEnd::Dropped)
+    }
+}
+
+impl Drop for RunningHunt {
+    fn drop(&mut self) {
+        // Also at its end, when it changes nothing.
+        self.work.0.report(Command::EndHunt(self.hunt));
+    }
 }
 
 impl WorkHandle {
@@ -158,6 +181,7 @@ impl WorkHandle {
             turns: Mutex::new(Turns {
                 work: Work::new(num_executors),
                 stops: HashMap::new(),
+                hunters: HashMap::new(),
             }),
             surroundings,
             executors,
@@ -173,6 +197,22 @@ impl WorkHandle {
     /// Gives a command and has it followed.
     pub(crate) fn send(&self, command: Command) -> Result<Answer, Refusal> {
         self.0.turn(command)
+    }
+
+    /// Begins a hunt, if an executor is idle.
+    pub(crate) fn hunt(&self, order: HuntOrder) -> Result<RunningHunt, Refusal> {
+        let build = order.build;
+        let (teller, end) = oneshot::channel();
+        let mut turns = self.0.lock();
+        let answer = self.0.turn_in(&mut turns, Command::Hunt(order))?;
+        let Answer::Hunting(hunt) = answer else {
+            return Err(Refusal::NoRoomToHunt { build });
+        };
+        // Its end takes a turn, too, and so comes later.
+        turns.hunters.insert(hunt, teller);
+        drop(turns);
+        let work = self.clone();
+        Ok(RunningHunt { work, hunt, end })
     }
 
     /// The work as it stands.
@@ -220,7 +260,10 @@ impl Coordinator {
     /// One turn. Its effects begin under the lock, so that they do in the order in which they were
     /// decided; none of them blocks.
     fn turn(self: &Arc<Self>, command: Command) -> Result<Answer, Refusal> {
-        let mut turns = self.lock();
+        self.turn_in(&mut self.lock(), command)
+    }
+
+    fn turn_in(self: &Arc<Self>, turns: &mut Turns, command: Command) -> Result<Answer, Refusal> {
         match &command {
             Command::CleanUpEnded { build, .. } => {
                 turns.stops.remove(build);
@@ -238,7 +281,7 @@ impl Coordinator {
         let (answer, effects) = turns.work.handle(command)?;
         self.outbox.note_idle(turns.work.has_free_executor());
         for effect in effects {
-            self.carry_out(&mut turns.stops, effect);
+            self.carry_out(turns, effect);
         }
         if turns.work.is_over() {
             self.is_over.cancel();
@@ -264,8 +307,9 @@ impl Coordinator {
         self.tasks.spawn_on(ending, &self.runtime);
     }
 
-    fn carry_out(self: &Arc<Self>, stops: &mut HashMap<BuildId, BuildStops>, effect: Effect) {
+    fn carry_out(self: &Arc<Self>, turns: &mut Turns, effect: Effect) {
         let around = &self.surroundings;
+        let stops = &mut turns.stops;
         match effect {
             Effect::SetUp(order) => {
                 let stops = stops.entry(order.build).or_default();
@@ -293,6 +337,22 @@ impl Coordinator {
                     stop: stops.hand_out(hand_out),
                 };
                 self.outbox.put(finished, &stops.all);
+            }
+            Effect::HuntEnded {
+                hand_out,
+                end,
+                atoms,
+            } => {
+                if let Some(stops) = stops.get_mut(&hand_out.build) {
+                    stops.hand_outs.remove(&hand_out);
+                }
+                // Whoever asked may have left.
+                let hunter = turns.hunters.remove(&hand_out);
+                hunter.map(|hunter| hunter.send(end).ok());
+                if atoms.iter().any(has_left_files) {
+                    self.tasks
+                        .spawn_blocking_on(move || remove_files(&atoms), &self.runtime);
+                }
             }
             Effect::CleanUp { build, project } => {
                 self.outbox.forget(build);
@@ -370,6 +430,25 @@ impl Coordinator {
             reason,
         };
         self.surroundings.reports.put(build, report);
+    }
+}
+
+fn has_left_files(atom: &AtomEnd) -> bool {
+    atom.artifacts.is_some() || matches!(atom.console, AtomConsole::File(_))
+}
+
+/// Removes what atoms left whose results nobody wants. What stays goes with the build.
+fn remove_files(atoms: &[AtomEnd]) {
+    for atom in atoms {
+        let console = match &atom.console {
+            AtomConsole::File(path) => Some(path),
+            AtomConsole::Memory(_) => None,
+        };
+        for path in console.into_iter().chain(&atom.artifacts) {
+            if let Err(error) = remove_all(path) {
+                tracing::debug!(path = %path.display(), %error, "what a hunt left stays until its build ends");
+            }
+        }
     }
 }
 

@@ -79,6 +79,7 @@ impl Trial {
     pub fn run(&mut self, subjobs: u32, command: &str) -> io::Result<()> {
         for _ in 0..subjobs {
             let order = RunOrder {
+                hunt: None,
                 hand_out: HandOut {
                     build: BuildId(1),
                     subjob: SubjobId(self.given),

@@ -8,10 +8,11 @@
 //! Life of a hand-out: it waits, runs, is packed, is delivered. Of two attempts of one subjob the
 //! newer begins when the older one is packed: a request for an atom's console names no attempt.
 //!
-//! Builds share the executors by weight, see [`sharing`].
+//! Builds share the executors by weight, see [`sharing`]. What they leave idle may be used by [`hunts`].
 
 mod ending;
 mod hand_outs;
+mod hunts;
 mod renewal;
 mod sharing;
 mod vocabulary;
@@ -24,6 +25,7 @@ mod walk;
 pub(crate) use vocabulary::*;
 
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
+use hunts::Hunts;
 use sharing::{Part, Sharing};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -52,6 +54,7 @@ pub(crate) struct Work {
     /// How many hand-outs ever came to wait: what came earlier has a lower number.
     num_arrived: u64,
     sharing: Sharing,
+    hunts: Hunts,
     /// Bytes of output in memory that wait to be packed.
     unpacked: usize,
     stopping: bool,
@@ -167,6 +170,7 @@ impl Work {
             num_waiting: 0,
             num_arrived: 0,
             sharing: Sharing::default(),
+            hunts: Hunts::default(),
             unpacked: 0,
             stopping: false,
         }
@@ -180,6 +184,12 @@ impl Work {
         let mut effects = Vec::new();
         let mut asked_for = None;
         match command {
+            Command::Hunt(order) => {
+                let hunt = self.hunt(order, &mut effects)?;
+                return Ok((Answer::Hunting(hunt), effects));
+            }
+            Command::EndHunt(hunt) => self.end_hunts(|one| one == hunt, &mut effects),
+            Command::EndHunts => self.end_hunts(|_| true, &mut effects),
             Command::SetUp(order) => self.set_up(order, &mut effects)?,
             Command::StartSubjobs {
                 build,
@@ -198,10 +208,12 @@ impl Work {
             }
             Command::RunEnded {
                 hand_out,
-                outcome,
+                mut outcome,
                 took,
             } => {
-                self.run_ended(hand_out, outcome, took, &mut effects);
+                if !self.hunt_ended(hand_out, &mut outcome, &mut effects) {
+                    self.run_ended(hand_out, outcome, took, &mut effects);
+                }
             }
             Command::Packed(hand_outs) => {
                 for hand_out in hand_outs {
@@ -220,6 +232,9 @@ impl Work {
             Command::CleanUpEnded { build, trouble } => {
                 self.clean_up_ended(build, trouble, &mut effects);
             }
+        }
+        if !self.is_quiet() {
+            self.end_hunts(|_| true, &mut effects);
         }
         self.start_waiting(&mut effects);
         let answer = match asked_for {

@@ -328,6 +328,45 @@ pub struct SubjobOrder {
     pub atoms: Vec<String>,
 }
 
+/// Body of the slave's `POST /v1/build/<id>/hunt`: ours. An atom that has its result runs once more, on an executor that is
+/// idle; the slave ends it as soon as it has anything else to do, or the connection ends. The answer has line feeds while
+/// the atom runs, and then [`HuntAnswer`]. It is 409 where no executor is idle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HuntRequest {
+    /// The subjob that the atom is.
+    pub subjob_id: SubjobId,
+    /// Which attempt the atom is told that it is.
+    pub attempt: Attempt,
+    /// The atom, such as `export TEST="x";`.
+    pub atom: String,
+    /// The job's command.
+    pub command: String,
+    /// How long it may run; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u64>,
+    /// Which moment of which master the order belongs to.
+    pub master: MasterMark,
+}
+
+/// How a hunt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HuntAnswer {
+    /// How it ended.
+    pub end: HuntEnd,
+}
+
+/// How a hunt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HuntEnd {
+    /// The atom's exit code was 0.
+    Passed,
+    /// It was another one, or the atom ran too long.
+    Failed,
+    /// The atom was ended, or could not be run: nothing is known.
+    Dropped,
+}
+
 /// The field `__encoded_body__` of the master's `POST /v1/build/<id>/results`: ours. Its file is a block
 /// ([`crate::results::block`]) with exactly these results, in this order. Each is judged by itself; the
 /// answer is 200 [`ResultsAnswer`] once those that count are on the master's disk.

@@ -82,7 +82,8 @@ impl ApiError {
             Self::Refused(
                 Refusal::UnknownBuild { .. }
                 | Refusal::BuildEnding { .. }
-                | Refusal::OldAttempt { .. },
+                | Refusal::OldAttempt { .. }
+                | Refusal::NoRoomToHunt { .. },
             ) => StatusCode::CONFLICT,
             // The same call succeeds once the two have met.
             Self::NotMet(_) => StatusCode::TOO_EARLY,

@@ -3,18 +3,22 @@
 use super::api::{Api, Ids};
 use super::error::ApiError;
 use super::legacy;
-use crate::work::{Answer, Command, JobSource, OrderedSubjob, SetupOrder};
+use crate::work::{Answer, Command, HuntOrder, JobSource, OrderedSubjob, SetupOrder};
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
+use bytes::Bytes;
 use clusterrunner_common::api::instances::InstancesOrder;
 use clusterrunner_common::api::{
-    OrderAnswer, SetupRequest, SubjobAccepted, SubjobOrder, SubjobRequest, SubjobsRequest, Success,
-    TeardownRequest,
+    HuntAnswer, HuntRequest, OrderAnswer, SetupRequest, SubjobAccepted, SubjobOrder, SubjobRequest,
+    SubjobsRequest, Success, TeardownRequest,
 };
 use clusterrunner_common::auth::gate::{Proof, Signed};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use clusterrunner_common::work::BuildRequest;
+use futures_util::stream;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +103,7 @@ pub(super) async fn start_subjob(
     let _admitted = api.admit_about(build, proof, master, Some(attempt)).await?;
     let executor_id = match api.work.send(command)? {
         Answer::Subjobs(executor) => executor,
-        Answer::Done => None,
+        Answer::Done | Answer::Hunting(_) => None,
     };
     let accepted = SubjobAccepted {
         status: Success::default().status,
@@ -177,6 +181,42 @@ pub(super) async fn tear_down(
     api.carry_out(build, proof, from, None, order).await
 }
 
+/// How often a byte tells who waits for the end of a hunt that it goes on: far more often than callers lose patience.
+const HUNT_SIGN: Duration = Duration::from_secs(5);
+
+/// One atom once more, while nothing else needs an executor.
+pub(super) async fn hunt(
+    State(api): State<Api>,
+    Ids(build): Ids<BuildId>,
+    proof: Proof,
+    Signed(request): Signed<HuntRequest, MAX_ORDER>,
+) -> Result<Response, ApiError> {
+    let command = format!("{} {}", request.atom, request.command);
+    if command.contains('\0') {
+        return Err(ApiError::NulInCommand);
+    }
+    let order = HuntOrder {
+        build,
+        subjob: request.subjob_id,
+        attempt: request.attempt,
+        command,
+        timeout: request.timeout_s.map(Duration::from_secs),
+    };
+    let master = Some(&request.master);
+    let admitted = api.admit_about(build, proof, master, None).await?;
+    let hunt = api.work.hunt(order)?;
+    drop(admitted);
+    let signs = stream::unfold(Some(hunt), |hunt| async {
+        let mut hunt = hunt?;
+        let Ok(end) = tokio::time::timeout(HUNT_SIGN, hunt.end()).await else {
+            return Some((Ok(Bytes::from_static(b"\n")), Some(hunt)));
+        };
+        let answer = serde_json::to_vec(&HuntAnswer { end });
+        Some((answer.map(Bytes::from), None))
+    });
+    Ok(Response::new(Body::from_stream(signs)))
+}
+
 /// All instances that are to run from now on.
 pub(super) async fn instances(
     State(api): State<Api>,
@@ -192,6 +232,7 @@ pub(super) async fn instances(
         api.registration.doubt();
         return Err(not_met.into());
     }
+    api.work.send(Command::EndHunts)?;
     api.supervisor.order(order);
     Ok(Json(Success::default()))
 }

@@ -24,6 +24,13 @@ pub(super) fn table() -> RouteTable<Api> {
             r"/builds/(\d+)/teardown",
             get(console::teardown).post(orders::tear_down),
         )
+        // Not listed, as below.
+        .route(
+            "",
+            r"/build/(\d+)/hunt",
+            r"/builds/(\d+)/hunt",
+            parent().post(orders::hunt),
+        )
         .route(
             "subjobs",
             r"/build/(\d+)/subjob",

@@ -14,7 +14,8 @@ pub(crate) fn started(events: &EventLog) {
 /// The events of one subjob's run.
 #[derive(Clone, Debug)]
 pub(crate) struct SubjobEvents {
-    events: EventLog,
+    /// None for hunts, of which nothing is told.
+    events: Option<EventLog>,
     hand_out: HandOut,
     executor: ExecutorIndex,
     job_name: String,
@@ -23,7 +24,7 @@ pub(crate) struct SubjobEvents {
 impl SubjobEvents {
     pub(crate) fn new(events: EventLog, order: &RunOrder, job_name: String) -> Self {
         Self {
-            events,
+            events: order.hunt.is_none().then_some(events),
             hand_out: order.hand_out,
             executor: order.executor,
             job_name,
@@ -65,6 +66,8 @@ impl SubjobEvents {
     }
 
     fn record(&self, entry: Entry) {
-        self.events.record([(Timestamp::now(), entry)]);
+        if let Some(events) = &self.events {
+            events.record([(Timestamp::now(), entry)]);
+        }
     }
 }

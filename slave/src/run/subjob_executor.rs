@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 /// what is left of that. One that is over sooner is never looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The same for a hunt, whose end work waits for.
+const HUNT_LOOK: Duration = Duration::from_millis(10);
+
 /// Why this slave could not run an atom. Nothing is said about the atom itself.
 #[derive(Debug, thiserror::Error)]
 enum RunError {
@@ -80,6 +83,8 @@ pub(crate) struct SubjobExecutor {
     console_files: ConsoleFiles,
     /// Set when the process ends and does not wait for what runs any more.
     closing: Arc<AtomicBool>,
+    /// Whether what runs is a hunt. Work waits for the end of one that is to stop.
+    is_hunt: bool,
 }
 
 impl SubjobExecutor {
@@ -90,6 +95,7 @@ impl SubjobExecutor {
             console_files: ConsoleFiles::new(executor, means.limits.max_console_size),
             means,
             closing,
+            is_hunt: false,
         }
     }
 
@@ -104,6 +110,7 @@ impl SubjobExecutor {
         stop: &CancellationToken,
         events: &SubjobEvents,
     ) -> RunOutcome {
+        self.is_hunt = order.hunt.is_some();
         events.subjob_started();
         let outcome = self.run_atoms(order, stop, events);
         events.subjob_finished();
@@ -119,7 +126,7 @@ impl SubjobExecutor {
     }
 
     fn grace(&self) -> Duration {
-        match self.closing.load(Ordering::Relaxed) {
+        match self.is_hunt || self.closing.load(Ordering::Relaxed) {
             true => Duration::ZERO,
             false => self.means.limits.kill_grace,
         }
@@ -187,7 +194,7 @@ impl SubjobExecutor {
             data,
             space,
             limits,
-            consoles,
+            consoles: _,
             containers,
         } = self.means.clone();
         let hand_out = order.hand_out;
@@ -210,7 +217,9 @@ impl SubjobExecutor {
             max_output: limits.max_console_size,
         };
         let started_at = Timestamp::now();
-        consoles.started(self.executor, (hand_out, atom), console, started_at);
+        self.shown(|consoles| {
+            consoles.started(self.executor, (hand_out, atom), console, started_at);
+        });
         let started = Instant::now();
         let running = match &container {
             None => shell_command.start(output),
@@ -265,7 +274,7 @@ impl SubjobExecutor {
             timed_out,
             kept_at: &data.kept_console(hand_out, atom),
         })?;
-        consoles.ended(self.executor, &console);
+        self.shown(|consoles| consoles.ended(self.executor, &console));
         // Only now: until then it may be looked at.
         let nobody_is_left = self.console_files.recycle(!has_left_some) && !has_left_some;
         Ok(Some(AtomEnd {
@@ -285,6 +294,13 @@ impl SubjobExecutor {
                 .left(&data, hand_out.build, nobody_is_left)?,
             junit: Arc::clone(&order.junit),
         }))
+    }
+
+    /// Says what is to be shown of what runs; nothing of a hunt.
+    fn shown(&self, tell: impl FnOnce(&Consoles)) {
+        if !self.is_hunt {
+            tell(&self.means.consoles);
+        }
     }
 
     /// What the atoms of an order run in.
@@ -322,7 +338,8 @@ impl SubjobExecutor {
         let mut cap = self.means.limits.max_console_size.map(ConsoleCap::new);
         loop {
             let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
-            let pause = left.map_or(LOOK, |left| left.min(LOOK));
+            let look = if self.is_hunt { HUNT_LOOK } else { LOOK };
+            let pause = left.map_or(look, |left| left.min(look));
             if let Some(ended) = running.wait(pause)? {
                 return Ok((ended, was_used_up));
             }
@@ -353,7 +370,10 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
         ("EXECUTOR_INDEX", text(order.executor.0)),
         ("MACHINE_EXECUTOR_INDEX", text(order.executor.0)),
         ("BUILD_EXECUTOR_INDEX", text(order.build_executor_index)),
-        ("CLUSTERRUNNER_ATTEMPT", text(order.hand_out.attempt.0)),
+        (
+            "CLUSTERRUNNER_ATTEMPT",
+            text(order.hunt.unwrap_or(order.hand_out.attempt).0),
+        ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()

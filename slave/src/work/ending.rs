@@ -66,7 +66,7 @@ impl Work {
         let Some(build) = self.builds.get_mut(&id) else {
             return;
         };
-        if !build.active.is_empty() {
+        if !build.active.is_empty() || self.hunts.are_of(id) {
             return;
         }
         if let Stage::Ending { stage, .. } = &mut build.stage

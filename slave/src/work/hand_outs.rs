@@ -66,7 +66,7 @@ impl Work {
     /// Starts hand-outs on idle executors: of the build whose turn it is, the hand-out that has waited longest.
     pub(super) fn start_waiting(&mut self, effects: &mut Vec<Effect>) {
         while self.num_waiting > 0 && self.unpacked <= MAX_UNPACKED {
-            let Some(free) = self.executors.iter().position(Option::is_none) else {
+            let Some(free) = self.free_executor() else {
                 return;
             };
             let Ok(index) = u32::try_from(free) else {
@@ -93,6 +93,7 @@ impl Work {
             self.executors[free] = Some(hand_out);
             effects.push(Effect::Run(RunOrder {
                 hand_out,
+                hunt: None,
                 executor,
                 build_executor_index: build.start_index.saturating_add(index),
                 project_directory: project.directory.clone(),
@@ -103,6 +104,12 @@ impl Work {
                 junit: project.junit.clone(),
             }));
         }
+    }
+
+    /// An executor that runs no subjob; one that hunts, and is told to stop, only if there is no other.
+    fn free_executor(&self) -> Option<usize> {
+        let free = (0..self.executors.len()).filter(|index| self.executors[*index].is_none());
+        free.min_by_key(|index| self.hunts.are_on(*index))
     }
 
     pub(super) fn run_ended(

@@ -56,7 +56,10 @@ impl Work {
         let Some(build) = self.builds.get_mut(&id) else {
             return;
         };
-        if build.num_running > 0 || !matches!(build.stage, Stage::Renewing(_)) {
+        if build.num_running > 0
+            || self.hunts.are_of(id)
+            || !matches!(build.stage, Stage::Renewing(_))
+        {
             return;
         }
         build.stage = Stage::SettingUp;

@@ -1,5 +1,6 @@
 //! What each command means, in short scenarios.
 
+mod hunts;
 mod renewal;
 mod shares;
 mod sharing;
@@ -118,10 +119,18 @@ fn name(effect: &Effect) -> String {
             format!("report {build} {news}")
         }
         Effect::ForgetReports => "forget reports".to_owned(),
+        Effect::HuntEnded { hand_out, end, .. } => format!("{} {end:?}", hunt(*hand_out)),
     }
 }
 
+fn hunt(hand_out: HandOut) -> String {
+    format!("hunt {}", hand_out.attempt.0 - hunts::FIRST)
+}
+
 fn short(hand_out: HandOut) -> String {
+    if hand_out.attempt.0 > hunts::FIRST {
+        return hunt(hand_out);
+    }
     format!(
         "{}/{}.{}",
         hand_out.build, hand_out.subjob, hand_out.attempt

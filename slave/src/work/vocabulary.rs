@@ -1,5 +1,6 @@
 //! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
 
+pub(crate) use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use clusterrunner_common::job::reports::Patterns;
@@ -186,6 +187,19 @@ impl OrderedSubjob {
     }
 }
 
+/// An atom that has its result and is to run once more, while nothing else needs an executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HuntOrder {
+    pub(crate) build: BuildId,
+    pub(crate) subjob: SubjobId,
+    /// Which attempt the atom is told that it is.
+    pub(crate) attempt: Attempt,
+    /// Atom, a blank, and the job's command.
+    pub(crate) command: String,
+    /// How long it may run.
+    pub(crate) timeout: Option<Duration>,
+}
+
 /// How the run of a subjob ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RunOutcome {
@@ -223,6 +237,12 @@ pub(crate) enum Command {
         timeout: Option<Duration>,
     },
     TearDown(BuildId),
+    /// Begin a hunt. It ends in [`Effect::HuntEnded`].
+    Hunt(HuntOrder),
+    /// Nobody wants to know any more how this hunt ends.
+    EndHunt(HandOut),
+    /// Other work than that of builds comes: all hunts are to end.
+    EndHunts,
     /// The master took us in. `resumed`: everything it handed out before still counts.
     Connected {
         resumed: bool,
@@ -261,6 +281,8 @@ pub(crate) enum Answer {
     Done,
     /// The first of the subjobs runs on this executor, or waits for one.
     Subjobs(Option<ExecutorIndex>),
+    /// A hunt has begun.
+    Hunting(HandOut),
 }
 
 /// A state of affairs in which a command can not be followed. The text goes to the master.
@@ -282,6 +304,8 @@ pub(crate) enum Refusal {
     TooManyWaiting { waiting: usize },
     #[error("This slave is ending and takes no more work.")]
     Ending,
+    #[error("No executor of this slave is idle for build {build}.")]
+    NoRoomToHunt { build: BuildId },
 }
 
 /// What the world is asked to do. Each of those that take time ends in a [`Command`].
@@ -297,6 +321,12 @@ pub(crate) enum Effect {
     Deliver {
         hand_out: HandOut,
         executor: ExecutorIndex,
+        atoms: Vec<AtomEnd>,
+    },
+    /// Tells whoever waits for it how a hunt ended, and removes what its atom left.
+    HuntEnded {
+        hand_out: HandOut,
+        end: HuntEnd,
         atoms: Vec<AtomEnd>,
     },
     /// Ends in `CleanUpEnded`. Nothing of the build runs any more.
@@ -339,6 +369,8 @@ pub(crate) struct ExecutorNow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RunOrder {
     pub(crate) hand_out: HandOut,
+    /// Where this is a hunt, of which nothing is shown or kept: the attempt that its atom is told.
+    pub(crate) hunt: Option<Attempt>,
     pub(crate) executor: ExecutorIndex,
     /// `$BUILD_EXECUTOR_INDEX`.
     pub(crate) build_executor_index: u32,

@@ -72,6 +72,7 @@ fn owner(effect: &Effect) -> Option<(BuildId, Option<HandOut>)> {
         Effect::Cancel(_)
         | Effect::CancelBuild(_)
         | Effect::Hurry(_)
+        | Effect::HuntEnded { .. }
         | Effect::Report(..)
         | Effect::ForgetReports => None,
     }
@@ -115,6 +116,7 @@ impl Walk {
         };
         self.arrivals.extend(arrived);
         self.check_choices(&effects);
+        self.work.check_hunts();
         for effect in effects {
             let Some((build, hand_out)) = owner(&effect) else {
                 continue;
@@ -129,7 +131,11 @@ impl Walk {
                     others.find(|other| !matches!(other, Effect::Deliver { .. }))
                 }
                 // These have a subjob's artifacts for themselves.
+                Effect::Run(ref hunt) if hunt.hunt.is_some() => {
+                    others.find(|other| !matches!(other, Effect::Run(_) | Effect::Deliver { .. }))
+                }
                 Effect::Run(_) => others.find(|other| match other {
+                    Effect::Run(hunt) if hunt.hunt.is_some() => false,
                     Effect::SetUp(_) | Effect::SetUpAgain(_) | Effect::CleanUp { .. } => true,
                     Effect::Run(_) | Effect::Deliver { .. } => {
                         let other = owner(other).unwrap().1.unwrap();
@@ -199,6 +205,9 @@ impl Walk {
         }
         for effect in effects.iter().rev() {
             let Effect::Run(order) = effect else { continue };
+            if order.hunt.is_some() {
+                continue;
+            }
             let hand_out = order.hand_out;
             *running.get_mut(&hand_out.build).unwrap() -= 1;
             assert!(in_use.remove(&hand_out));
@@ -239,7 +248,7 @@ impl Walk {
                     (true, 0) => RunOutcome::Completed(ends(MAX_UNPACKED / 2 + 1)),
                     (true, _) => RunOutcome::Completed(Vec::new()),
                     (false, 0) => RunOutcome::Canceled,
-                    (false, 1) => {
+                    (false, 1) if order.hunt.is_none() => {
                         // It waits anew.
                         self.arrivals.retain(|arrived| *arrived != order.hand_out);
                         self.arrivals.push(order.hand_out);
@@ -296,6 +305,16 @@ impl Walk {
                 self.give(start_all(&chosen));
             }
             10 => self.give(Command::TearDown(build)),
+            12..=13 => {
+                let subjob = SubjobId(self.chance.number(6));
+                self.give(Command::Hunt(HuntOrder {
+                    build,
+                    subjob,
+                    attempt: Attempt(2),
+                    command: "true".to_owned(),
+                    timeout: None,
+                }));
+            }
             11 if self.chance.below(4) == 0 => {
                 let resumed = self.chance.below(2) == 0;
                 self.give(Command::Connected { resumed });

@@ -27,6 +27,7 @@ fn means(base: &tempfile::TempDir) -> Means {
 
 fn order(base: &tempfile::TempDir, executor: u32, subjob: u32, atom: &str) -> RunOrder {
     RunOrder {
+        hunt: None,
         hand_out: HandOut {
             build: BuildId(1),
             subjob: SubjobId(subjob),

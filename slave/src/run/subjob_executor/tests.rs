@@ -50,7 +50,17 @@ impl Scenario {
     }
 
     fn run_within(&mut self, atoms: &[&str], timeout: Option<Duration>) -> RunOutcome {
+        self.run_as(None, atoms, timeout)
+    }
+
+    fn run_as(
+        &mut self,
+        hunt: Option<Attempt>,
+        atoms: &[&str],
+        timeout: Option<Duration>,
+    ) -> RunOutcome {
         let order = RunOrder {
+            hunt,
             hand_out: HandOut {
                 build: BUILD,
                 subjob: SUBJOB,
@@ -379,4 +389,22 @@ fn what_the_slave_can_not_do_is_no_result() {
         reason.starts_with("atom 0 of subjob 3 could not be run: "),
         "{reason}"
     );
+}
+
+#[test]
+fn nothing_is_shown_of_a_hunt() {
+    let mut scenario = Scenario::new();
+    let (atom, show) = (
+        "echo attempt $CLUSTERRUNNER_ATTEMPT",
+        (BUILD, SUBJOB, AtomId(0)),
+    );
+    let hunted = scenario.run_as(Some(Attempt(3)), &[atom], None);
+    let RunOutcome::Completed(atoms) = hunted else {
+        panic!("{hunted:?}");
+    };
+    let printed = AtomConsole::Memory(b"attempt 3\n".to_vec());
+    assert_eq!(atoms[0].console, printed);
+    assert!(scenario.means.consoles.find(show).is_none());
+    scenario.check(atom, b"attempt 2\n", 0);
+    assert!(scenario.means.consoles.find(show).is_some());
 }
