@@ -15,6 +15,7 @@ use crate::consoles::Consoles;
 use crate::coordinator::{ClusterHandle, Coordinator};
 use crate::core::command::Opening;
 use crate::core::effect::Effect;
+use crate::effects::hunting::Hunter;
 use crate::effects::launched::Launched;
 use crate::http::accounts::Accounts;
 use crate::http::binder;
@@ -150,7 +151,7 @@ pub async fn serve(
     let sessions = farm.sessions(secret.clone(), tls.is_some());
     let gate = farm.gate(secret.clone(), &readers.private, &sessions);
     let accounts = farm.accounts(secret.clone());
-    let feed = readers.feed.clone();
+    let (feed, hunted) = (readers.feed.clone(), readers.feed.clone());
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
     let published = (readers.published, readers.private);
     let live = Live::new(readers.feed.clone(), stop.clone());
@@ -171,7 +172,7 @@ pub async fn serve(
         page: Page::default(),
         router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
-    let tending = farm.tend(readers.routes, &stop);
+    let tending = farm.tend(readers.routes, hunted, &stop);
     farm.say_that_it_listens(address);
     let router = apis.router.clone();
     let families = Families::from(apis);
@@ -324,13 +325,21 @@ impl Farm {
     }
 
     /// Ends instances that nobody uses, and those whose successors are up once nothing is with them any more. Looks how
-    /// busy slaves are.
-    fn tend(&self, routes: Routes, stop: &CancellationToken) -> JoinHandle<()> {
+    /// busy slaves are. Hunts for flakes.
+    fn tend(&self, routes: Routes, feed: Feed, stop: &CancellationToken) -> JoinHandle<()> {
+        let hunter = Hunter {
+            cluster: self.cluster.clone(),
+            caller: self.caller.clone(),
+            histories: self.histories.clone(),
+            life: self.session.clone(),
+            by_default: self.settings.hunt_flakes,
+        };
+        let hunting = hunter.run(feed, stop.clone());
         let culling = router::cull(self.cluster.clone(), routes.clone(), stop.clone());
         let draining = router::drain(self.cluster.clone(), routes, stop.clone());
         let watching = slave_signs::watch(self.signs.clone(), self.cluster.clone(), stop.clone());
         tokio::spawn(async move {
-            tokio::join!(culling, draining, watching);
+            tokio::join!(culling, draining, watching, hunting);
         })
     }
 

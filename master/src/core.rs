@@ -14,6 +14,7 @@ pub mod command;
 pub mod effect;
 pub mod event;
 pub mod history;
+pub mod hunting;
 pub mod instances;
 pub mod lifetime;
 pub mod refusal;

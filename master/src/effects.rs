@@ -3,6 +3,7 @@
 pub mod archiver;
 pub mod dispatcher;
 pub mod history;
+pub mod hunting;
 pub mod launched;
 pub mod learning;
 pub mod preparer;

@@ -58,6 +58,7 @@ mod held_results;
 mod history;
 mod house;
 mod https;
+mod hunting;
 mod incarnations;
 mod init_jobs;
 mod instances;

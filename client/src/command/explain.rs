@@ -4,7 +4,7 @@ use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, ExplainOptions};
 use crate::output::again::command;
 use crate::output::table::{Cell, Table};
-use crate::output::text::duration;
+use crate::output::text::{count, duration};
 use crate::output::{self, FAINT};
 use crate::trouble::Trouble;
 use clusterrunner_client::exit_code::ExitCode;
@@ -54,6 +54,14 @@ fn show(explanation: &Explanation) {
             "The longest atom took {}: {logs}. Executors that ran atoms: {}.",
             duration(longest.seconds),
             explanation.num_executors
+        ));
+    }
+    if let Some(hunting) = &explanation.hunting {
+        output::say(format!(
+            "Idle executors hunted for flakes meanwhile: {} in {}, {} found.",
+            count(hunting.runs, "run"),
+            duration(hunting.executor_seconds),
+            count(hunting.flakes, "flake")
         ));
     }
 }

@@ -88,7 +88,7 @@ pub(crate) async fn flaky(
             Cell::styled(style, word),
             Cell::from(percent(flakiness.rate)),
             Cell::styled(FAINT, between(flakiness)),
-            Cell::from(format!("{} of {}", flakiness.flakes, flakiness.trials)),
+            Cell::from(flakes(flakiness)),
             Cell::from(outcomes.collect::<String>()),
             Cell::from(view.job.clone()),
             Cell::from(full_name(view)),
@@ -219,7 +219,10 @@ fn verdict(verdict: FlakyVerdict) -> (Style, &'static str) {
 
 fn said_of(flakiness: &FlakinessView) -> (Style, String) {
     let (style, word) = verdict(flakiness.verdict);
-    let builds = count(flakiness.trials.into(), "build");
+    let builds = match flakiness.hunted {
+        0 => count(flakiness.trials.into(), "build"),
+        hunted => format!("{} runs ({hunted} hunts)", flakiness.trials),
+    };
     let said = match flakiness.flakes {
         0 => format!("{word}: no flake in {builds}"),
         flakes => format!(
@@ -229,6 +232,14 @@ fn said_of(flakiness: &FlakinessView) -> (Style, String) {
         ),
     };
     (style, said)
+}
+
+fn flakes(flakiness: &FlakinessView) -> String {
+    let flakes = format!("{} of {}", flakiness.flakes, flakiness.trials);
+    match flakiness.hunted {
+        0 => flakes,
+        hunted => format!("{flakes} ({hunted} hunts)"),
+    }
 }
 
 fn between(flakiness: &FlakinessView) -> String {
@@ -279,6 +290,7 @@ mod unit_tests {
                 high: 0.1,
                 trials: 70,
                 flakes: 4,
+                hunted: 0,
             },
             first_failed: None,
             last_failed: None,
@@ -317,5 +329,13 @@ mod unit_tests {
             ..flaky
         };
         assert_eq!(said_of(&stable).1, "stable: no flake in 1 build");
+        let hunted = FlakinessView {
+            trials: 9,
+            hunted: 6,
+            ..stable
+        };
+        let expected = "stable: no flake in 9 runs (6 hunts)";
+        assert_eq!(said_of(&hunted).1, expected);
+        assert_eq!(flakes(&hunted), "0 of 9 (6 hunts)");
     }
 }

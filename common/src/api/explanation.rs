@@ -26,6 +26,22 @@ pub struct Explanation {
     pub num_executors: u64,
     /// The atom that took longest.
     pub longest_atom: Option<LongestAtom>,
+    /// What its idle executors did beside it; not there where they did nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hunting: Option<Hunting>,
+}
+
+/// Atoms that ran again on idle executors, to find flaky ones. It is no part of the time: nothing waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hunting {
+    /// How many times an atom ran, also where it was ended.
+    pub runs: u64,
+    /// How long executors did that, all together, in seconds.
+    pub executor_seconds: f64,
+    /// How many of the runs say something of flakiness.
+    pub trials: u64,
+    /// How many of these were flakes.
+    pub flakes: u64,
 }
 
 /// A part of the time.

@@ -110,10 +110,21 @@ pub struct FlakinessView {
     pub low: f64,
     /// and lower than this.
     pub high: f64,
-    /// How many builds say something of it.
+    /// How many runs say something of it: one for each build at most, and those of hunts.
     pub trials: u32,
     /// How many of them were flakes.
     pub flakes: u32,
+    /// How many of the trials of the builds in `runs` were hunts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hunted: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// A build in which something failed.

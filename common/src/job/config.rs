@@ -91,6 +91,10 @@ pub struct Job {
     /// After so many failed atoms the rest is not run; `None` for no such limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_fail: Option<NonZeroU32>,
+    /// Whether executors that are idle at the end of a build run atoms again that may be flaky; `None` for what the settings
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hunt_flakes: Option<bool>,
     /// The image of the containers that its set-up, atoms and teardown run in; `None` for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

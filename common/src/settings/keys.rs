@@ -133,6 +133,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Bound>("keep_builds", MASTER),
     key_of::<Bound>("keep_results_bytes", MASTER),
     key_of::<Days>("keep_partial_results_days", MASTER),
+    key_of::<bool>("hunt_flakes", MASTER),
     key_of::<Bound>("keep_templates", MASTER),
     key_of::<Bound>("keep_templates_bytes", MASTER),
     key_of::<Seconds<1>>("slave_lost_after", MASTER),

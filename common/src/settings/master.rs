@@ -28,6 +28,8 @@ pub struct MasterSettings {
     pub default_timeouts: Timeouts,
     /// How much is kept of builds that are over.
     pub kept_builds: BuildBounds,
+    /// Whether executors that are idle at the end of a build run atoms again that may be flaky, where the job does not say.
+    pub hunt_flakes: bool,
     /// How many templates are kept; none for any number.
     pub max_templates: Option<u64>,
     /// How many bytes the snapshots of all templates have together; none for any size.
@@ -109,6 +111,7 @@ pub fn load_master(
         ssh_port: layers
             .get_if_set("ssh_port")?
             .unwrap_or(SshPort::WhenNeeded),
+        hunt_flakes: layers.get("hunt_flakes")?,
         max_templates: layers.get::<Bound>("keep_templates")?.0,
         max_templates_bytes: layers.get::<Bound>("keep_templates_bytes")?.0,
         get_project_from_master: layers.get("get_project_from_master")?,

@@ -11,6 +11,7 @@ pub(crate) mod environment;
 pub mod facts;
 pub mod few;
 pub mod hand_out;
+pub mod hunted;
 pub(in crate::core) mod isolation;
 pub mod mishaps;
 mod moving;

@@ -7,6 +7,7 @@ use crate::core::actor::Actor;
 use crate::core::apps::command::AppCommand;
 use crate::core::builds::details::{Merge, NewDetails};
 use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::hunted::HuntedRun;
 use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
@@ -256,6 +257,13 @@ pub enum Command {
         /// Which atoms of these ran, as far as the slave had said so.
         runs: Vec<(SubjobId, CutRun)>,
     },
+    /// Atoms of a build that had passed ran again.
+    ReportHunted {
+        /// The build.
+        build: BuildId,
+        /// The runs that are over.
+        runs: Vec<HuntedRun>,
+    },
     /// A slave has cleared a build away.
     ReportTornDown {
         /// The slave that no longer has the build.
@@ -430,6 +438,7 @@ impl Command {
             | Self::ReportSlaveStartedAgain { .. }
             | Self::ReportEnding { .. }
             | Self::ReportCutOff { .. }
+            | Self::ReportHunted { .. }
             | Self::ReportArchived { .. }
             | Self::ReportArchivingFailed { .. }
             | Self::ReportKept { .. }

@@ -12,6 +12,7 @@ use crate::core::actor::Actor;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::details::{Merge, NewDetails};
 use crate::core::builds::hand_out::HandOut;
+use crate::core::builds::hunted::HuntedRun;
 use crate::core::builds::mishaps::CutRun;
 use crate::core::lifetime::incarnation::Named;
 use crate::core::refusal::Refusal;
@@ -153,6 +154,9 @@ impl Cluster {
                 let cut_off = self.cut_off(slave, build, subjobs, runs);
                 Ok(cut_off.into_iter().collect())
             }
+            Command::ReportHunted { build, runs } => {
+                Ok(self.hunted(build, runs).into_iter().collect())
+            }
             Command::ReportTornDown { slave, build } => Ok(self.torn_down(slave, build)),
             Command::ReportFinished {
                 hand_out,
@@ -280,6 +284,13 @@ impl Cluster {
             runs,
         };
         says_something.then_some(Fact::Build(id, cut_off))
+    }
+
+    /// What was found of a build that is over by now is lost: the build may be archived already.
+    fn hunted(&self, id: BuildId, mut runs: Vec<HuntedRun>) -> Option<Fact> {
+        let build = self.build(id).filter(|build| !build.is_over())?;
+        runs.retain(|run| build.subjob(run.subjob).is_some());
+        (!runs.is_empty()).then_some(Fact::Build(id, BuildFact::Hunted { runs }))
     }
 
     /// All that are named are in shutdown mode from now on, or none if one of them is not listed.

@@ -15,6 +15,13 @@ pub struct Measures {
     pub(crate) state_durations: BTreeMap<String, Histogram>,
     /// How long all atoms of a finished build take, one after the other.
     pub(crate) serialized_times: Histogram,
+    /// How often atoms ran again on idle executors, and how long that took, in milliseconds.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub(crate) hunted: (u64, u64),
+}
+
+fn is_nothing(hunted: &(u64, u64)) -> bool {
+    *hunted == (0, 0)
 }
 
 impl Default for Measures {
@@ -22,6 +29,7 @@ impl Default for Measures {
         Self {
             state_durations: BTreeMap::new(),
             serialized_times: Histogram::new(BUCKETS),
+            hunted: (0, 0),
         }
     }
 }
@@ -39,6 +47,8 @@ impl Measures {
             histogram.observe(duration);
             self.state_durations.insert(state.to_owned(), histogram);
         }
+        self.hunted.0 += build.hunted.runs;
+        self.hunted.1 = self.hunted.1.saturating_add(build.hunted.ms);
         if build.state == BuildState::Finished {
             let results = build.subjobs.iter().filter_map(|s| s.result.as_ref());
             let outcomes = results.flat_map(|(_, outcomes)| outcomes);

@@ -9,6 +9,7 @@ mod failing_fast;
 mod farms;
 mod health;
 mod history;
+mod hunting;
 mod incarnation;
 mod instances;
 mod kept_results;

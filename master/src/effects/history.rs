@@ -2,6 +2,8 @@
 //! work, and read from the archive: the core does nothing for it.
 
 use crate::coordinator::ClusterHandle;
+use crate::core::builds::build::Build;
+use crate::core::builds::hunted::HuntTrials;
 use crate::core::event::{BuildFact, Event, Fact};
 use crate::core::history::{Ended, Failure, Run, Tag};
 use crate::journal::{Histories, HistoryJob, JournalError, Kind, Seen, What};
@@ -9,7 +11,7 @@ use crate::read::builds::{Builds, ReadError};
 use crate::read::tested::{EndedAtom, TestsError, TestsOfAtom, Walk};
 use crate::store::results::Results;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, ProjectId};
+use clusterrunner_common::ids::{BuildId, ProjectId, SubjobId};
 use clusterrunner_common::junit::{ReportedTest, TestOutcome};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use sha2::{Digest as _, Sha256};
@@ -93,6 +95,7 @@ struct OfBuild {
     of: Failure,
     /// See [`Run::told`].
     told: u32,
+    hunted: BTreeMap<SubjobId, HuntTrials>,
 }
 
 /// Counts builds.
@@ -197,16 +200,30 @@ impl Historian {
 
     /// Takes what a build says into account. How many atoms and tests were not known before.
     async fn learn(&self, id: BuildId) -> Result<usize, CountError> {
-        let Some(OfBuild { job, of, told }) = self.of(id).await? else {
+        let Some(OfBuild {
+            job,
+            of,
+            told,
+            hunted,
+        }) = self.of(id).await?
+        else {
             return Ok(0);
         };
         let walk = Walk::begin(self.builds.clone(), self.results.clone(), id);
         let mut walk = walk.await?.with_failed_attempts();
         let tag = of.commit.as_deref().and_then(Tag::of);
         let (mut seen, mut added) = (Seen::default(), 0);
+        let hunted = Arc::new(hunted);
         while !walk.is_over() {
-            let visit = move |runs: &mut Vec<_>, tests| {
+            let hunted = Arc::clone(&hunted);
+            let visit = move |runs: &mut Vec<_>, tests: TestsOfAtom| {
+                let hunted = hunted.get(&tests.atom.subjob).copied();
+                let first = runs.len();
                 runs.extend(runs_of(id, (tag, told), tests));
+                // Of reports in runs that leave nothing nothing is known.
+                if let Some((of_atom, hunted)) = runs.get_mut(first).zip(hunted) {
+                    of_atom.1.hunted = hunted;
+                }
                 match runs.len() < RUNS_AT_ONCE {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
@@ -232,27 +249,16 @@ impl Historian {
         };
         let build = ended.build;
         // Atoms in a chosen order and company, such as the trials of a bisection, say nothing of other builds.
-        let Some(plan) = build.plan.filter(|_| !build.request.in_order) else {
+        let job = job_of(&build).filter(|_| !build.request.in_order);
+        let Some((job, plan)) = job.zip(build.plan) else {
             return Ok(None);
         };
         let told = told_beside_the_commit(&build.request);
-        let inside = match build.request.project {
-            ProjectSource::Git {
-                project_directory, ..
-            } => project_directory.unwrap_or_default(),
-            ProjectSource::Directory { .. } | ProjectSource::Own { .. } => String::new(),
-        };
         let times = build.timestamps;
         let over = times.finished.or(times.error).or(times.canceled);
-        if inside.len() + plan.job_name.len() > MAX_JOB {
-            return Ok(None);
-        }
         Ok(Some(OfBuild {
-            job: HistoryJob {
-                project: build.project,
-                inside,
-                name: plan.job_name,
-            },
+            job,
+            hunted: build.hunted.atoms,
             of: Failure {
                 build: id,
                 commit: plan.commit,
@@ -261,6 +267,23 @@ impl Historian {
             told,
         }))
     }
+}
+
+/// The job that a build is of, once that is known; none where its name is too long.
+pub(super) fn job_of(build: &Build) -> Option<HistoryJob> {
+    let inside = match &build.request.project {
+        ProjectSource::Git {
+            project_directory, ..
+        } => project_directory.clone().unwrap_or_default(),
+        ProjectSource::Directory { .. } | ProjectSource::Own { .. } => String::new(),
+    };
+    let name = build.plan.as_ref()?.job_name.clone();
+    let is_short = inside.len() + name.len() <= MAX_JOB;
+    is_short.then_some(HistoryJob {
+        project: build.project,
+        inside,
+        name,
+    })
 }
 
 /// Stands for what a request says beside its commit that atoms may depend on; 0 where that is nothing.
@@ -316,6 +339,7 @@ fn runs_of(
         told,
         ended,
         failed_before: u8::try_from(failed_before).unwrap_or(u8::MAX),
+        hunted: HuntTrials::default(),
         ms: Duration::try_from_secs_f64(seconds).map_or(0, |time| {
             u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
         }),

@@ -14,7 +14,7 @@ use entry::shortened;
 use super::JournalError;
 use super::record::{Record, Records, piece_key, put};
 use super::store::Store;
-use crate::core::history::{Failure, Memory, Run};
+use crate::core::history::{Failure, Memory, Run, Trials};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId};
 use sha2::{Digest as _, Sha256};
@@ -193,6 +193,15 @@ impl Histories {
         // Names of one hash may differ.
         found.retain(|entry| entry.what.kind == kind && entry.what.name == shortened(name));
         Ok(found)
+    }
+
+    /// The trials of something in a job; none where nothing is known of it. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn trials(&self, job: &HistoryJob, what: &What) -> Result<Trials, JournalError> {
+        let known = self.entry(&entry_key(job, what))?;
+        Ok(known.map_or_else(Trials::default, |entry| entry.memory.trials()))
     }
 
     /// Shows `visit` what a job has of which a run was a flake, and what [`Self::at`] finds it by. Blocks.

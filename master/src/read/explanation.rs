@@ -76,6 +76,19 @@ pub struct Explained {
     pub num_executors: u64,
     /// The atom that took longest.
     pub longest: Option<Ran>,
+    /// What its idle executors did; none where they did nothing.
+    pub hunting: Option<Hunted>,
+}
+
+/// Runs of atoms that had passed, on idle executors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hunted {
+    /// How many there were.
+    pub runs: u64,
+    /// How long they took together, in milliseconds.
+    pub ms: u64,
+    /// How many of them say something of flakiness, and how many of these were flakes.
+    pub trials: (u64, u64),
 }
 
 /// What is known of a build beside the atoms that run or have run.
@@ -89,6 +102,8 @@ pub struct Known {
     pub set_up: Option<Timestamp>,
     /// Whether atoms ran to its end that have no result, and of which nobody knows since when they ran.
     pub was_cut_off: bool,
+    /// What its idle executors did.
+    pub hunting: Option<Hunted>,
 }
 
 /// Explains a build by what is known of it and by the atoms that have run or run. What is not over ends `now`.
@@ -145,6 +160,7 @@ pub fn explain(known: &Known, ran: &[Ran], now: Timestamp) -> Explained {
         },
         num_executors: num_executors(ran),
         longest: ran.iter().copied().max_by_key(|ran| ran.took_ms),
+        hunting: known.hunting,
     }
 }
 
@@ -236,6 +252,11 @@ fn known(build: &Build, steps: Steps) -> Known {
         fetched,
         set_up: steps.set_up,
         was_cut_off: build.cut_off.len() > build.cut_runs.len(),
+        hunting: (!build.hunted.is_empty()).then(|| Hunted {
+            runs: build.hunted.runs,
+            ms: build.hunted.ms,
+            trials: build.hunted.trials(),
+        }),
     }
 }
 
@@ -504,6 +525,7 @@ mod tests {
                 fetched: at(some()),
                 set_up: at(some()),
                 was_cut_off: some() % 3 == 0,
+                hunting: None,
             };
             let explained = explain(&known, &atoms, NOW);
             assert_eq!(

@@ -57,6 +57,14 @@ fn write_measures(text: &mut String, measures: &Measures) {
     let help = "Total amount of time that would have been consumed by builds if all work was done serially";
     family(text, name, "histogram", help);
     write_histogram(text, name, "", &measures.serialized_times);
+    let (runs, ms) = measures.hunted;
+    let name = "hunt_runs_total";
+    let help = "Number of times that atoms ran again on idle executors, to find flaky ones";
+    family(text, name, "counter", help);
+    line(text, format_args!("{name} {runs}"));
+    let name = "hunt_executor_seconds_total";
+    family(text, name, "counter", "How long executors did that");
+    line(text, format_args!("{name} {}", ms as f64 / 1000.0));
 }
 
 /// Templates, instances and apps. Ours.

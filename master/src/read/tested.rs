@@ -10,6 +10,7 @@ use clusterrunner_common::http::turns::Turn;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::job::config::variable_of;
 use clusterrunner_common::junit::{self, ReportedTest, SuiteOfAtom, TestOutcome};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -68,15 +69,14 @@ pub(crate) fn ended_atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<E
     let Some((attempt, outcomes)) = &subjob.result else {
         return Vec::new();
     };
-    let is_shell_text = !build.quotes_atoms();
     let numbered = (0..).map(AtomId).zip(&subjob.atoms);
     let atoms = numbered.zip(outcomes).map(|((atom, command), outcome)| {
-        let variable = variable_of(command, is_shell_text);
+        let value = value_of(build, command);
         EndedAtom {
             subjob: id,
             atom,
             attempt: *attempt,
-            value: variable.map_or_else(|| command.to_string(), |(_, value)| value.into_owned()),
+            value: value.into_owned(),
             command: command.to_string(),
             outcome: match outcome.exit_code {
                 0 if build.fails_as_flaky(subjob) => TestOutcome::Failed,
@@ -95,6 +95,12 @@ pub(crate) fn ended_atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<E
         }
     });
     atoms.collect()
+}
+
+/// What an atom of a build is known by: what its atomizer printed.
+pub(crate) fn value_of<'a>(build: &Build, atom: &'a str) -> Cow<'a, str> {
+    let variable = variable_of(atom, !build.quotes_atoms());
+    variable.map_or(Cow::Borrowed(atom), |(_, value)| value)
 }
 
 /// Why an atom did not pass.

@@ -33,6 +33,9 @@ const RETRIES: &str = "retries";
 const FLAKY: &str = "flaky";
 const MAX_FAIL: &str = "max_fail";
 
+// And whether those that pass are tried again.
+const HUNT_FLAKES: &str = "hunt_flakes";
+
 // And what its commands run in.
 const IMAGE: &str = "image";
 
@@ -41,7 +44,7 @@ const JUNIT: &str = "junit";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 21] = [
+const SECTIONS: [&str; 22] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -61,6 +64,7 @@ const SECTIONS: [&str; 21] = [
     RETRIES,
     FLAKY,
     MAX_FAIL,
+    HUNT_FLAKES,
     IMAGE,
     JUNIT,
 ];
@@ -155,6 +159,9 @@ impl Check<'_> {
         let max_fail = sections
             .get(MAX_FAIL)
             .and_then(|number| self.limit(MAX_FAIL, number));
+        let hunt_flakes = sections
+            .get(HUNT_FLAKES)
+            .and_then(|truth| self.truth(HUNT_FLAKES, truth));
         let image = sections
             .get(IMAGE)
             .and_then(|image| self.image(IMAGE, image));
@@ -209,6 +216,7 @@ impl Check<'_> {
             retries: retries.unwrap_or_default(),
             flaky_fails: flaky_fails.unwrap_or_default(),
             max_fail,
+            hunt_flakes,
             image,
             junit,
         })

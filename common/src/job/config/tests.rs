@@ -19,7 +19,7 @@ fn parse(text: &str) -> JobConfig {
 #[test]
 fn reads_a_whole_file() {
     let config = parse(
-        "# comment\nPHPUnit:\n    max_executors: 5\n    max_executors_per_slave: 8\n    labels: [gpu, big]\n    priority: -5\n    weight: 3\n    timeout: 90\n    allow_no_atoms: yes\n    retries: 2\n    flaky: fail\n    max_fail: 7\n    image: docker.io/library/debian:12\n    junit: [out/*.xml, '**/r.xml']\n    setup_timeout: 1h30m\n    setup_build:\n        - composer \
+        "# comment\nPHPUnit:\n    max_executors: 5\n    max_executors_per_slave: 8\n    labels: [gpu, big]\n    priority: -5\n    weight: 3\n    timeout: 90\n    allow_no_atoms: yes\n    retries: 2\n    flaky: fail\n    max_fail: 7\n    hunt_flakes: no\n    image: docker.io/library/debian:12\n    junit: [out/*.xml, '**/r.xml']\n    setup_timeout: 1h30m\n    setup_build:\n        - composer \
          install;\n        - ./warm &\n        - touch ready\n    commands:\n        - export A='x y'\n        -\n        \
          - |\n            if true; then\n                phpunit $TEST\n            fi\n    teardown_build: [rm -rf tmp]\n    \
          atomizers:\n        - TEST: find $PROJECT_DIR -name '*Test.php'\n          N: seq 2\n        - TEST: \"echo \
@@ -64,6 +64,7 @@ fn reads_a_whole_file() {
             retries: 2,
             flaky_fails: true,
             max_fail: NonZeroU32::new(7),
+            hunt_flakes: Some(false),
             image: Some("docker.io/library/debian:12".to_owned()),
             junit: Some(
                 Patterns::try_from(vec!["out/*.xml".to_owned(), "**/r.xml".to_owned()]).unwrap(),

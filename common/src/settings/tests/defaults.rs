@@ -15,6 +15,7 @@ fn defaults_of_the_master() {
         legacy_slave_lost_after,
         default_timeouts,
         kept_builds,
+        hunt_flakes,
         max_templates,
         max_templates_bytes,
         registration,
@@ -87,7 +88,7 @@ fn defaults_of_the_master() {
         default_timeouts.teardown,
     ];
     assert_eq!(others.map(seconds), [Some(3600); 3]);
-    assert!(get_project_from_master);
+    assert!(get_project_from_master && !hunt_flakes);
     assert_eq!(
         build_symlink_directory,
         Path::new("/tmp/clusterrunner_build_symlinks")

@@ -138,6 +138,10 @@ impl Cluster {
                 };
                 self.take_failed(build, *subjob, failed);
             }
+            BuildFact::Hunted { runs } => {
+                let hunted = &mut self.build_mut(build).hunted;
+                runs.iter().for_each(|run| hunted.add(run));
+            }
             BuildFact::ResultDoubted { slave, subjob, .. } => {
                 self.doubt_result(build, *subjob, *slave);
             }

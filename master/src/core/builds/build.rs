@@ -1,6 +1,7 @@
 //! What a build is and where it stands.
 
 use crate::core::accounts::owner::Owner;
+use crate::core::builds::hunted::Hunted;
 use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
@@ -88,6 +89,9 @@ pub struct Build {
     /// What its state and its times do not say of its statuses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) status_notes: Vec<StatusNote>,
+    /// What was found of its atoms that ran again though they had passed.
+    #[serde(default, skip_serializing_if = "Hunted::is_empty")]
+    pub hunted: Hunted,
     /// What is derived from all this and from the slaves.
     #[serde(skip)]
     pub(crate) standing: Standing,
@@ -229,6 +233,7 @@ impl Build {
             preparations: Preparations::default(),
             setups: (0, 0),
             status_notes: Vec::new(),
+            hunted: Hunted::default(),
             standing: Standing::default(),
             command: SharedCommand::default(),
         }

@@ -2,6 +2,7 @@
 
 use crate::core::accounts::owner::Owner;
 use crate::core::builds::details::NewDetails;
+use crate::core::builds::hunted::HuntedRun;
 use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
@@ -180,6 +181,11 @@ pub enum BuildFact {
         /// How many slaves it took down.
         slaves_lost: u32,
     },
+    /// Atoms that had passed ran again, while executors were idle.
+    Hunted {
+        /// The runs that are over.
+        runs: Vec<HuntedRun>,
+    },
     /// A failed result of a slave in doubt does not count yet: another slave runs the subjob first.
     ResultDoubted {
         /// The slave that brought the result.
@@ -318,6 +324,7 @@ impl fmt::Display for BuildFact {
                 f,
                 ".{subjob} poisoned: {slaves_lost} slaves were lost while they ran it"
             ),
+            Self::Hunted { runs } => write!(f, " hunted for flakes: {} runs", runs.len()),
             Self::ResultDoubted {
                 slave,
                 subjob,

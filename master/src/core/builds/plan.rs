@@ -55,6 +55,9 @@ pub struct Plan {
     /// After so many failed atoms the rest is not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_fail: Option<NonZeroU32>,
+    /// Whether its atoms run again while executors are idle, where its job says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hunt_flakes: Option<bool>,
     /// The image of the containers that its commands run in; none for no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -101,6 +104,7 @@ impl Plan {
             retries: job.retries,
             flaky_fails: job.flaky_fails,
             max_fail: job.max_fail,
+            hunt_flakes: job.hunt_flakes,
             image: job.image,
             junit: job.junit,
             bases: Vec::new(),

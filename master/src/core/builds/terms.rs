@@ -76,6 +76,11 @@ impl Build {
         }))
     }
 
+    /// The first atom of a subjob as the shell is given it.
+    pub(crate) fn shell_atom(&self, id: SubjobId) -> Option<String> {
+        self.shell_atoms(id)?.next().map(Cow::into_owned)
+    }
+
     /// Whether its atoms are values, and no shell text.
     #[must_use]
     pub fn quotes_atoms(&self) -> bool {

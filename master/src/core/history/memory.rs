@@ -1,6 +1,7 @@
 //! What is remembered of one atom or test.
 
 use super::trials::Trials;
+use crate::core::builds::hunted::HuntTrials;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub struct Run {
     pub failed_before: u8,
     /// How long it took when it ended so.
     pub ms: u64,
+    /// How it went when it ran again though it had passed.
+    pub hunted: HuntTrials,
 }
 
 impl Run {
@@ -115,7 +118,7 @@ impl Memory {
             Err(place) => self.runs.insert(place, run),
         }
         while self.runs.len() > KEPT_RUNS {
-            if let Some(is_flake) = trial(&self.runs, 0) {
+            for is_flake in trials(&self.runs, 0) {
                 self.older.add(is_flake);
                 self.older.forget_oldest();
             }
@@ -124,14 +127,24 @@ impl Memory {
     }
 
     /// What all that is remembered says of flakiness. Each build is at most one trial, by how the first attempt ended:
-    /// what fails again and again in one build may have met one sick machine. A failure is a flake if the same build or
+    /// what fails again and again in one build may have met one sick machine. To that come the trials of hunts, in which
+    /// what had passed ran again; also with them each build is at most one flake. A failure is a flake if the same build or
     /// a later one passed on the same commit and was told the same, and else no trial: perhaps the commit is broken.
     #[must_use]
     pub fn trials(&self) -> Trials {
         let mut trials = self.older.clone();
-        let kept = (0..self.runs.len()).filter_map(|number| trial(&self.runs, number));
+        let kept = (0..self.runs.len()).flat_map(|number| self::trials(&self.runs, number));
         kept.for_each(|is_flake| trials.add(is_flake));
         trials
+    }
+
+    /// How many of the trials of the builds that are kept come from hunts.
+    #[must_use]
+    pub fn hunted(&self) -> u32 {
+        let numbered = (0..self.runs.len()).map(|number| hunted(&self.runs, number).count());
+        numbered.fold(0, |sum, number| {
+            sum.saturating_add(u32::try_from(number).unwrap_or(u32::MAX))
+        })
     }
 
     /// How long it takes: these quantiles, each a number from 0 to 1, of the runs that passed, or of those that failed
@@ -154,6 +167,19 @@ impl Memory {
             quantiles.map(|quantile| sorted[((last as f64 * quantile).round() as usize).min(last)]),
         )
     }
+}
+
+/// What a build says of flakiness.
+fn trials(runs: &[Run], number: usize) -> impl Iterator<Item = bool> {
+    trial(runs, number).into_iter().chain(hunted(runs, number))
+}
+
+/// What its hunts say.
+fn hunted(runs: &[Run], number: usize) -> impl Iterator<Item = bool> {
+    let HuntTrials { passes, flakes } = runs[number].hunted;
+    let is_flake = flakes > 0 && trial(runs, number) != Some(true);
+    let passes = std::iter::repeat_n(false, passes.into());
+    passes.chain(is_flake.then_some(true))
 }
 
 /// Whether a run was a flake or a pass; `None` if it says nothing of that.
@@ -180,6 +206,7 @@ mod tests {
 
     fn run(build: u64, commit: u32, ended: Ended, failed_before: u8) -> Run {
         Run {
+            hunted: HuntTrials::default(),
             build: BuildId(build),
             commit: Some(Tag(commit)),
             told: 0,

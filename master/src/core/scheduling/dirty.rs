@@ -80,6 +80,7 @@ impl Cluster {
             | BuildFact::Cleared
             | BuildFact::Described { .. }
             | BuildFact::Warned { .. }
+            | BuildFact::Hunted { .. }
             | BuildFact::SubjobHandedOut { .. } => {}
             BuildFact::SetupRequested { slave, .. } => {
                 self.dirty.set_up = Some((*slave, build));

@@ -1,6 +1,7 @@
 //! What is promised of flakiness, tried with planted flakes.
 
 use super::walk::random::Random;
+use crate::core::builds::hunted::HuntTrials;
 use crate::core::history::{Beta, Ended, Failure, Memory, Run, Tag, Verdict};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
@@ -33,6 +34,7 @@ fn marked_at(flakiness: u64, seed: u64) -> Option<u64> {
         let failed = fails();
         let failed_again = failed && fails();
         let run = Run {
+            hunted: HuntTrials::default(),
             build: BuildId(build),
             commit: Some(Tag(commit)),
             told: 0,

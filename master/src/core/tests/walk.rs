@@ -26,6 +26,7 @@ mod apps;
 mod count;
 mod disks;
 mod hosting;
+mod hunting;
 mod kept;
 mod legacy;
 mod machine;
@@ -70,6 +71,10 @@ struct Tally {
     failed: usize,
     canceled: usize,
     statuses_posted: usize,
+    /// Hunts that began, those that lost their reason, and those that say something.
+    hunts_begun: usize,
+    hunts_ended: usize,
+    hunts_found: usize,
     slaves_lost: usize,
     slaves_shut_down: usize,
     slaves_told_again: usize,
@@ -443,6 +448,7 @@ fn check_history(farm: &Scenario) {
     let mut results: BTreeSet<Key> = BTreeSet::new();
     let mut failed: BTreeSet<(Key, Attempt)> = BTreeSet::new();
     let mut over: BTreeSet<BuildId> = BTreeSet::new();
+    let mut hunted: BTreeSet<u64> = BTreeSet::new();
     // How many incarnations there were, when each build was queued, and at each subjob's last hand-out.
     let mut incarnation = 0;
     let mut queued: BTreeMap<BuildId, u32> = BTreeMap::new();
@@ -517,6 +523,12 @@ fn check_history(farm: &Scenario) {
             ) => {
                 let key = (*build, *subjob);
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
+            }
+            Fact::Build(build, BuildFact::Hunted { runs }) => {
+                assert!(!over.contains(build), "{event:?}");
+                for run in runs {
+                    assert!(hunted.insert(run.ms), "it counts twice: {event:?}");
+                }
             }
             Fact::Build(build, BuildFact::CutOff { subjobs, .. }) => {
                 for (subjob, attempt) in subjobs {
@@ -608,12 +620,15 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 89] {
+    fn parts(&mut self) -> [&mut usize; 92] {
         [
             &mut self.finished,
             &mut self.failed,
             &mut self.canceled,
             &mut self.statuses_posted,
+            &mut self.hunts_begun,
+            &mut self.hunts_ended,
+            &mut self.hunts_found,
             &mut self.slaves_lost,
             &mut self.slaves_shut_down,
             &mut self.slaves_told_again,

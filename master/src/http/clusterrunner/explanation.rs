@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use clusterrunner_common::api::StepKind;
 use clusterrunner_common::api::explanation::{
-    ExplainedPart, Explanation, ExplanationBody, LongestAtom, PartName,
+    ExplainedPart, Explanation, ExplanationBody, Hunting, LongestAtom, PartName,
 };
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
@@ -68,6 +68,12 @@ fn view(build_id: BuildId, explained: &Explained) -> Explanation {
             subjob_id: ran.subjob,
             atom_id: ran.atom,
             seconds: seconds(ran.took_ms),
+        }),
+        hunting: explained.hunting.map(|hunted| Hunting {
+            runs: hunted.runs,
+            executor_seconds: seconds(hunted.ms),
+            trials: hunted.trials.0,
+            flakes: hunted.trials.1,
         }),
     }
 }

@@ -176,6 +176,7 @@ fn view((job, project): &Job, entry: Entry) -> HistoryView {
             high: rounded(high),
             trials: trials.all(),
             flakes: trials.flakes(),
+            hunted: memory.hunted(),
         },
         first_failed: memory.first_failed.map(failed_view),
         last_failed: memory.last_failed.map(failed_view),

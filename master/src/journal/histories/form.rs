@@ -2,6 +2,7 @@
 //! as they need.
 
 use super::entry::{Entry, Kind, What};
+use crate::core::builds::hunted::HuntTrials;
 use crate::core::history::{Ended, Failure, Memory, Run, Tag, Trials};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
@@ -9,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// The first byte. Another one is of another version, which learns anew what this one wrote.
 const FORM: u8 = 1;
+/// The same where a run was hunted, which earlier versions can not read.
+const FORM_WITH_HUNTS: u8 = 2;
 
 /// What a run is, beside its numbers: how it ended in the low bits, and of its commit whether there is one and whether it
 /// is that of the run before.
@@ -17,6 +20,8 @@ const HAS_COMMIT: u8 = 0b100;
 const SAME_COMMIT: u8 = 0b1000;
 /// Whether its build was told something beside its commit.
 const WAS_TOLD: u8 = 0b1_0000;
+/// Whether it ran again though it had passed.
+const WAS_HUNTED: u8 = 0b10_0000;
 
 /// All but the runs.
 #[derive(Serialize, Deserialize)]
@@ -55,7 +60,10 @@ pub(super) fn written(entry: &Entry) -> serde_json::Result<Vec<u8>> {
         last_failed: memory.last_failed.clone(),
     };
     let head = serde_json::to_vec(&head)?;
-    let mut bytes = vec![FORM];
+    let mut bytes = match memory.runs.iter().any(was_hunted) {
+        false => vec![FORM],
+        true => vec![FORM_WITH_HUNTS],
+    };
     put(&mut bytes, head.len() as u64);
     bytes.extend_from_slice(&head);
     let (mut build, mut commit) = (0, None);
@@ -75,13 +83,17 @@ pub(super) fn written(entry: &Entry) -> serde_json::Result<Vec<u8>> {
             0 => 0,
             _ => WAS_TOLD,
         };
-        bytes.extend([ended | of_commit | told, run.failed_before]);
+        let hunted = if was_hunted(run) { WAS_HUNTED } else { 0 };
+        bytes.extend([ended | of_commit | told | hunted, run.failed_before]);
         put(&mut bytes, run.ms);
         if let (HAS_COMMIT, Some(Tag(tag))) = (of_commit, run.commit) {
             bytes.extend(tag.to_be_bytes());
         }
         if run.told != 0 {
             bytes.extend(run.told.to_be_bytes());
+        }
+        if was_hunted(run) {
+            bytes.extend([run.hunted.passes, run.hunted.flakes]);
         }
         (build, commit) = (run.build.0, run.commit);
     }
@@ -90,7 +102,10 @@ pub(super) fn written(entry: &Entry) -> serde_json::Result<Vec<u8>> {
 
 /// `None` where it is not what [`written`] makes.
 pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
-    let mut rest = bytes.strip_prefix(&[FORM])?;
+    let (form, mut rest) = bytes.split_first()?;
+    if ![FORM, FORM_WITH_HUNTS].contains(form) {
+        return None;
+    }
     let length = usize::try_from(take(&mut rest)?).ok()?;
     let (head, mut rest) = rest.split_at_checked(length)?;
     let head: Head = serde_json::from_slice(head).ok()?;
@@ -117,7 +132,16 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
                 u32::from_be_bytes(*told)
             }
         };
+        let hunted = match kind & WAS_HUNTED {
+            0 => HuntTrials::default(),
+            _ => {
+                let (&[passes, flakes], after) = rest.split_first_chunk()?;
+                rest = after;
+                HuntTrials { passes, flakes }
+            }
+        };
         runs.push(Run {
+            hunted,
             build: BuildId(build),
             commit,
             told,
@@ -148,6 +172,10 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
             last_failed: head.last_failed,
         },
     })
+}
+
+fn was_hunted(run: &Run) -> bool {
+    run.hunted != HuntTrials::default()
 }
 
 /// Seven bits a byte, the low ones first; the high bit says that more follow.
@@ -187,11 +215,13 @@ mod tests {
             0..3_usize,
             any::<u8>(),
             any::<u64>(),
+            prop::option::weighted(0.2, (any::<u8>(), any::<u8>())),
         );
         prop::collection::vec(run, 0..50).prop_map(|runs| {
             let mut build = 0;
             let runs = runs.into_iter();
-            let run = |(after, commit, told, ended, failed_before, ms)| {
+            let run = |(after, commit, told, ended, failed_before, ms, hunted)| {
+                let (passes, flakes): (u8, u8) = Option::unwrap_or_default(hunted);
                 build += after;
                 Run {
                     build: BuildId(build),
@@ -200,6 +230,7 @@ mod tests {
                     ended: [Ended::Passed, Ended::Failed, Ended::Skipped][ended],
                     failed_before,
                     ms,
+                    hunted: HuntTrials { passes, flakes },
                 }
             };
             runs.map(run).collect()

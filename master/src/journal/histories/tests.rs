@@ -1,5 +1,6 @@
 use super::entry::MAX_NAME;
 use super::*;
+use crate::core::builds::hunted::HuntTrials;
 use crate::core::history::Ended;
 use crate::journal::Journal;
 
@@ -41,6 +42,7 @@ fn of(build: u64) -> Failure {
 
 fn run(build: u64, failed_before: u8) -> Run {
     Run {
+        hunted: HuntTrials::default(),
         build: BuildId(build),
         commit: None,
         told: 0,

@@ -73,6 +73,9 @@ impl Tally {
                     self.restarted_before_a_retry += usize::from(waits);
                 }
                 Fact::Build(_, BuildFact::StatusPosted { .. }) => self.statuses_posted += 1,
+                Fact::Build(_, BuildFact::Hunted { runs }) => {
+                    self.hunts_found += runs.iter().filter(|run| run.trial.is_some()).count();
+                }
                 Fact::Slave(_, SlaveFact::Lost { .. }) => self.slaves_lost += 1,
                 Fact::Slave(_, SlaveFact::Ended) => self.slaves_shut_down += 1,
                 Fact::Build(_, BuildFact::SetupFailed { .. }) => self.setups_failed += 1,

@@ -2,6 +2,7 @@
 //! they are answered, the watch over leases, and a process that may die in any turn.
 
 use super::Tally;
+use super::hunting::Hunting;
 use super::machine::Sickness;
 use super::messages::{About, Report, ToMachine, ToMaster};
 use super::mutation::Mutation;
@@ -28,7 +29,6 @@ pub(super) const SILENCE: &str = "no sign of life";
 /// How long a slave may be silent.
 const LEASE: u64 = 4 * TICK;
 
-#[derive(Default)]
 pub(super) struct Master {
     pub(super) farm: Scenario,
     pub(super) is_up: bool,
@@ -53,6 +53,7 @@ pub(super) struct Master {
     pub(super) results: BTreeMap<BuildId, BTreeSet<(SubjobId, Attempt)>>,
     /// How many incarnations could have begun.
     pub(super) num_fresh: u64,
+    pub(super) hunting: Hunting,
 }
 
 /// The process will die after so many more turns, and nobody hears of them.
@@ -83,10 +84,24 @@ pub(super) fn machine_at(at: &str) -> usize {
 }
 
 impl Master {
-    pub(super) fn new(mutation: Option<Mutation>) -> Self {
+    pub(super) fn new(mutation: Option<Mutation>, seed: u64) -> Self {
         Self {
+            farm: Scenario::default(),
+            is_up: false,
+            life: 0,
+            doom: None,
             mutation,
-            ..Self::default()
+            open: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            num_calls: 0,
+            acknowledged: Vec::new(),
+            tally: Tally::default(),
+            deaths: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            removed: BTreeMap::new(),
+            results: BTreeMap::new(),
+            num_fresh: 0,
+            hunting: Hunting::new(seed),
         }
     }
 
@@ -139,7 +154,9 @@ impl World {
             Err(refusal) => self.master.tally.count_refusal(refusal),
         }
         let Some(doom) = &mut self.master.doom else {
-            return Some(told.map(|turn| self.carry_out(turn)));
+            let told = told.map(|turn| self.carry_out(turn));
+            self.hunt();
+            return Some(told);
         };
         let is_last = doom.turns == 0;
         doom.turns = doom.turns.saturating_sub(1);
@@ -176,6 +193,7 @@ impl World {
         }
         self.master.is_up = false;
         self.master.life += 1;
+        self.master.hunting.begin_life();
         self.master.open.clear();
         self.master.calls.clear();
         self.master.tally.master_restarts += 1;

@@ -2,6 +2,7 @@
 //! that die, and users. What happens is written in the [`Plan`].
 
 use super::apps::AppPromises;
+use super::hunting::HuntHappening;
 use super::machine::{Machine, Sickness};
 use super::master::{Doom, Master};
 use super::messages::{Act, ToMachine, ToMaster, Work};
@@ -45,6 +46,8 @@ pub(super) enum Happening {
     AdapterReports(u64, Command),
     /// What this life of the master began to prepare ends it.
     PreparingKills(u64, BuildId),
+    /// Something about hunts of this life of the master.
+    Hunt(u64, HuntHappening),
     Fault(Fault),
 }
 
@@ -113,7 +116,7 @@ impl World {
             app_promises: AppPromises::default(),
             num_said: 0,
             machines: machines.collect(),
-            master: Master::new(mutation),
+            master: Master::new(mutation, plan.seed),
         };
         world.schedule(0, Happening::MasterStarts);
         world.schedule(0, Happening::MasterTick);
@@ -186,9 +189,10 @@ impl World {
             Happening::ToMachine(index, _)
             | Happening::MachineTick(index)
             | Happening::WorkDone(index, ..) => self.machines[*index].hangs_until,
-            Happening::ToMaster(_) | Happening::MasterTick | Happening::AdapterReports(..) => {
-                self.master_hangs_until
-            }
+            Happening::ToMaster(_)
+            | Happening::MasterTick
+            | Happening::Hunt(..)
+            | Happening::AdapterReports(..) => self.master_hangs_until,
             Happening::MachineStarts(_)
             | Happening::MasterStarts
             | Happening::PreparingKills(..)
@@ -229,6 +233,7 @@ impl World {
             Happening::MasterStarts => self.master_starts(),
             Happening::PreparingKills(life, build) => self.preparing_kills(life, build),
             Happening::AdapterReports(life, command) => self.master_is_told(life, command),
+            Happening::Hunt(life, happening) => self.hunt_goes_on(life, happening),
             Happening::Fault(fault) => self.fail(fault),
         }
     }

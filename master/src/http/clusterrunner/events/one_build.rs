@@ -81,6 +81,7 @@ impl BuildChanges {
             | BuildFact::Cleared
             | BuildFact::Described { .. }
             | BuildFact::Warned { .. }
+            | BuildFact::Hunted { .. }
             | BuildFact::StatusPosted { .. }
             | BuildFact::SetupRequested { .. }
             | BuildFact::SetupCompleted { .. }

@@ -70,7 +70,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     (
         "Flakiness",
         "verdict: 'stable'|'suspicious'|'flaky', rate: number, low: number, high: number, trials: integer, \
-         flakes: integer",
+         flakes: integer, hunted?: integer",
     ),
     (
         "FailedIn",
@@ -85,7 +85,11 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     (
         "Explanation",
         "build_id: integer, is_over: boolean, seconds: number, parts: [ExplainedPart], num_executors: integer, \
-         longest_atom: LongestAtom|null",
+         longest_atom: LongestAtom|null, hunting?: Hunting",
+    ),
+    (
+        "Hunting",
+        "runs: integer, executor_seconds: number, trials: integer, flakes: integer",
     ),
     ("ExplainedPart", "name: string, seconds: number"),
     (

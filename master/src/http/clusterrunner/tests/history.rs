@@ -1,6 +1,7 @@
 //! What earlier builds say of atoms and tests.
 
 use super::*;
+use crate::core::builds::hunted::HuntTrials;
 use crate::core::history::{Ended, Failure, Run, Tag};
 use crate::journal::{HistoryJob, Kind, Seen, What};
 use clusterrunner_common::ids::{BuildId, ProjectId};
@@ -20,6 +21,7 @@ impl Master {
             at: Timestamp(build * 1000),
         };
         let run = Run {
+            hunted: HuntTrials::default(),
             build: BuildId(build),
             commit: Tag::of(commit),
             told: 0,

@@ -164,6 +164,8 @@ async fn requests_are_measured_by_the_originals_endpoints() {
             "master_removed_total counter",
             "build_state_duration_seconds histogram",
             "serialized_build_time_seconds histogram",
+            "hunt_runs_total counter",
+            "hunt_executor_seconds_total counter",
             "slaves gauge",
             "slaves_kept_out gauge",
             "instances gauge",

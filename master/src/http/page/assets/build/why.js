@@ -58,6 +58,7 @@ export class Why {
     const longest = explanation.longest_atom;
     fill(this.list, h("table", { class: "reasons" }, h("tbody", {}, rows), h("tfoot", {}, whole)),
       h("p", { class: "muted small" }, explanation.num_executors ? `${count(explanation.num_executors, "executor")} ran its atoms. ` : null,
-        longest ? ["The longest atom took ", h("a", { href: to.atom(this.build, longest.subjob_id, longest.atom_id) }, duration(longest.seconds)), "."] : null));
+        longest ? ["The longest atom took ", h("a", { href: to.atom(this.build, longest.subjob_id, longest.atom_id) }, duration(longest.seconds)), "."] : null,
+        explanation.hunting ? ` Idle executors hunted for flakes meanwhile: ${count(explanation.hunting.runs, "run")} in ${duration(explanation.hunting.executor_seconds)}, ${count(explanation.hunting.flakes, "flake")} found.` : null));
   }
 }

@@ -42,11 +42,12 @@ export async function show({ main, signal, query }) {
 }
 
 /** Numbers of flakiness in words. Pure. */
-export function saidOf({ rate, low, high, trials, flakes }) {
+export function saidOf({ rate, low, high, trials, flakes, hunted = 0 }) {
+  const runs = hunted ? `${count(trials, "run")} (${count(hunted, "hunt")})` : count(trials, "build");
   const percent = (probability) => `${(probability * 100).toFixed(1)} %`;
   if (!trials) return "no run that says how flaky it is";
-  if (!flakes) return `no flake in ${count(trials, "build")}`;
-  return `fails without cause in ${percent(rate)} of its runs (${percent(low)} to ${percent(high)}), did so in ${flakes} of ${count(trials, "build")}`;
+  if (!flakes) return `no flake in ${runs}`;
+  return `fails without cause in ${percent(rate)} of its runs (${percent(low)} to ${percent(high)}), did so in ${flakes} of ${runs}`;
 }
 
 function runOf({ build_id: build, outcome, time }) {

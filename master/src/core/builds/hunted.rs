@@ -1,0 +1,79 @@
+//! What hunts found of a build's atoms ([`crate::core::hunting`]). It changes nothing of the build.
+
+use clusterrunner_common::ids::SubjobId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A run of an atom that had passed already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HuntedRun {
+    /// The atom's subjob, which has no other.
+    pub subjob: SubjobId,
+    /// What it says; none where it was ended, or failed and nothing tells yet whether that was a flake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<HuntTrial>,
+    /// How long it kept an executor, in milliseconds.
+    pub ms: u64,
+}
+
+/// What a run says of flakiness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HuntTrial {
+    /// It passed.
+    Passed,
+    /// It passed, and the run before it on the same slave had failed.
+    Flaked,
+}
+
+/// What hunts found so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hunted {
+    /// How many runs there were, with those that say nothing.
+    pub runs: u64,
+    /// How long they kept executors, all together, in milliseconds.
+    pub ms: u64,
+    /// The atoms of which a run says something.
+    pub atoms: BTreeMap<SubjobId, HuntTrials>,
+}
+
+/// What hunts say of one atom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HuntTrials {
+    /// In so many runs it passed.
+    #[serde(default)]
+    pub passes: u8,
+    /// In so many it failed though nothing was wrong.
+    #[serde(default)]
+    pub flakes: u8,
+}
+
+impl Hunted {
+    /// Whether there was no run.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs == 0
+    }
+
+    /// How many trials there are of all atoms, and how many of them are flakes.
+    #[must_use]
+    pub fn trials(&self) -> (u64, u64) {
+        let atoms = self.atoms.values();
+        atoms.fold((0, 0), |(trials, flakes), atom| {
+            let flaked = u64::from(atom.flakes);
+            (trials + u64::from(atom.passes) + flaked, flakes + flaked)
+        })
+    }
+
+    pub(in crate::core) fn add(&mut self, run: &HuntedRun) {
+        self.runs += 1;
+        self.ms = self.ms.saturating_add(run.ms);
+        let Some(trial) = run.trial else { return };
+        let atom = self.atoms.entry(run.subjob).or_default();
+        let number = match trial {
+            HuntTrial::Passed => &mut atom.passes,
+            HuntTrial::Flaked => &mut atom.flakes,
+        };
+        *number = number.saturating_add(1);
+    }
+}

@@ -1,0 +1,54 @@
+//! Where may be hunted: in builds that have nothing more to hand out, on executors that nothing waits for.
+
+use crate::core::Cluster;
+use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::subjob::Subjob;
+use crate::core::instances::instance::InstanceState;
+use crate::core::slaves::slave::{BuildOnSlave, Slave};
+
+/// Whether atoms of a build are to be hunted, where its job does not say otherwise.
+pub(super) fn is_hunted(build: &Build, by_default: bool) -> bool {
+    let plan = build.plan.as_ref();
+    let of_job = plan.and_then(|plan| plan.hunt_flakes);
+    // Of atoms in an order that was asked for, and of those that make templates, nothing is remembered.
+    let is_remembered = !build.request.in_order && build.request.product.is_none();
+    plan.is_some() && is_remembered && of_job.unwrap_or(by_default)
+}
+
+/// Whether all that is left of a build runs already.
+pub(super) fn is_at_its_end(cluster: &Cluster, build: &Build) -> bool {
+    matches!(build.state, BuildState::Building(_))
+        && build.num_unstarted() == 0
+        && build.num_running() > 0
+        && !build.has_failed_enough()
+        && !cluster.is_deleted(build.id)
+}
+
+/// Whether an atom may be hunted: it has passed, at once.
+pub(super) fn is_prey(subjob: &Subjob) -> bool {
+    subjob.result.is_some()
+        && !subjob.has_failed()
+        && !subjob.is_flaky()
+        && subjob.atoms.len() == 1
+        && subjob.mishaps().slaves_lost == 0
+}
+
+/// How many executors of a slave nothing can use: none where anything waits that might.
+pub(super) fn num_idle(cluster: &Cluster, slave: &Slave) -> usize {
+    let mut places = slave.builds.values();
+    let is_quiet = places.all(|place| *place == BuildOnSlave::Ready);
+    let is_sound = slave.limit.is_none() && !slave.is_legacy;
+    // A suspect that waits needs a slave for itself.
+    if !is_quiet || !is_sound || !cluster.suspicious.is_empty() {
+        return 0;
+    }
+    let mut waiting = cluster.line.iter().filter_map(|id| cluster.build(id));
+    let may_get =
+        |build: &Build| slave.builds.contains_key(&build.id) || build.may_be_set_up_by(slave);
+    let is_starting = |state| matches!(state, InstanceState::Initialized | InstanceState::Created);
+    let mut instances = cluster.instances_on(slave.id);
+    if waiting.any(may_get) || instances.any(|instance| is_starting(instance.state)) {
+        return 0;
+    }
+    slave.num_free()
+}

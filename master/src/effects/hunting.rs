@@ -1,0 +1,282 @@
+//! Carries hunts out ([`crate::core::hunting`]): looks when something happened, calls slaves, and brings what they found to
+//! the cluster. A hunt is one call, whose answer comes at its end. So a hunt whose caller goes is over, and no answer counts
+//! twice.
+
+mod call;
+
+use self::call::{Call, Outcome};
+use super::history::job_of;
+use crate::coordinator::{ClusterHandle, CommandFailure, Gone};
+use crate::core::Cluster;
+use crate::core::builds::build::Build;
+use crate::core::builds::hunted::HuntedRun;
+use crate::core::command::Command;
+use crate::core::event::{BuildFact, Event, Fact};
+use crate::core::history::Trials;
+use crate::core::hunting::{Hunt, HuntId, Hunts};
+use crate::journal::{Histories, Kind, What};
+use crate::read::feed::{Facts, Feed, News, Reader};
+use crate::read::tested::value_of;
+use clusterrunner_common::caller::Caller;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// How often it looks though nothing happened: slaves that took no hunt may take one again.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Hunts for flakes.
+#[derive(Debug)]
+pub struct Hunter {
+    /// The cluster.
+    pub cluster: ClusterHandle,
+    /// Calls slaves.
+    pub caller: Caller,
+    /// What is known of atoms.
+    pub histories: Histories,
+    /// The life of this master.
+    pub life: SessionId,
+    /// Whether builds are hunted whose job does not say.
+    pub by_default: bool,
+}
+
+/// What is under way.
+struct Hunting {
+    hunter: Hunter,
+    hunts: Hunts,
+    /// Builds that are hunted when they come to their end.
+    builds: BTreeSet<BuildId>,
+    calls: JoinSet<(HuntId, Outcome)>,
+    begun: BTreeMap<HuntId, Begun>,
+    learning: JoinSet<Learned>,
+    /// What the cluster is to be told.
+    found: BTreeMap<BuildId, Vec<HuntedRun>>,
+}
+
+/// A build, and what is known of its atoms.
+type Learned = (Build, Vec<(SubjobId, Trials)>);
+
+struct Begun {
+    at: Instant,
+    call: AbortHandle,
+}
+
+impl Hunter {
+    /// Hunts until `stop`.
+    pub async fn run(self, feed: Feed, stop: CancellationToken) {
+        let reader = feed.reader_after(feed.latest());
+        let hunting = Hunting {
+            hunts: Hunts::new(self.by_default),
+            hunter: self,
+            builds: BTreeSet::new(),
+            calls: JoinSet::new(),
+            begun: BTreeMap::new(),
+            learning: JoinSet::new(),
+            found: BTreeMap::new(),
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // The other way to end: the master goes down.
+            _ = hunting.run(reader) => {}
+        }
+    }
+}
+
+impl Hunting {
+    async fn run(mut self, mut reader: Reader) -> Result<(), Gone> {
+        let mut look = tokio::time::interval(LOOK);
+        self.begin().await?;
+        loop {
+            tokio::select! {
+                news = reader.next() => match news {
+                    Some(news) => self.note(news).await?,
+                    None => return Ok(()),
+                },
+                Some(ended) = self.calls.join_next() => self.end(ended.ok()),
+                Some(learned) = self.learning.join_next() => {
+                    // One that broke off leaves its build alone.
+                    if let Ok((build, trials)) = learned {
+                        self.hunts.learn(&build, trials);
+                    }
+                }
+                _ = look.tick(), if self.has_work() => {}
+            }
+            while let Some(news) = reader.ready() {
+                self.note(news).await?;
+            }
+            while let Some(ended) = self.calls.try_join_next() {
+                self.end(ended.ok());
+            }
+            self.report().await?;
+            if self.has_work() {
+                self.look().await?;
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.builds.is_empty() || self.hunts.are_on()
+    }
+
+    /// Finds the builds that there are already.
+    async fn begin(&mut self) -> Result<(), Gone> {
+        let hunts = self.hunts.clone();
+        let find = move |cluster: &Cluster| {
+            let builds = cluster.builds().filter(|build| build.wants_slaves());
+            let hunted = builds.filter(|build| hunts.are_for(build));
+            hunted.map(|build| build.id).collect()
+        };
+        self.builds = self.hunter.cluster.read(find).await?;
+        Ok(())
+    }
+
+    async fn note(&mut self, news: News) -> Result<(), Gone> {
+        match news {
+            News::Facts(facts) => self.note_facts(&facts),
+            News::Missed { .. } => self.begin().await?,
+        }
+        Ok(())
+    }
+
+    fn note_facts(&mut self, facts: &Facts) {
+        for (_, Event { fact, .. }) in facts.iter() {
+            match fact {
+                Fact::Build(build, BuildFact::Prepared { plan, .. })
+                    if plan.hunt_flakes.unwrap_or(self.hunter.by_default) =>
+                {
+                    self.builds.insert(*build);
+                }
+                Fact::Build(
+                    build,
+                    BuildFact::ArchivingStarted | BuildFact::Failed { .. } | BuildFact::Canceled,
+                ) => {
+                    self.builds.remove(build);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn end(&mut self, ended: Option<(HuntId, Outcome)>) {
+        // One that was broken off is noted already.
+        let Some((id, outcome)) = ended else { return };
+        let Some(begun) = self.begun.remove(&id) else {
+            return;
+        };
+        match outcome {
+            Outcome::Ended(end) => {
+                let found = self.hunts.ended(id, end, elapsed_ms(&begun));
+                if let Some((build, run)) = found {
+                    self.found.entry(build).or_default().push(run);
+                }
+            }
+            Outcome::Refused { is_unable } => {
+                self.hunts.refused(id, is_unable, Timestamp::now());
+            }
+        }
+    }
+
+    /// Tells the cluster what was found. What ends meanwhile goes with the next report.
+    async fn report(&mut self) -> Result<(), Gone> {
+        for (build, runs) in std::mem::take(&mut self.found) {
+            let report = Command::ReportHunted { build, runs };
+            match self.hunter.cluster.command(report).await {
+                Ok(_) => {}
+                Err(CommandFailure::Refused(refusal)) => {
+                    tracing::debug!(build.id = build.0, %refusal, "what a hunt found came too late");
+                }
+                Err(CommandFailure::Gone(gone)) => return Err(gone),
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self) -> Result<(), Gone> {
+        let mut hunts = std::mem::take(&mut self.hunts);
+        let look = move |cluster: &Cluster| {
+            let look = hunts.look(cluster, Timestamp::now());
+            let begun = look.begun.into_iter();
+            let calls: Vec<_> = begun
+                .map(|(id, hunt)| (id, Call::of(cluster, &hunt)))
+                .collect();
+            let unknown = look.unknown.iter();
+            let unknown: Vec<Build> = unknown
+                .filter_map(|id| cluster.build(*id).cloned())
+                .collect();
+            (hunts, calls, look.ended, unknown)
+        };
+        let (hunts, calls, ended, unknown) = self.hunter.cluster.read(look).await?;
+        self.hunts = hunts;
+        for (id, hunt) in ended {
+            self.break_off(id, &hunt);
+        }
+        for build in unknown {
+            let histories = self.hunter.histories.clone();
+            self.learning.spawn_blocking(move || {
+                let trials = trials_of(&histories, &build);
+                (build, trials)
+            });
+        }
+        for (id, call) in calls {
+            let Some(call) = call else {
+                self.hunts.refused(id, false, Timestamp::now());
+                continue;
+            };
+            let (caller, life) = (self.hunter.caller.clone(), self.hunter.life.clone());
+            let position = self.hunter.cluster.position();
+            let call = async move { (id, call.make(&caller, life, position).await) };
+            let call = self.calls.spawn(call);
+            let at = Instant::now();
+            self.begun.insert(id, Begun { at, call });
+        }
+        Ok(())
+    }
+
+    /// The slave ends what nobody waits for.
+    fn break_off(&mut self, id: HuntId, hunt: &Hunt) {
+        if let Some(begun) = self.begun.remove(&id) {
+            begun.call.abort();
+            let run = HuntedRun {
+                subjob: hunt.subjob,
+                trial: None,
+                ms: elapsed_ms(&begun),
+            };
+            self.found.entry(hunt.build).or_default().push(run);
+        }
+    }
+}
+
+fn elapsed_ms(begun: &Begun) -> u64 {
+    u64::try_from(begun.at.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is known of the atoms of a build; nothing where that can not be read. Blocks.
+fn trials_of(histories: &Histories, build: &Build) -> Vec<(SubjobId, Trials)> {
+    let Some(job) = job_of(build) else {
+        return Vec::new();
+    };
+    let mut known = Vec::new();
+    for (id, subjob) in build.numbered_subjobs() {
+        let Some(atom) = subjob.atoms.iter().next() else {
+            continue;
+        };
+        let what = What {
+            kind: Kind::Atom,
+            name: value_of(build, atom).into_owned(),
+            class: None,
+            atom: Arc::from(&**atom),
+        };
+        match histories.trials(&job, &what) {
+            Ok(trials) => known.push((id, trials)),
+            Err(error) => {
+                tracing::warn!(build.id = build.id.0, %error, "no flakes are hunted in a build");
+                return Vec::new();
+            }
+        }
+    }
+    known
+}
