@@ -24,9 +24,6 @@ const SNAPSHOT: &str = "snap.";
 /// The end of the name of a snapshot that is being written.
 pub(super) const GENERATING: &str = ".generating";
 
-/// The end of a snapshot: how long it is (8 bytes), and its CRC-32.
-const SNAPSHOT_END: usize = 12;
-
 /// The head of a segment: CRC-32 (inverted), number of its first byte in the log, number of the last byte that
 /// was surely on disk (8 bytes each).
 const SEGMENT_HEAD: usize = 20;
@@ -137,21 +134,21 @@ fn snapshots(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Its end is the length of what is before, and the CRC-32 of that.
 fn is_whole(snapshot: &Path) -> bool {
     let Ok(bytes) = std::fs::read(snapshot) else {
         return false;
     };
-    let Some((content, checksum)) = bytes.split_last_chunk::<4>() else {
+    let Some((rest, checksum)) = bytes.split_last_chunk::<4>() else {
         return false;
     };
-    let Some(content) = bytes
-        .len()
-        .checked_sub(SNAPSHOT_END)
-        .map(|end| &content[..end])
-    else {
+    let Some((content, length)) = rest.split_last_chunk::<8>() else {
         return false;
     };
-    !content.is_empty() && crc32fast::hash(content) == u32::from_le_bytes(*checksum)
+    // The engine looks at the length only where it compresses, which it does not here.
+    !content.is_empty()
+        && u64::from_le_bytes(*length) == content.len() as u64
+        && crc32fast::hash(content) == u32::from_le_bytes(*checksum)
 }
 
 /// How large the segments of a data file are: as today, or as earlier where no head is where it would have to be
