@@ -23,6 +23,7 @@ mod junit_file;
 mod launch;
 mod logs;
 mod manual;
+mod notify;
 mod open;
 mod password;
 mod progress;
@@ -86,6 +87,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Init(options) => init::run(&options),
         Command::Doctor(options) => wait_for(doctor::run(options, common)),
         Command::Config(options) => config::run(options, &common),
+        Command::Notify(options) => wait_for(notify::run(options, common)),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
         Command::Completions(options) => Ok(manual::completions(&options)),

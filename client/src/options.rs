@@ -33,8 +33,9 @@ pub(crate) use farm::{
     UndrainOptions,
 };
 pub(crate) use here::{
-    CompletionsOptions, DoctorOptions, InitOptions, ManOptions, SettingsOf, SettingsOptions,
-    SettingsTask, Shell, ShowSettingsOptions, StopOptions, ValidateOptions,
+    CompletionsOptions, DoctorOptions, InitOptions, ManOptions, NotifyOptions, NotifyTask,
+    SettingsOf, SettingsOptions, SettingsTask, Shell, ShowSettingsOptions, StopOptions,
+    ValidateOptions,
 };
 pub(crate) use history::{FlakyOptions, HistoryOptions, OfJobs};
 pub(crate) use instances::{
@@ -227,6 +228,15 @@ Examples:
     /// Show the settings, and where each of them comes from
     #[command(after_help = here::CONFIG_HELP)]
     Config(SettingsOptions),
+    /// Try those who are told of builds: webhooks, and servers that show the status of commits
+    #[command(after_help = "\
+Reads the settings as a master on this machine would. A webhook gets the event `ping`, signed as all
+others; of GitHub, GitLab and Gitea is asked whose token it is, which changes nothing there.
+
+Examples:
+  clusterrunner notify test         all receivers of the settings
+  clusterrunner notify test chat    the one of the section [notify chat]")]
+    Notify(NotifyOptions),
     /// Check a clusterrunner.yaml without running anything
     #[command(after_help = "\
 Says for each mistake the line, the column and what to write instead.

@@ -5,6 +5,7 @@ mod deis_api;
 mod effects;
 mod error;
 mod further_ports;
+mod notifying;
 mod readers;
 mod running;
 mod ssh_port;
@@ -29,6 +30,7 @@ use crate::http::server::{self, Apis, Families};
 use crate::http::sessions::Sessions;
 use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Histories, Journal, Timings};
+use crate::notify::{self, Begun, Watcher};
 use crate::push::{AppAddresses, Parts, Pushes};
 use crate::read::builds::Builds;
 use crate::read::feed::Feed;
@@ -104,8 +106,7 @@ pub async fn serve(
     results.remove_incoming().map_err(ServeError::Leftovers)?;
     let launched = launched(&settings, &directory).map_err(ServeError::Launched)?;
     let session = SessionId::from_random(random_bytes());
-    let stores = (&results, &launched);
-    let recovered = recover(&settings, &directory, stores, &session).await?;
+    let recovered = recover(&settings, &directory, (&results, &launched), &session).await?;
     let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings, &launched)?;
     let caller = Caller::with_https(
         Some(secret.clone()),
@@ -172,7 +173,8 @@ pub async fn serve(
         page: Page::default(),
         router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
-    let tending = farm.tend(readers.routes, hunted, &stop);
+    let told = (readers.routes, hunted, recovered.begun);
+    let tending = farm.tend(told, (address, &mark), &stop)?;
     farm.say_that_it_listens(address);
     let router = apis.router.clone();
     let families = Families::from(apis);
@@ -211,12 +213,15 @@ fn space(settings: &MasterSettings, directory: &Path) -> DiskSpace {
 
 /// What comes out of the journal.
 struct Recovered {
-    coordinator: Coordinator,
+    /// With one that is to be told of what happens.
+    coordinator: (Coordinator, Watcher),
     cluster: ClusterHandle,
     effects: mpsc::UnboundedReceiver<Effect>,
     archived: EndedBuilds,
     timings: Timings,
     histories: Histories,
+    /// What is to be told of builds.
+    begun: Begun,
 }
 
 /// Replays the journal, for a new life of the master.
@@ -230,11 +235,13 @@ async fn recover(
     let (directory, results) = (directory.join("journal"), results.clone());
     let launched = launched.clone();
     let life = session.clone();
+    let told = (settings.notify.clone(), settings.on_finish.clone());
     let recovering = tokio::task::spawn_blocking(move || {
         let journal = Journal::open(&directory)?;
         let (archived, timings) = (journal.ended(), journal.timings());
-        let histories = journal.histories();
+        let (histories, notified) = (journal.histories(), journal.notified());
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease)?;
+        let (watcher, begun) = notify::begin(coordinator.recovered(), &notified, told)?;
         let (snapshots, instances) = coordinator.launched();
         launched
             .snapshots
@@ -255,13 +262,15 @@ async fn recover(
             fresh: Incarnation::from_random(random_bytes()),
             stored: stored.map_err(ServeError::Stored)?,
         };
+        let coordinator = coordinator.opening(opening).with_legacy_lease(legacy_lease);
         Ok(Recovered {
-            coordinator: coordinator.opening(opening).with_legacy_lease(legacy_lease),
+            coordinator: (coordinator, watcher),
             cluster,
             effects,
             archived,
             timings,
             histories,
+            begun,
         })
     });
     recovering.await?
@@ -325,8 +334,14 @@ impl Farm {
     }
 
     /// Ends instances that nobody uses, and those whose successors are up once nothing is with them any more. Looks how
-    /// busy slaves are. Hunts for flakes.
-    fn tend(&self, routes: Routes, feed: Feed, stop: &CancellationToken) -> JoinHandle<()> {
+    /// busy slaves are. Hunts for flakes. Tells others of builds.
+    fn tend(
+        &self,
+        (routes, feed, begun): (Routes, Feed, Begun),
+        (address, mark): (SocketAddr, &str),
+        stop: &CancellationToken,
+    ) -> Result<JoinHandle<()>, ServeError> {
+        let notifying = self.notifying(begun, address, mark, stop)?;
         let hunter = Hunter {
             cluster: self.cluster.clone(),
             caller: self.caller.clone(),
@@ -338,9 +353,9 @@ impl Farm {
         let culling = router::cull(self.cluster.clone(), routes.clone(), stop.clone());
         let draining = router::drain(self.cluster.clone(), routes, stop.clone());
         let watching = slave_signs::watch(self.signs.clone(), self.cluster.clone(), stop.clone());
-        tokio::spawn(async move {
-            tokio::join!(culling, draining, watching, hunting);
-        })
+        Ok(tokio::spawn(async move {
+            tokio::join!(culling, draining, watching, hunting, notifying.end());
+        }))
     }
 
     fn app_addresses(&self, port: u16, is_tls: bool) -> AppAddresses {

@@ -143,6 +143,12 @@ impl Coordinator {
         self.cluster.lineage().position()
     }
 
+    /// The cluster as the journal has it, before anything happens in this life of the master.
+    #[must_use]
+    pub fn recovered(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// The builds that are not over.
     #[must_use]
     pub fn open_builds(&self) -> Vec<BuildId> {

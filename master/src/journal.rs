@@ -15,6 +15,7 @@ mod files;
 mod histories;
 mod incarnation;
 mod live;
+mod notified;
 mod private_copy;
 mod record;
 pub mod repair;
@@ -28,6 +29,7 @@ pub use ended::{EndedBuild, EndedBuilds};
 pub use error::JournalError;
 pub use histories::{Entry, Histories, HistoryJob, Kind, Place, Seen, What};
 pub use live::Problem;
+pub use notified::{Notified, Told};
 pub use timings::{JobKey, Run, Timings};
 
 use crate::core::Cluster;
@@ -169,6 +171,12 @@ impl Journal {
     #[must_use]
     pub fn histories(&self) -> Histories {
         Histories::new(self.store.clone())
+    }
+
+    /// What receivers of notices were told.
+    #[must_use]
+    pub fn notified(&self) -> Notified {
+        Notified::new(self.store.clone())
     }
 
     /// Whether so much has happened since the latest snapshot that a new one is worth its price.

@@ -28,6 +28,8 @@ pub mod ssh;
 
 pub mod http;
 
+pub mod notify;
+
 pub mod round_trip;
 
 pub mod assembly;

@@ -72,7 +72,8 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     let has_events = matches!(general.event_log, EventLogTarget::Stdout);
     let is_output_read = !options.log_file_only && !has_events;
     let program = THIS_PROGRAM.into();
-    serve(settings, secret, listener, stop, program, is_output_read).await?;
+    let serving = serve(settings, secret, listener, stop, program, is_output_read);
+    Box::pin(serving).await?;
     Ok(())
 }
 

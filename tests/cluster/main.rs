@@ -75,6 +75,7 @@ mod limits;
 mod local_farm;
 mod master_faults;
 mod network;
+mod notify;
 mod odd_projects;
 mod operations;
 mod page;

@@ -24,6 +24,9 @@ const LISTS: [&str; 5] = [
     "further_hostnames",
 ];
 
+/// Settings of the sections `[notify NAME]` that are lists.
+const NOTIFY_LISTS: [&str; 3] = [".events", ".projects", ".hosts"];
+
 /// Arguments of the containers' runtime, with variables among them.
 const RUN_FLAGS: &str = "container_run_flags";
 
@@ -71,7 +74,7 @@ fn show(options: &ShowSettingsOptions, common: &CommonOptions) -> Result<ExitCod
 }
 
 /// To look makes no file, as the other commands do.
-fn look_for(file: &Path) -> Result<(), Trouble> {
+pub(super) fn look_for(file: &Path) -> Result<(), Trouble> {
     let file_name = file.display();
     match file.try_exists() {
         Ok(true) => Ok(()),
@@ -116,15 +119,22 @@ fn table(settings: &[&SettingWithOrigin], has_origins: bool, chosen: &[(&str, St
                 chosen.map_or_else(|| "-".to_owned(), |(_, value)| value.clone())
             }
             SettingValue::Hidden => "(hidden)".to_owned(),
-            SettingValue::Text(lines) => shown(setting.key, lines).join(", "),
+            SettingValue::Text(lines) => shown(&setting.key, lines).join(", "),
         };
-        let mut row = vec![Cell::from(setting.key), Cell::styled(style, value)];
+        let mut row = vec![Cell::from(setting.key.as_str()), Cell::styled(style, value)];
         if has_origins {
             row.push(Cell::styled(style, origin(setting)));
         }
         table.add(row);
     }
     table.print();
+}
+
+/// Whether a setting is a list.
+fn is_list(key: &str) -> bool {
+    let is_of_notify = key.starts_with("notify.");
+    let of_section = || NOTIFY_LISTS.iter().any(|list| key.ends_with(list));
+    LISTS.contains(&key) || (is_of_notify && of_section())
 }
 
 /// The values of a setting as they are shown.
@@ -173,8 +183,8 @@ fn origin(setting: &SettingWithOrigin) -> String {
 fn to_json(setting: &SettingWithOrigin) -> Value {
     let value = match &setting.value {
         SettingValue::Unset | SettingValue::Hidden => Value::Null,
-        SettingValue::Text(lines) if LISTS.contains(&setting.key) => {
-            json!(shown(setting.key, lines))
+        SettingValue::Text(lines) if is_list(&setting.key) => {
+            json!(shown(&setting.key, lines))
         }
         SettingValue::Text(lines) => json!(lines.join(", ")),
     };
@@ -244,8 +254,8 @@ mod tests {
 
     #[test]
     fn lists_are_lists_for_programs() {
-        let setting = |key, values: &[&str]| SettingWithOrigin {
-            key,
+        let setting = |key: &str, values: &[&str]| SettingWithOrigin {
+            key: key.to_owned(),
             variable: String::new(),
             value: SettingValue::Text(values.iter().map(|&value| value.to_owned()).collect()),
             origin: None,

@@ -34,6 +34,28 @@ pub(crate) struct InitOptions {
     pub(crate) force: bool,
 }
 
+/// Options of `clusterrunner notify`.
+#[derive(Args, Debug)]
+pub(crate) struct NotifyOptions {
+    #[command(subcommand)]
+    pub(crate) task: NotifyTask,
+}
+
+/// What is to be done with receivers of notifications.
+#[derive(Subcommand, Debug)]
+pub(crate) enum NotifyTask {
+    /// Say whether they take what the master sends
+    Test(TestReceiverOptions),
+}
+
+/// Options of `clusterrunner notify test`.
+#[derive(Args, Debug)]
+pub(crate) struct TestReceiverOptions {
+    /// The name of a section [notify NAME] of the settings [default: all of them]
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
 /// Options of `clusterrunner validate`.
 #[derive(Args, Debug)]
 pub(crate) struct ValidateOptions {

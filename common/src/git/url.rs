@@ -56,6 +56,21 @@ impl GitUrl {
         }
     }
 
+    /// The host, in lower case and without its port, and the path there, without slashes around it and `.git` at its
+    /// end; nothing for a repository that is not on another machine.
+    #[must_use]
+    pub fn host_and_path(&self) -> Option<(String, String)> {
+        let (host, path) = match &self.place {
+            Place::Http(url) => (url.host_str()?, percent_decoded(url.path())?),
+            Place::Ssh(ssh) => (host_of(&ssh.destination), ssh.path.clone()),
+            Place::Daemon { host, path, .. } => (&**host, path.clone()),
+            Place::Local(_) | Place::Own(_) => return None,
+        };
+        let path = path.trim_matches('/');
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        Some((host.to_ascii_lowercase(), path.to_owned()))
+    }
+
     /// A name for the folder of this repository's mirror: readable, and different for different URLs. It has only
     /// letters, digits, `.`, `_` and `-`, and does not begin with a dot.
     pub fn directory_name(&self) -> String {

@@ -91,7 +91,7 @@ pub enum SettingsError {
         origin: Origin,
     },
     /// A section that no program reads, and that was probably meant to be another one.
-    #[error("{origin}: unknown section [{section}]; {}", did_you_mean(.nearest, "the sections are [general], [master] and [slave], without others in them"))]
+    #[error("{origin}: unknown section [{section}]; {}", did_you_mean(.nearest, "the sections are [general], [master], [slave] and [notify NAME], without others in them"))]
     UnknownSection {
         /// The line.
         origin: Origin,
@@ -99,6 +99,26 @@ pub enum SettingsError {
         section: String,
         /// The one that was probably meant, in brackets.
         nearest: Option<String>,
+    },
+    /// A section of someone who is to be told of builds that is not complete, or has no good name.
+    #[error("{origin}: section [notify {name}]: {what}")]
+    NotifySection {
+        /// The line of its header.
+        origin: Origin,
+        /// What stands behind the word `notify`.
+        name: String,
+        /// What is wrong, and what would be right; never a secret.
+        what: String,
+    },
+    /// A section that a file has twice.
+    #[error("{origin}: section [{section}] begins in line {first} already; join the two")]
+    SectionTwice {
+        /// The second line.
+        origin: Origin,
+        /// The section.
+        section: String,
+        /// The first line.
+        first: usize,
     },
     /// A key that no program knows.
     #[error("{origin}: unknown setting \"{key}\"; {}", did_you_mean(.nearest, "conf/clusterrunner.conf lists all settings"))]
@@ -198,7 +218,13 @@ impl SettingsError {
 
     /// Whether the settings below a line have no section because of this mistake.
     pub(super) fn is_about_section(&self) -> bool {
-        matches!(self, Self::UnknownSection { .. } | Self::NoSection { .. })
+        matches!(
+            self,
+            Self::UnknownSection { .. }
+                | Self::NotifySection { .. }
+                | Self::SectionTwice { .. }
+                | Self::NoSection { .. }
+        )
     }
 }
 

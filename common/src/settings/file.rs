@@ -5,6 +5,7 @@
 use super::error::{Origin, SettingsError};
 use super::keys::{self, Key, SECRET_KEYS, SECTIONS, nearest_key};
 use super::lines::{Content, Line, lines};
+use super::notify::NotifySection;
 use super::values::Found;
 use crate::text::nearest::nearest;
 use std::path::Path;
@@ -12,6 +13,8 @@ use std::path::Path;
 /// A checked file: every key known, allowed in its section and there only once.
 pub(super) struct SettingsFile {
     entries: Vec<(&'static str, Found)>,
+    /// Whom the master tells of builds.
+    pub(super) notify: Vec<NotifySection>,
     /// What is in it without effect, with its place.
     pub(super) warnings: Vec<String>,
 }
@@ -22,6 +25,8 @@ enum Section {
     /// No section yet.
     Outside,
     Known(&'static str),
+    /// The latest one of those that say whom the master tells of builds.
+    Notify,
     /// One that neither the original nor we read.
     Unknown,
 }
@@ -38,6 +43,7 @@ impl SettingsFile {
         })?;
         let mut file = Self {
             entries: Vec::new(),
+            notify: Vec::new(),
             warnings: Vec::new(),
         };
         let present = sections(&lines);
@@ -50,11 +56,7 @@ impl SettingsFile {
                     .section(&name, depth, section, &present, origin)
                     .map(|begun| section = begun),
                 Content::Setting { key, values } => {
-                    match file.place(&key, section, &present, &origin) {
-                        Ok(Some(section)) => file.setting(&key, values, section, origin),
-                        Ok(None) => Ok(()),
-                        Err(mistake) => Err(mistake),
-                    }
+                    file.setting_in(section, (&key, values), &present, origin)
                 }
             };
             if let Err(mistake) = read {
@@ -86,6 +88,11 @@ impl SettingsFile {
         if depth > 1 && current == Section::Unknown {
             return Ok(Section::Unknown);
         }
+        if depth == 1
+            && let Some(begun) = NotifySection::begun(name, &origin)
+        {
+            return self.begin_notify(begun?);
+        }
         let meant = nearest(name, SECTIONS).filter(|meant| !present.contains(meant));
         if meant.is_some() || depth > 1 {
             return Err(SettingsError::UnknownSection {
@@ -100,26 +107,45 @@ impl SettingsFile {
         Ok(Section::Unknown)
     }
 
-    /// The section of a setting; `None` where nobody reads it.
-    fn place(
+    fn begin_notify(&mut self, begun: NotifySection) -> Result<Section, SettingsError> {
+        let first = self.notify.iter().find(|known| known.name == begun.name);
+        if let Some(first) = first
+            && let Origin::File { line: first, .. } = first.origin
+        {
+            return Err(SettingsError::SectionTwice {
+                origin: begun.origin,
+                section: format!("notify {}", begun.name),
+                first,
+            });
+        }
+        self.notify.push(begun);
+        Ok(Section::Notify)
+    }
+
+    /// A setting, wherever it stands.
+    fn setting_in(
         &mut self,
-        key: &str,
         section: Section,
+        (key, values): (&str, Vec<String>),
         present: &[&str],
-        origin: &Origin,
-    ) -> Result<Option<&'static str>, SettingsError> {
+        origin: Origin,
+    ) -> Result<(), SettingsError> {
         match section {
-            Section::Known(section) => Ok(Some(section)),
-            Section::Unknown => Ok(None),
-            Section::Outside if present.is_empty() => Err(SettingsError::NoSection {
-                origin: origin.clone(),
-            }),
+            Section::Known(section) => self.setting(key, values, section, origin),
+            Section::Notify => match self.notify.last_mut() {
+                Some(section) => section.add(key, values, origin),
+                None => Ok(()),
+            },
+            Section::Unknown => Ok(()),
+            Section::Outside if present.is_empty() && self.notify.is_empty() => {
+                Err(SettingsError::NoSection { origin })
+            }
             Section::Outside => {
                 self.warnings.push(format!(
                     "{origin}: setting \"{key}\" is before the first section and has no effect; move it below \
                      [general]"
                 ));
-                Ok(None)
+                Ok(())
             }
         }
     }
@@ -213,6 +239,7 @@ impl SettingsFile {
     pub(super) fn holds_secret(&self) -> bool {
         let mut entries = self.entries.iter();
         entries.any(|(_, found)| SECRET_KEYS.contains(&found.key) && !found.is_empty_secret())
+            || self.notify.iter().any(NotifySection::holds_secret)
     }
 }
 

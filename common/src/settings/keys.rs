@@ -5,7 +5,7 @@ use super::image_policy::ImagePolicy;
 use super::runtimes::RuntimeChoice;
 use super::values::{
     Amount, Bound, Days, Directory, Domain, Domains, Found, Host, Labels, Limit, MOST, Number,
-    Port, PortList, Ports, Registration, Seconds, SshPort, Value,
+    Port, PortList, Ports, PublicUrl, Registration, Seconds, SshPort, Value,
 };
 use crate::auth::secret::Secret;
 use crate::git::MAXIMUM_TREE_DEPTH;
@@ -65,7 +65,7 @@ impl Key {
     }
 }
 
-const fn key_of<T: Value>(name: &'static str, sections: &'static [&'static str]) -> Key {
+pub(super) const fn key_of<T: Value>(name: &'static str, sections: &'static [&'static str]) -> Key {
     Key {
         name,
         sections,
@@ -154,6 +154,9 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Secret>("binder_api_key", MASTER),
     key_of::<bool>("launch_without_key", MASTER),
     key_of::<PortList>("binder_ports", MASTER),
+    key_of::<String>("on_finish", MASTER),
+    key_of::<Seconds<1>>("on_finish_timeout", MASTER),
+    key_of::<PublicUrl>("public_url", MASTER),
     key_of::<Seconds<0>>("unresponsive_slaves_cleanup_interval", MASTER),
     key_of::<Count>("num_executors", SLAVE),
     key_of::<Labels>("labels", SLAVE),

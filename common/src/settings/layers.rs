@@ -2,8 +2,10 @@
 
 use super::error::{Origin, SettingsError};
 use super::file::SettingsFile;
+use super::home::expand_home;
 use super::keys::{self, Program, nearest_key, no_default, variable};
-use super::location::{default_config_file, expand_home, read_file};
+use super::location::{default_config_file, read_file};
+use super::notify::{self, NotifySection};
 use super::secret_file::make_missing;
 use super::values::{Found, Value};
 use super::{Overrides, SHIPPED_SETTINGS, second_file};
@@ -16,6 +18,8 @@ pub(super) struct Layers<'a> {
     flags: &'a Overrides,
     /// The strongest first.
     files: Vec<SettingsFile>,
+    /// Whom the master tells of builds.
+    pub(super) notify: Vec<NotifySection>,
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     defaults: SettingsFile,
     /// The settings file that was read, or where it would be.
@@ -59,10 +63,15 @@ impl<'a> Layers<'a> {
                 nearest: nearest_key(key),
             });
         }
+        let files: Vec<SettingsFile> = second.into_iter().chain(first).collect();
+        let sections: Vec<_> = files.iter().map(|file| &file.notify[..]).collect();
+        let notify = notify::merged(&sections);
+        notify::check(&notify)?;
         Ok(Self {
             program,
             flags,
-            files: second.into_iter().chain(first).collect(),
+            files,
+            notify,
             environment,
             defaults: SettingsFile::parse(SHIPPED_SETTINGS, Path::new("conf/clusterrunner.conf"))?,
             config_file,

@@ -2,7 +2,8 @@
 
 use super::error::SettingsError;
 use super::file::SettingsFile;
-use super::keys::{self, no_default};
+use super::home::expand_home;
+use super::keys;
 use crate::disk::regular_file;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -58,21 +59,4 @@ pub(super) fn read_file(path: &Path) -> Result<Option<SettingsFile>, SettingsErr
         });
     }
     Ok(Some(settings))
-}
-
-/// Replaces a leading `~` by the home directory; `~name` stays as it is.
-pub(super) fn expand_home(
-    key: &'static str,
-    path: &str,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<PathBuf, SettingsError> {
-    let below = match path.strip_prefix('~') {
-        Some("") => "",
-        Some(rest) if rest.starts_with('/') => rest.trim_start_matches('/'),
-        _ => return Ok(PathBuf::from(path)),
-    };
-    let home = environment("HOME")
-        .filter(|home| !home.is_empty())
-        .ok_or_else(|| no_default(key, "HOME is not set"))?;
-    Ok(Path::new(&home).join(below))
 }

@@ -4,9 +4,11 @@ use super::error::SettingsError;
 use super::keys::no_default;
 use super::keys::{LogSize, Program};
 use super::layers::Layers;
-use super::values::{Bound, Days, Limit, Port, Registration, Seconds, SshPort};
+use super::notify;
+use super::values::{Bound, Days, Limit, Port, PublicUrl, Registration, Seconds, SshPort};
 use super::{
-    AppSettings, BinderSettings, GeneralSettings, ImagePolicy, Overrides, ServiceSettings,
+    AppSettings, BinderSettings, GeneralSettings, ImagePolicy, NotifyTarget, Overrides,
+    ServiceSettings,
 };
 use crate::disk::retention::BuildBounds;
 use crate::job::config::{TimeLimit, Timeouts};
@@ -58,6 +60,22 @@ pub struct MasterSettings {
     pub apps: AppSettings,
     /// The Binder API.
     pub binder: BinderSettings,
+    /// Who is told of builds.
+    pub notify: Vec<NotifyTarget>,
+    /// What is run when a build is over.
+    pub on_finish: Option<OnFinish>,
+    /// The beginning of the addresses under which users open the page, without a slash at its end; none where that
+    /// follows from the name of the machine and the port.
+    pub public_url: Option<String>,
+}
+
+/// A command that is run when a build is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnFinish {
+    /// What the shell is given.
+    pub command: String,
+    /// How long it may run.
+    pub timeout: Duration,
 }
 
 /// Loads the settings of the master.
@@ -121,7 +139,18 @@ pub fn load_master(
         max_snapshot_bytes: layers.get::<Limit>("max_snapshot_bytes")?.0,
         max_instance_log_bytes: layers.get::<LogSize>("max_instance_log_bytes")?.0,
         max_app_log_bytes: layers.get::<LogSize>("max_app_log_bytes")?.0,
+        notify: notify::read(&layers.notify, layers.environment)?,
+        on_finish: on_finish(&layers)?,
+        public_url: layers
+            .get_if_set::<PublicUrl>("public_url")?
+            .map(|url| url.0),
     })
+}
+
+fn on_finish(layers: &Layers<'_>) -> Result<Option<OnFinish>, SettingsError> {
+    let timeout = layers.get::<Seconds<1>>("on_finish_timeout")?.0;
+    let command = layers.get_if_set::<String>("on_finish")?;
+    Ok(command.map(|command| OnFinish { command, timeout }))
 }
 
 fn heartbeat_of_slaves(layers: &Layers<'_>) -> Result<Duration, SettingsError> {

@@ -3,6 +3,7 @@
 use super::error::{Origin, SettingsError};
 use super::keys::{KEYS, Program, SECRET_KEYS, variable};
 use super::layers::Layers;
+use super::notify::{self, NotifySection};
 use super::overrides::Overrides;
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,8 @@ impl Reader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingWithOrigin {
     /// Its name.
-    pub key: &'static str,
-    /// The environment variable that could set it.
+    pub key: String,
+    /// The environment variable that could set it; empty where none could.
     pub variable: String,
     /// What it is set to; of a list each element.
     pub value: SettingValue,
@@ -104,14 +105,46 @@ pub fn settings_with_origins(
             Origin::Environment(variable) => SettingOrigin::Environment(variable),
         });
         SettingWithOrigin {
-            key: key.name,
+            key: key.name.to_owned(),
             variable: variable(key.name),
             value,
             origin,
             mistake: mistake.map(|mistake| mistake.to_string()),
         }
     });
-    Ok(shown.collect())
+    let told = layers.notify.iter().filter(|_| program == Program::Master);
+    Ok(shown.chain(told.flat_map(of_section)).collect())
+}
+
+/// What stands in a section that says whom the master tells of builds.
+fn of_section(section: &NotifySection) -> impl Iterator<Item = SettingWithOrigin> {
+    section.found.iter().map(|found| SettingWithOrigin {
+        key: format!("notify.{}.{}", section.name, found.key),
+        variable: String::new(),
+        value: match found.key {
+            key if notify::is_secret(key) => SettingValue::Hidden,
+            // Who knows the path of a webhook can often use it.
+            "url" => SettingValue::Text(found.values.iter().map(|url| host_of(url)).collect()),
+            _ => SettingValue::Text(found.values.clone()),
+        },
+        origin: match &found.origin {
+            Origin::File { path, line } => Some(SettingOrigin::File {
+                path: path.clone(),
+                line: *line,
+            }),
+            Origin::Flag | Origin::Environment(_) => None,
+        },
+        mistake: None,
+    })
+}
+
+/// A URL without all that is behind its host.
+fn host_of(url: &str) -> String {
+    match reqwest::Url::parse(url) {
+        Ok(parsed) if parsed.path() == "/" && parsed.query().is_none() => url.to_owned(),
+        Ok(parsed) => format!("{}/(hidden)", parsed.origin().ascii_serialization()),
+        Err(_) => "(hidden)".to_owned(),
+    }
 }
 
 fn is_empty(values: &[String]) -> bool {

@@ -209,6 +209,26 @@ impl Value for Host {
     }
 }
 
+/// The beginning of addresses that users open, without a slash at its end.
+pub(super) struct PublicUrl(pub(super) String);
+
+impl Value for PublicUrl {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let text = found.text()?;
+        let what =
+            "an http or https URL and nothing behind its path, such as https://ci.example.com";
+        let url = reqwest::Url::parse(text).ok().filter(|url| {
+            let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+            let is_bare = url.username().is_empty() && url.password().is_none();
+            is_http && is_bare && url.query().is_none() && url.fragment().is_none()
+        });
+        let url = url.ok_or_else(|| found.expected(what, text))?;
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
+    }
+}
+
 /// The name of a domain, in lower case and without a dot at its end.
 pub(super) struct Domain(pub(super) String);
 

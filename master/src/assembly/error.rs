@@ -1,6 +1,7 @@
 //! Why a master does not run.
 
 use crate::journal::JournalError;
+use crate::notify::NotifyError;
 use crate::ssh::HostKeyError;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::daemon::{ListenError, LockError};
@@ -58,6 +59,9 @@ pub enum ServeError {
     /// Pushes can not be taken.
     #[error("could not get ready for pushes (pushes in the data directory): {0}")]
     Pushes(#[source] std::io::Error),
+    /// Receivers of notifications can not be told.
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
     /// There is no key by which SSH clients know the master.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
@@ -75,7 +79,10 @@ impl ServeError {
     pub fn is_wrong_setting(&self) -> bool {
         matches!(
             self,
-            Self::Tls(_) | Self::Origins(_) | Self::Caller(CallError::Tls(_))
+            Self::Tls(_)
+                | Self::Origins(_)
+                | Self::Caller(CallError::Tls(_))
+                | Self::Notify(NotifyError::Sender { .. })
         )
     }
 }

@@ -7,6 +7,7 @@ use crate::coordinator::Coordinator;
 use crate::effects::{history, learning};
 use crate::http::clusterrunner::BuildPage;
 use crate::journal::Run;
+use crate::notify::Watcher;
 use crate::read::app_story;
 use crate::read::event_log;
 use crate::read::feed::{self, Feed};
@@ -35,7 +36,7 @@ pub(super) struct Readers {
 impl Readers {
     /// Has the coordinator tell the readers.
     pub(super) fn told_by(
-        coordinator: Coordinator,
+        (coordinator, mut watcher): (Coordinator, Watcher),
         settings: &MasterSettings,
         launched: &Launched,
     ) -> Result<(Coordinator, Self), ServeError> {
@@ -62,6 +63,7 @@ impl Readers {
             event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
             to_learning(cluster, events);
             to_history(events);
+            watcher.take_in(cluster, events);
         });
         let readers = Self {
             published,

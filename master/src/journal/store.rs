@@ -38,6 +38,8 @@ pub(super) struct Store {
     pub(super) timings: Tree,
     /// What earlier builds say of atoms and tests.
     pub(super) histories: Tree,
+    /// What receivers of notices were told of builds.
+    pub(super) notified: Tree,
     data_file: Arc<File>,
     /// How many events were acknowledged.
     pub(super) acknowledged: Arc<Acknowledged>,
@@ -89,11 +91,12 @@ impl Store {
                 tree("ended_subjobs")?,
                 tree("timings")?,
                 tree("histories")?,
+                tree("notified")?,
                 db,
             ))
         }));
         let opened = opened.map_err(|_| JournalError::damaged(directory))?;
-        let (events, snapshots, meta, ended, ended_subjobs, timings, histories, db) =
+        let (events, snapshots, meta, ended, ended_subjobs, timings, histories, notified, db) =
             opened.map_err(|source| JournalError::engine(directory, source))?;
         let data_file = File::open(directory.join(files::DATA));
         let data_file = data_file.map_err(JournalError::open(directory))?;
@@ -106,6 +109,7 @@ impl Store {
             ended_subjobs,
             timings,
             histories,
+            notified,
             data_file: Arc::new(data_file),
             acknowledged: Arc::new(acknowledged),
             were_acknowledged,
@@ -117,6 +121,11 @@ impl Store {
         flush(&self.db)?;
         self.data_file.sync_data().map_err(JournalError::Sync)?;
         self.acknowledged.sync().map_err(JournalError::Sync)
+    }
+
+    /// Gives the system all that was written: the death of the process does no harm to it then. Blocks.
+    pub(super) fn written(&self) -> Result<(), JournalError> {
+        flush(&self.db)
     }
 
     /// Brings what was appended to disk, for async callers. One thread waits for both steps: the

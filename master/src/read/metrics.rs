@@ -3,10 +3,12 @@
 //! rest is of this process.
 
 mod measured;
+mod notices;
 mod process;
 mod text;
 
 pub use measured::{InternalError, Measured, Removed};
+pub use notices::NoticeOutcome;
 
 use crate::core::Cluster;
 use crate::core::instances::instance::InstanceState;
@@ -21,6 +23,7 @@ pub fn of_process(measured: &Measured) -> String {
     measured.write_requests(&mut text);
     measured.write_errors(&mut text);
     measured.write_removed(&mut text);
+    measured.write_notices(&mut text);
     text
 }
 

@@ -148,6 +148,13 @@ impl Farm {
             .unwrap();
     }
 
+    /// Appends to the settings, for daemons that start later.
+    pub(crate) fn add_settings(&self, text: &str) {
+        let file = self.path("base/clusterrunner.conf");
+        let mut file = OpenOptions::new().append(true).open(file).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
     /// A second settings file that differs in its secret; its path.
     pub(crate) fn settings_with_secret(&self, secret: &str) -> PathBuf {
         self.write_settings("other.conf", secret, &Extra::default());

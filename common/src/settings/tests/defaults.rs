@@ -24,12 +24,15 @@ fn defaults_of_the_master() {
         get_project_from_master,
         build_symlink_directory,
         max_code_upload_bytes,
-        image_policy,
+        image_policy: _,
         max_snapshot_bytes,
         max_instance_log_bytes,
         max_app_log_bytes,
         apps: _,
-        binder,
+        binder: _,
+        notify: _,
+        on_finish: _,
+        public_url: _,
     } = place.master();
     let base = place.directory.path();
     assert_eq!(general.config_file, place.file());
@@ -94,7 +97,6 @@ fn defaults_of_the_master() {
         Path::new("/tmp/clusterrunner_build_symlinks")
     );
     assert_eq!(max_code_upload_bytes, 1 << 30);
-    assert_eq!(image_policy, ImagePolicy::Use);
     let kept_templates = (max_templates, max_templates_bytes);
     assert_eq!(kept_templates, (Some(1000), Some(50 << 30)));
     assert_eq!(
@@ -105,6 +107,15 @@ fn defaults_of_the_master() {
         ),
         (8 << 30, 4 << 20, 16 << 20)
     );
+}
+
+#[test]
+fn defaults_of_images_notifications_and_binder() {
+    let settings = Place::empty().master();
+    assert_eq!(settings.image_policy, ImagePolicy::Use);
+    assert!(settings.notify.is_empty() && settings.on_finish.is_none());
+    assert_eq!(settings.public_url, None);
+    let binder = settings.binder;
     assert!(binder.api_key.is_none() && !binder.launch_without_key);
     assert!(binder.ports.is_empty());
 }
@@ -170,6 +181,7 @@ fn the_shipped_file_documents_every_key_in_its_section() {
                 line.replace("allow_local_sources =", "allow_local_sources = True")
                     .replace("read_token =", "read_token = long enough")
                     .replace("registration =", "registration = open")
+                    .replace("public_url =", "public_url = https://ci.example.com")
                     .replace("router_port =", "router_port = 43080")
                     .replace("ssh_port =", "ssh_port = OFF")
                     .replace("binder_api_key =", "binder_api_key = long enough")

@@ -1,6 +1,7 @@
 //! What is counted while the process lives: how long requests take, and what went wrong inside. As in
 //! the original it begins anew with the process.
 
+use super::notices::{NoticeOutcome, Notices};
 use super::text::{family, line, write_histogram};
 use crate::core::histogram::Histogram;
 use clusterrunner_common::lock::lock;
@@ -46,6 +47,7 @@ struct Counts {
     requests: [Requests; PARTS],
     errors: [AtomicU64; InternalError::ALL.len()],
     removed: [AtomicU64; Removed::ALL.len()],
+    notices: Notices,
 }
 
 /// What is removed because it is beyond a bound.
@@ -102,6 +104,20 @@ impl Measured {
     /// Counts something that was removed.
     pub fn removed(&self, what: Removed) {
         self.0.removed[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts notices to a receiver, or attempts to send one.
+    pub fn notices(&self, receiver: &str, outcome: NoticeOutcome, number: u64) {
+        self.0.notices.count(receiver, outcome, number);
+    }
+
+    /// Takes note of how many notices wait for a receiver.
+    pub fn notices_wait(&self, receiver: &str, number: usize) {
+        self.0.notices.wait(receiver, number);
+    }
+
+    pub(super) fn write_notices(&self, text: &mut String) {
+        self.0.notices.write(text);
     }
 
     pub(super) fn write_removed(&self, text: &mut String) {

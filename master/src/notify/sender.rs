@@ -1,0 +1,212 @@
+//! Sends requests to receivers: no redirect is followed, certificates are checked, and of an answer only its beginning is
+//! read.
+
+use super::queue::Failure;
+use super::request::Outgoing;
+use clusterrunner_common::http::install_crypto;
+use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the whole of a request may take. A receiver should answer first and work then.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much of an answer is read: enough to tell what a server does not like.
+const MOST_OF_AN_ANSWER: usize = 4096;
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SenderError {
+    /// The HTTP client can not be made.
+    #[error("could not start the HTTP client: {0}")]
+    Client(#[source] reqwest::Error),
+    /// The authorities' file can not be read.
+    #[error("could not read the ca_file {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There are no certificates in the authorities' file.
+    #[error("there is no certificate in the ca_file {}", .0.display())]
+    NoCertificate(PathBuf),
+}
+
+/// Sends requests. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    client: Client,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// It was taken, with this status.
+    Taken(u16),
+    /// It was not.
+    NotTaken {
+        /// What follows from that.
+        failure: Failure,
+        /// The status, if there was an answer.
+        status: Option<u16>,
+        /// What is wrong, for the log; nothing secret.
+        what: String,
+        /// The beginning of the answer.
+        answer: String,
+    },
+}
+
+impl Sender {
+    /// One that trusts the system's authorities, and those in the file.
+    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, SenderError> {
+        install_crypto();
+        let mut builder = Client::builder()
+            .user_agent(concat!("clusterrunner/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT);
+        if let Some(path) = ca_file {
+            let pem = std::fs::read(path).map_err(|source| SenderError::Read {
+                path: path.to_owned(),
+                source,
+            })?;
+            let found = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
+            if found.is_empty() {
+                return Err(SenderError::NoCertificate(path.to_owned()));
+            }
+            builder = builder.tls_certs_merge(found);
+        }
+        let client = builder.build().map_err(SenderError::Client)?;
+        Ok(Self { client })
+    }
+
+    /// Posts it.
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Sent {
+        let request = self.client.post(outgoing.url.clone());
+        let request = request.header(CONTENT_TYPE, "application/json");
+        complete(request.body(outgoing.body.clone()), outgoing).await
+    }
+
+    /// Reads what is there.
+    pub(super) async fn ask(&self, outgoing: Outgoing) -> Sent {
+        complete(self.client.get(outgoing.url.clone()), outgoing).await
+    }
+}
+
+/// Sends a request with its headers.
+async fn complete(mut request: RequestBuilder, outgoing: Outgoing) -> Sent {
+    for (name, value) in outgoing.headers {
+        request = request.header(name, value);
+    }
+    if let Some((name, before, token)) = outgoing.token {
+        let value = [before.as_bytes(), token.as_bytes()].concat();
+        match HeaderValue::from_bytes(&value) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                request = request.header(name, value);
+            }
+            Err(_) => {
+                return Sent::NotTaken {
+                    failure: Failure::Refused,
+                    status: None,
+                    what: "the token has characters that no header can have".to_owned(),
+                    answer: String::new(),
+                };
+            }
+        }
+    }
+    match request.send().await {
+        Ok(answer) => judged(answer).await,
+        Err(error) => Sent::NotTaken {
+            failure: Failure::Unreachable(None),
+            status: None,
+            what: cause(&error.without_url()),
+            answer: String::new(),
+        },
+    }
+}
+
+/// What an answer means.
+async fn judged(mut answer: Response) -> Sent {
+    let status = answer.status();
+    if status.is_success() {
+        return Sent::Taken(status.as_u16());
+    }
+    let wish = answer.headers().get(RETRY_AFTER);
+    let wish = wish.and_then(|wish| wish.to_str().ok()?.trim().parse().ok());
+    let mut text = Vec::new();
+    while text.len() < MOST_OF_AN_ANSWER
+        && let Ok(Some(piece)) = answer.chunk().await
+    {
+        text.extend_from_slice(&piece);
+    }
+    text.truncate(MOST_OF_AN_ANSWER);
+    let what = match status.is_redirection() {
+        true => format!(
+            "it answered {status}; redirects are not followed, so set the address that it names"
+        ),
+        false => format!("it answered {status}"),
+    };
+    Sent::NotTaken {
+        failure: failure(status, wish.map(Duration::from_secs)),
+        status: Some(status.as_u16()),
+        what,
+        answer: String::from_utf8_lossy(&text).into_owned(),
+    }
+}
+
+/// Whether a status tells of trouble of the receiver, or of a request that it does not want.
+fn failure(status: StatusCode, wish: Option<Duration>) -> Failure {
+    let is_trouble = status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        );
+    match is_trouble {
+        true => Failure::Unreachable(wish),
+        false => Failure::Refused,
+    }
+}
+
+/// The last cause, which says most.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    match error.source() {
+        Some(_) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_told_from_a_refusal() {
+        let wish = Some(Duration::from_secs(5));
+        for (status, expected) in [
+            (500, Failure::Unreachable(wish)),
+            (503, Failure::Unreachable(wish)),
+            (429, Failure::Unreachable(wish)),
+            (408, Failure::Unreachable(wish)),
+            (302, Failure::Refused),
+            (400, Failure::Refused),
+            (401, Failure::Refused),
+            (404, Failure::Refused),
+            (422, Failure::Refused),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(failure(status, wish), expected, "{status}");
+        }
+    }
+}

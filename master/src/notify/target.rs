@@ -1,0 +1,94 @@
+//! The receivers of notices, and which builds each is told of. Pure.
+
+use super::statuses;
+use super::subject::Place;
+use clusterrunner_common::settings::{NotifyReceiver, NotifyTarget, OnFinish};
+use clusterrunner_common::text::path_pattern::fits;
+use clusterrunner_common::work::{BuildEvent, BuildRequest};
+use std::collections::BTreeSet;
+
+/// The name of the command on this machine among the receivers; no section can have it.
+const COMMAND: &str = "on_finish";
+
+/// Someone who is told of builds.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) name: String,
+    events: BTreeSet<BuildEvent>,
+    projects: Vec<String>,
+    pub(super) how: How,
+}
+
+/// How a receiver is told.
+#[derive(Clone, Debug)]
+pub(super) enum How {
+    /// By a request.
+    Request {
+        /// Which one.
+        receiver: NotifyReceiver,
+        /// Authorities that are trusted beside the system's.
+        ca_file: Option<std::path::PathBuf>,
+    },
+    /// By a command on this machine.
+    Command(OnFinish),
+}
+
+impl Target {
+    /// The receivers that the settings name.
+    pub(super) fn all(notify: Vec<NotifyTarget>, on_finish: Option<OnFinish>) -> Vec<Self> {
+        let requests = notify.into_iter().map(|target| Self {
+            name: target.name,
+            events: target.events,
+            projects: target.projects,
+            how: How::Request {
+                receiver: target.receiver,
+                ca_file: target.ca_file,
+            },
+        });
+        let command = on_finish.map(|on_finish| Self {
+            name: COMMAND.to_owned(),
+            events: BuildEvent::ALL
+                .into_iter()
+                .filter(|event| event.is_end())
+                .collect(),
+            projects: Vec::new(),
+            how: How::Command(on_finish),
+        });
+        requests.chain(command).collect()
+    }
+
+    /// Whether only what a build has come to last is told.
+    pub(super) fn is_only_latest(&self) -> bool {
+        match &self.how {
+            How::Request { receiver, .. } => match receiver {
+                NotifyReceiver::Webhook(_) => false,
+                NotifyReceiver::CommitStatuses(_) => true,
+            },
+            How::Command(_) => false,
+        }
+    }
+
+    /// Whether an event is told of the builds that are told of.
+    pub(super) fn wants(&self, event: BuildEvent) -> bool {
+        self.events.contains(&event)
+    }
+
+    /// Whether a build is told of.
+    pub(super) fn wants_build(&self, request: &BuildRequest) -> bool {
+        let place = Place::of(request);
+        let name = place.name();
+        let is_of_project =
+            self.projects.is_empty() || self.projects.iter().any(|pattern| fits(pattern, &name));
+        is_of_project
+            && match &self.how {
+                How::Request {
+                    receiver: NotifyReceiver::CommitStatuses(known),
+                    ..
+                } => {
+                    // A trial of a bisection runs chosen atoms: the commit is not what is tried.
+                    !request.in_order && statuses::is_there(known, &place)
+                }
+                How::Request { .. } | How::Command(_) => true,
+            }
+    }
+}

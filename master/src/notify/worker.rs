@@ -1,0 +1,391 @@
+//! The tasks that tell receivers, one for each: a slow receiver keeps up nobody else.
+
+use super::command::{self, CommandSurroundings};
+use super::queue::{Failure, Next, Notice};
+use super::sender::{Sender, Sent};
+use super::statuses;
+use super::subject::Subject;
+use super::target::Target;
+use super::watcher::{self, Waiting};
+use super::webhook;
+use crate::core::builds::build::Build;
+use crate::journal::{JournalError, Notified};
+use crate::read::builds::Builds;
+use crate::read::metrics::{Measured, NoticeOutcome};
+use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::lock::lock;
+use clusterrunner_common::process::command::Ended;
+use clusterrunner_common::settings::{NotifyReceiver, OnFinish};
+use clusterrunner_common::text::printable::plain;
+use clusterrunner_common::work::BuildEvent;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+/// How often a worker looks for what is too old.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// After how many marks those of builds that are settled altogether are dropped.
+const MARKS: usize = 256;
+
+/// How long the master waits at its end for a request under way.
+const LAST: Duration = Duration::from_secs(5);
+
+/// How many archived builds are looked at together at the start.
+const LEFT_AT_ONCE: usize = 64;
+
+/// The tasks of all receivers.
+#[derive(Debug, Default)]
+pub struct Workers(pub(super) JoinSet<()>);
+
+impl Workers {
+    /// Waits for the end of all, which comes after the stop of the master.
+    pub async fn end(mut self) {
+        while let Some(ended) = self.0.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a task that sends notifications failed");
+            }
+        }
+    }
+}
+
+/// Tells one receiver.
+pub(super) struct Worker {
+    pub(super) target: Arc<Target>,
+    pub(super) waiting: Waiting,
+    pub(super) builds: Builds,
+    pub(super) notified: Notified,
+    pub(super) measured: Measured,
+    pub(super) means: Means,
+    /// The beginning of the addresses of pages.
+    pub(super) public_url: Arc<str>,
+    pub(super) stop: CancellationToken,
+    /// Archived builds that are not settled, and up to where they are; those that could not be read stay.
+    pub(super) left: Vec<Left>,
+}
+
+/// An archived build of which not everything is settled, and up to where it is.
+pub(super) type Left = (BuildId, Option<BuildEvent>);
+
+/// What a receiver is told with.
+pub(super) enum Means {
+    Request(NotifyReceiver, Sender),
+    Command(OnFinish, CommandSurroundings),
+}
+
+/// What came of an attempt.
+enum Outcome {
+    /// The receiver has it.
+    Told(String),
+    /// There is nothing to tell.
+    Nothing(&'static str),
+    /// It does not.
+    Failed(Failure, String),
+    /// The master is going down.
+    Stopped,
+}
+
+impl Worker {
+    pub(super) async fn run(mut self) {
+        self.take_in_left().await;
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut marks = 0;
+        loop {
+            marks += self.note().await;
+            if marks >= MARKS {
+                marks = 0;
+                self.tidy().await;
+            }
+            let next = lock(&self.waiting.queue).next(self.waiting.now());
+            let wait = match next {
+                Next::Tell(notice, attempt) => {
+                    if self.stop.is_cancelled() {
+                        return;
+                    }
+                    self.tell(&notice, attempt).await;
+                    continue;
+                }
+                Next::Wait(wait) => Some(wait),
+                Next::Idle => None,
+            };
+            let waited = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.waiting.news.notified() => {}
+                () = waited => {}
+                _ = look.tick() => lock(&self.waiting.queue).expire(self.waiting.now()),
+            }
+        }
+    }
+
+    /// Takes in what an earlier life of the master has left of archived builds.
+    async fn take_in_left(&mut self) {
+        let left = std::mem::take(&mut self.left);
+        for left in left.chunks(LEFT_AT_ONCE) {
+            let ids = left.iter().map(|(id, _)| *id).collect();
+            let read = self
+                .builds
+                .archived
+                .builds(ids, |ended| ended.build.clone());
+            match read.await {
+                Ok(builds) => self.take_in_archived(&builds, left),
+                Err(error) => {
+                    self.left.extend_from_slice(left);
+                    let receiver = &self.target.name;
+                    tracing::warn!(%receiver, %error, "could not read builds to tell of");
+                }
+            }
+        }
+        lock(&self.waiting.queue).expire(self.waiting.now());
+    }
+
+    fn take_in_archived(&self, builds: &[Build], left: &[Left]) {
+        for build in builds {
+            let mark = left.iter().find(|(id, _)| *id == build.id);
+            let mark = mark.and_then(|(_, mark)| *mark);
+            watcher::push(&self.target, &self.waiting, build, mark, Timestamp::now());
+        }
+    }
+
+    /// Brings marks to disk; how many.
+    async fn note(&self) -> usize {
+        let (settled, given_up, length) = {
+            let mut queue = lock(&self.waiting.queue);
+            (queue.take_settled(), queue.take_given_up(), queue.length())
+        };
+        let receiver = &self.target.name;
+        self.measured.notices_wait(receiver, length);
+        if given_up > 0 {
+            self.measured
+                .notices(receiver, NoticeOutcome::GivenUp, given_up);
+            tracing::warn!(%receiver, number = given_up, "gave up notifications: they were too old, or too many waited");
+        }
+        let number = settled.len();
+        if number > 0 {
+            let (notified, receiver) = (self.notified.clone(), receiver.clone());
+            self.stored(spawn_blocking(move || notified.settle(&receiver, &settled)).await);
+        }
+        number
+    }
+
+    /// Drops marks that say nothing any more.
+    async fn tidy(&self) {
+        if !self.left.is_empty() {
+            return;
+        }
+        let open = self.builds.cluster.read(|cluster| {
+            let open = cluster.builds().filter(|build| !build.is_over());
+            let latest = cluster.builds().map(|build| build.id).max();
+            (open.map(|build| build.id).min(), latest)
+        });
+        // Without an answer the master is going down. What ended before the look is in the queue, or settled.
+        let Ok((open, latest)) = open.await else {
+            return;
+        };
+        let waits = lock(&self.waiting.queue).first_unsettled();
+        let first = open.into_iter().chain(waits).min();
+        let through = match (first, latest) {
+            (Some(first), _) => BuildId(first.0.saturating_sub(1)),
+            (None, Some(latest)) => latest,
+            (None, None) => return,
+        };
+        let (notified, receiver) = (self.notified.clone(), self.target.name.clone());
+        let settled = spawn_blocking(move || notified.settle_through(&receiver, through));
+        self.stored(settled.await);
+    }
+
+    fn stored(&self, stored: Result<Result<(), JournalError>, tokio::task::JoinError>) {
+        let receiver = &self.target.name;
+        match stored {
+            Ok(Ok(())) => {}
+            // Told again after the next start: the id says so.
+            Ok(Err(error)) => {
+                tracing::warn!(%receiver, %error, "could not note which notifications were sent");
+            }
+            Err(error) => tracing::error!(%receiver, %error, "a task of notifications failed"),
+        }
+    }
+
+    async fn tell(&self, notice: &Notice, attempt: u32) {
+        let receiver = &self.target.name;
+        let (build, event) = (notice.build.0, notice.event);
+        let outcome = self.attempt(notice).await;
+        let mut queue = lock(&self.waiting.queue);
+        match outcome {
+            Outcome::Told(what) => {
+                queue.settle(notice);
+                self.measured.notices(receiver, NoticeOutcome::Sent, 1);
+                match attempt {
+                    1 => tracing::debug!(%receiver, build.id = build, %event, "told: {what}"),
+                    _ => {
+                        tracing::info!(%receiver, build.id = build, %event, attempt, "told: {what}");
+                    }
+                }
+            }
+            Outcome::Nothing(why) => {
+                queue.settle(notice);
+                self.measured.notices(receiver, NoticeOutcome::Skipped, 1);
+                tracing::debug!(%receiver, build.id = build, %event, "not told: {why}");
+            }
+            Outcome::Failed(failure, what) => {
+                let [chance] = random_bytes::<1>();
+                let chance = f64::from(chance) / f64::from(u8::MAX);
+                queue.fail(notice, failure, self.waiting.now(), chance);
+                self.measured.notices(receiver, NoticeOutcome::Failed, 1);
+                let what = plain(&what);
+                // Once, and then again and again but rarely.
+                match attempt.is_power_of_two() {
+                    true => {
+                        tracing::warn!(%receiver, build.id = build, %event, attempt, "could not notify, and tries again: {what}");
+                    }
+                    false => {
+                        tracing::debug!(%receiver, build.id = build, %event, attempt, "could not notify: {what}");
+                    }
+                }
+            }
+            Outcome::Stopped => {}
+        }
+    }
+
+    async fn attempt(&self, notice: &Notice) -> Outcome {
+        let id = notice.build;
+        let subject = match self.subject(id).await {
+            Ok(Some(subject)) => subject,
+            Ok(None) => return Outcome::Nothing("the build is not kept any more"),
+            Err(error) => {
+                let what = format!("the build can not be read: {error}");
+                return Outcome::Failed(Failure::Refused, what);
+            }
+        };
+        let page = format!("{}/ui/builds/{id}", self.public_url);
+        match &self.means {
+            Means::Command(on_finish, surroundings) => {
+                let told = (notice, &subject, page.as_str());
+                let ran = command::run(on_finish, surroundings, told, &self.stop).await;
+                match ran {
+                    Ok((Ended::Canceled, _)) => Outcome::Stopped,
+                    ran => {
+                        log_command(id, ran);
+                        Outcome::Told("the command was run".to_owned())
+                    }
+                }
+            }
+            Means::Request(receiver, sender) => {
+                self.send(notice, (receiver, sender), (&subject, &page))
+                    .await
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        notice: &Notice,
+        (receiver, sender): (&NotifyReceiver, &Sender),
+        told: (&Subject, &str),
+    ) -> Outcome {
+        let name = &self.target.name;
+        let outgoing = match receiver {
+            NotifyReceiver::Webhook(to) => {
+                webhook::request(to, name, notice, told, Timestamp::now())
+            }
+            NotifyReceiver::CommitStatuses(to) => match statuses::request(to, notice, told) {
+                Some(outgoing) => outgoing,
+                None => return Outcome::Nothing("its commit is not known"),
+            },
+        };
+        let last = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        let sent = tokio::select! {
+            sent = sender.send(outgoing) => sent,
+            () = last => return Outcome::Stopped,
+        };
+        match (sent, receiver) {
+            (Sent::Taken(status), _) => Outcome::Told(format!("status {status}")),
+            (
+                Sent::NotTaken {
+                    status: Some(status),
+                    answer,
+                    ..
+                },
+                NotifyReceiver::CommitStatuses(to),
+            ) if statuses::is_known_already(to.forge, status, &answer) => {
+                Outcome::Told("it was known already".to_owned())
+            }
+            (
+                Sent::NotTaken {
+                    failure,
+                    what,
+                    answer,
+                    ..
+                },
+                _,
+            ) => Outcome::Failed(
+                failure,
+                match answer.trim() {
+                    "" => what,
+                    answer => format!("{what}: {}", beginning(answer)),
+                },
+            ),
+        }
+    }
+
+    /// A build, wherever it is. Also one that a user has deleted: its end is told.
+    async fn subject(&self, id: BuildId) -> Result<Option<Subject>, String> {
+        let live = self.builds.cluster.read(move |cluster| {
+            let build = cluster.build(id)?;
+            Some(Subject::of_live(cluster, build))
+        });
+        if let Some(subject) = live.await.map_err(|gone| gone.to_string())? {
+            return Ok(Some(subject));
+        }
+        let ended = self.builds.archived.build(id).await;
+        let ended = ended.map_err(|error| error.to_string())?;
+        Ok(ended.as_ref().map(Subject::of_ended))
+    }
+}
+
+/// As much of an answer as a line of the log should have.
+fn beginning(answer: &str) -> String {
+    const MOST: usize = 300;
+    answer.chars().take(MOST).collect()
+}
+
+fn log_command(build: BuildId, ran: Result<(Ended, String), command::OnFinishError>) {
+    let build = build.0;
+    match ran {
+        Ok((Ended::Exited(0), output)) => {
+            tracing::info!(build.id = build, "on_finish was run{}", printed(&output));
+        }
+        Ok((ended, output)) => {
+            let ended = match ended {
+                Ended::Exited(code) => format!("with exit code {code}"),
+                Ended::Signaled(signal) => format!("by signal {signal}"),
+                Ended::TimedOut => "by the master, after on_finish_timeout".to_owned(),
+                Ended::Canceled => "by the master".to_owned(),
+            };
+            tracing::warn!(
+                build.id = build,
+                "on_finish ended {ended}{}",
+                printed(&output)
+            );
+        }
+        Err(error) => tracing::warn!(build.id = build, %error, "on_finish could not be run"),
+    }
+}
+
+fn printed(output: &str) -> String {
+    match output {
+        "" => String::new(),
+        output => format!(", and printed: {output}"),
+    }
+}

@@ -1,0 +1,7 @@
+//! Those who are told of builds: webhooks, servers that show the status of commits, and the command `on_finish`.
+
+mod commands;
+mod example;
+mod receiver;
+mod statuses;
+mod webhooks;
