@@ -170,6 +170,9 @@ pub struct BuildView {
     /// while none runs its atoms, or where nothing is known of how long they take.
     #[serde(default)]
     pub seconds_left: Option<f64>,
+    /// Ours, in version 2 only: when it will end, null where nothing is known of that. Lists of builds do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Option<FinishView>>,
     /// Ours: the slaves that set it up now.
     #[serde(default)]
     pub slaves_setting_up: Vec<SettingUpView>,
@@ -185,6 +188,17 @@ pub struct BuildView {
     /// Ours: atoms that passed only when they were run again count as failed, as its job says.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flaky_fails: bool,
+}
+
+/// When a build will end, in seconds from now. Ours.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FinishView {
+    /// It ends as likely before as after this.
+    pub median: f64,
+    /// It ends before this with a probability of 5 %.
+    pub low: f64,
+    /// It ends before this with a probability of 95 %.
+    pub high: f64,
 }
 
 /// A slave that sets a build up. Ours.

@@ -26,7 +26,7 @@ const PRESENT_HEADERS: [&str; 4] = ["session-id", "etag", "last-modified", "cont
 const CONNECTION_HEADERS: [&str; 3] = ["host", "accept-encoding", "content-length"];
 
 /// What our answers have beside the original's.
-const OURS: [&str; 46] = [
+const OURS: [&str; 47] = [
     "STATUS",
     "all_atoms",
     "artifacts",
@@ -38,6 +38,7 @@ const OURS: [&str; 46] = [
     "drain",
     "executor_id",
     "failing",
+    "finish",
     "flaky_fails",
     "is_drained",
     "is_in_doubt",

@@ -34,6 +34,7 @@ use crate::notify::{self, Begun, Watcher};
 use crate::push::{AppAddresses, Parts, Pushes};
 use crate::read::builds::Builds;
 use crate::read::feed::Feed;
+use crate::read::forecasts::Forecasts;
 use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
@@ -122,6 +123,7 @@ pub async fn serve(
         cluster: recovered.cluster,
         archived: recovered.archived,
         histories: recovered.histories,
+        timings: recovered.timings.clone(),
         directory,
         session,
         results,
@@ -154,10 +156,14 @@ pub async fn serve(
     let accounts = farm.accounts(secret.clone());
     let (feed, hunted) = (readers.feed.clone(), readers.feed.clone());
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
-    let published = (readers.published, readers.private);
     let live = Live::new(readers.feed.clone(), stop.clone());
-    let told = (readers.events, live, sessions);
-    let api = farm.api(sources, accounts.clone(), published, told);
+    let published = (readers.published, readers.private, live);
+    let api = farm.api(
+        sources,
+        accounts.clone(),
+        published,
+        (readers.events, sessions),
+    );
     let binder = binder::router(farm.binder_api(router_port)?);
     let apis = Apis {
         binder: binder.clone(),
@@ -285,6 +291,7 @@ struct Farm {
     cluster: ClusterHandle,
     archived: EndedBuilds,
     histories: Histories,
+    timings: Timings,
     results: Results,
     launched: Launched,
     space: DiskSpace,
@@ -480,8 +487,8 @@ impl Farm {
         &self,
         sources: Sources,
         accounts: Accounts,
-        (published, private): (Published<BuildPage>, PrivateProjects),
-        (events, live, sessions): (EventLog, Live, Sessions),
+        (published, private, live): (Published<BuildPage>, PrivateProjects, Live),
+        (events, sessions): (EventLog, Sessions),
     ) -> Api {
         Api {
             cluster: self.cluster.clone(),
@@ -489,6 +496,11 @@ impl Farm {
             sessions,
             builds: self.builds(),
             histories: self.histories.clone(),
+            forecasts: Forecasts::new(
+                self.cluster.clone(),
+                self.running_atoms.clone(),
+                self.timings.clone(),
+            ),
             private,
             published,
             running: self.running_atoms.clone(),

@@ -13,6 +13,7 @@ pub mod builds;
 pub mod command;
 pub mod effect;
 pub mod event;
+pub mod forecast;
 pub mod history;
 pub mod hunting;
 pub mod instances;
@@ -215,6 +216,11 @@ impl Cluster {
     /// All builds that are not archived, in the order of their ids.
     pub fn builds(&self) -> impl DoubleEndedIterator<Item = &Build> {
         self.builds.values().map(Arc::as_ref)
+    }
+
+    /// The builds that slaves may work on, in the order of their ids.
+    pub(in crate::core) fn working(&self) -> impl Iterator<Item = &Build> {
+        self.working.iter().filter_map(|id| self.build(*id))
     }
 
     /// As [`Cluster::builds`], without those before an id.

@@ -8,6 +8,7 @@ pub mod builds;
 pub mod event_log;
 pub mod explanation;
 pub mod feed;
+pub mod forecasts;
 pub mod lists;
 pub mod metrics;
 pub mod private;

@@ -350,6 +350,7 @@ mod tests {
             warnings: Vec::new(),
             lacks_atoms: false,
             seconds_left: None,
+            finish: None,
             slaves_setting_up: Vec::new(),
             template: None,
             project_id: None,

@@ -451,6 +451,7 @@ pub(crate) fn view(status: BuildStatus) -> BuildView {
         warnings: Vec::new(),
         lacks_atoms: false,
         seconds_left: None,
+        finish: None,
         slaves_setting_up: Vec::new(),
         template: None,
         project_id: None,

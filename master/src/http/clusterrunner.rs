@@ -54,6 +54,7 @@ use crate::http::caller::Admission;
 use crate::http::sessions::Sessions;
 use crate::journal::Histories;
 use crate::read::builds::Builds;
+use crate::read::forecasts::Forecasts;
 use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
@@ -100,6 +101,8 @@ pub struct Api {
     pub builds: Builds,
     /// What earlier builds say of atoms and tests.
     pub histories: Histories,
+    /// When builds will end.
+    pub forecasts: Forecasts,
     /// Whether there are private projects.
     pub private: PrivateProjects,
     /// Pages of builds that are polled.

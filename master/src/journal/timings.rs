@@ -90,6 +90,14 @@ impl Timings {
         atoms.iter().map(known).collect()
     }
 
+    /// The latest runs of an atom of a job in milliseconds, the last one at the end; none where it is not known, or can
+    /// not be read. Blocks.
+    #[must_use]
+    pub fn runs(&self, job: JobKey, atom: &str) -> Vec<u64> {
+        let timing = self.timing(&key(job, atom));
+        timing.map_or_else(|_| Vec::new(), |timing| timing.ms)
+    }
+
     /// Takes runs into account, in their order. Blocks.
     ///
     /// # Errors

@@ -48,6 +48,12 @@ impl Unstarted {
         self.places.iter().map(|place| place.id)
     }
 
+    /// The same with what each of them is expected to take, in milliseconds; 0 where nothing is known.
+    pub fn expected(&self) -> impl Iterator<Item = (SubjobId, u64)> {
+        let places = self.places.iter();
+        places.map(|place| (place.id, place.expected_ms.0))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -5,7 +5,7 @@ use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use axum::body::Bytes;
 use axum::http::HeaderValue;
-use clusterrunner_common::api::{BuildBody, BuildView};
+use clusterrunner_common::api::{BuildBody, BuildView, FinishView};
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
@@ -51,6 +51,20 @@ impl BuildPage {
         self.build.seconds_left.is_some()
     }
 
+    /// Whether it is foretold when the build will end.
+    pub(super) fn is_foretold(&self) -> bool {
+        shapes::is_foretold(&self.build)
+    }
+
+    /// The same with when the build will end.
+    pub(super) fn with_finish(&self, finish: Option<FinishView>) -> Self {
+        let finish = Some(finish);
+        Self::new(BuildView {
+            finish,
+            ..self.build.clone()
+        })
+    }
+
     /// Whether it is so large that it does not stay in memory for long.
     pub(super) fn is_large(&self) -> bool {
         let failed = self.build.failed_atoms.as_ref();
@@ -74,7 +88,9 @@ impl BuildPage {
         if let Some(written) = written.get() {
             return Ok(written.clone());
         }
-        let build = shapes::in_version(self.build.clone(), version);
+        let mut build = self.build.clone();
+        build.finish.get_or_insert(None);
+        let build = shapes::in_version(build, version);
         let body = serde_json::to_vec(&BuildBody { build })?;
         let body = rules::with_children(&body, reached.children(version));
         let etag = rules::etag_of(&body);

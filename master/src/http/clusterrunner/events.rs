@@ -17,6 +17,7 @@ use crate::coordinator::ClusterHandle;
 use crate::core::access::Caller;
 use crate::read::builds::Builds;
 use crate::read::feed::Feed;
+use crate::read::forecasts::Forecasts;
 use crate::read::running::RunningAtoms;
 use crate::read::slave_signs::SlaveSigns;
 use crate::store::results::Results;
@@ -72,6 +73,7 @@ pub(super) struct Farm {
     running: RunningAtoms,
     signs: SlaveSigns,
     results: Results,
+    forecasts: Forecasts,
 }
 
 /// Readers that follow, and what they follow. Clones share it.
@@ -166,6 +168,7 @@ impl Api {
             running: self.running.clone(),
             signs: self.signs.clone(),
             results: self.results.clone(),
+            forecasts: self.forecasts.clone(),
         }
     }
 }

@@ -89,6 +89,13 @@ pub(super) async fn build(
         Ok(page) => page,
         Err(missing) => publish(&api, id, missing).await?,
     };
+    let page = match version {
+        ApiVersion::V2 if page.is_foretold() => {
+            let finish = api.forecasts.finish(id).await;
+            Arc::new(page.with_finish(finish.map(shapes::finish)))
+        }
+        ApiVersion::V1 | ApiVersion::V2 => page,
+    };
     let written = page.written(&reached, version);
     let written = written.map_err(|error| ApiError::Disk {
         what: "Writing an answer",

@@ -11,6 +11,7 @@ pub(super) use accounts::{role, token, user};
 pub(super) use apps::{app, app_config, app_with_releases};
 pub(crate) use atom_rows::{ATOM_COLUMNS, AtomRow, atom_rows};
 pub(super) use launching::{instance, template};
+pub(super) use outlook::{finish, is_foretold};
 pub(super) use steps::{atomizers, merged, of_slave, steps_under_way, stored_step};
 
 use crate::core::Cluster;
@@ -152,6 +153,7 @@ pub(crate) fn in_version(mut build: BuildView, version: ApiVersion) -> BuildView
         build.artifacts = build.artifacts.filter(|_| is_whole);
         build.project_id = None;
         build.started_by = None;
+        build.finish = None;
         build.flaky_fails = false;
     } else if build.status.is_over() && build.num_subjobs > 0 {
         // Every subjob has one atom. The original says it of finished builds only.
@@ -209,6 +211,7 @@ fn assemble<'a>(
         warnings: build.warnings.clone(),
         lacks_atoms: build.lacks_atoms(),
         seconds_left: outlook::seconds_left(build, &RunningInBuild::default(), Timestamp(0)),
+        finish: None,
         slaves_setting_up: Vec::new(),
         template: build
             .request

@@ -123,6 +123,8 @@ pub(super) struct OneBuild {
     /// What slaves said last of what runs.
     running: RunningInBuild,
     looked_at: Instant,
+    /// How many forecasts were made then.
+    num_foretold: u64,
     /// The rows that were told to run.
     started: BTreeMap<SubjobId, RunningAtom>,
 }
@@ -161,6 +163,7 @@ impl OneBuild {
             told: None,
             running: RunningInBuild::default(),
             looked_at: Instant::now(),
+            num_foretold: 0,
             started: BTreeMap::new(),
         }
     }
@@ -184,7 +187,9 @@ impl OneBuild {
         };
         let damages = self.farm.results.damages(self.build);
         build.view.warnings.extend(damages);
-        let view = shapes::in_version(build.view.clone(), ApiVersion::V2);
+        let mut view = shapes::in_version(build.view.clone(), ApiVersion::V2);
+        let finish = shapes::is_foretold(&view).then(|| self.farm.forecasts.known(self.build));
+        view.finish = Some(finish.flatten().map(shapes::finish));
         let body = BuildBody { build: view };
         let frame = Frame::new(build.audience.clone(), "build", &body)?;
         let text = serde_json::to_vec(&body)?;
@@ -273,8 +278,9 @@ impl Scene for OneBuild {
         }
         self.looked_at = Instant::now();
         let running = self.farm.running.of(self.build);
-        let differs = running != self.running;
-        self.running = running;
+        let num_foretold = self.farm.forecasts.num_made();
+        let differs = running != self.running || num_foretold != self.num_foretold;
+        (self.running, self.num_foretold) = (running, num_foretold);
         differs
     }
 

@@ -17,9 +17,10 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          state_timestamps: {any}, artifacts: string|null, commit: string|null, job_name: string|null, \
          num_atoms_completed: integer, num_atoms_failed: integer, num_atoms_in_progress: integer, \
          num_atoms_in_trouble: integer, num_atoms_flaky: integer, num_atoms_not_run: integer, failing: boolean, retry_of?: integer, project_id?: integer, started_by?: string, flaky_fails?: boolean, \
-         warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, \
+         warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, finish?: Finish|null, \
          slaves_setting_up: [SettingUp], template?: string",
     ),
+    ("Finish", "median: number, low: number, high: number"),
     (
         "SettingUp",
         "slave_id: integer, url: string, state: 'SETTING_UP'|'READY'|'TEARING_DOWN', since: number|null",

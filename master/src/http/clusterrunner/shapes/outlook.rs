@@ -1,7 +1,9 @@
 //! How long a build will still take. Pure.
 
 use crate::core::builds::build::Build;
+use crate::core::forecast::Finish;
 use crate::read::running::RunningInBuild;
+use clusterrunner_common::api::{BuildStatus, BuildView, FinishView};
 use clusterrunner_common::clock::Timestamp;
 
 /// How many of the subjobs that slaves have are looked at: an estimate needs no more, and there may be very many of them
@@ -32,6 +34,21 @@ pub(super) fn seconds_left(build: &Build, running: &RunningInBuild, now: Timesta
         build.num_executors() as u64,
     )?;
     (left_ms > 0).then_some(left_ms as f64 / 1000.0)
+}
+
+/// Whether it is foretold when a build will end: slaves work on it.
+pub(in crate::http::clusterrunner) fn is_foretold(build: &BuildView) -> bool {
+    build.status == BuildStatus::Building && build.num_atoms != Some(build.num_atoms_completed)
+}
+
+/// When a build will end.
+pub(in crate::http::clusterrunner) fn finish(finish: Finish) -> FinishView {
+    let seconds = |ms: u64| ms as f64 / 1000.0;
+    FinishView {
+        median: seconds(finish.median),
+        low: seconds(finish.low),
+        high: seconds(finish.high),
+    }
 }
 
 /// In milliseconds: the work that waits and what is left of that which slaves have, shared out to the executors, but no less

@@ -12,6 +12,7 @@ use crate::journal::{EndedBuilds, Histories, Journal};
 use crate::read::app_story;
 use crate::read::event_log;
 use crate::read::feed::Source;
+use crate::read::forecasts::Forecasts;
 use crate::read::runs::Runs;
 use crate::store::app_logs::AppLogs;
 use crate::store::own_repositories::OwnRepositories;
@@ -89,6 +90,14 @@ pub(super) struct Master {
     pub(super) directory: tempfile::TempDir,
 }
 
+/// Recorded exchanges name repositories of their machine.
+fn remote_files(secret: &str) -> RemoteFileRules {
+    RemoteFileRules {
+        allow_local_sources: secret == golden::SECRET,
+        ..RemoteFileRules::default()
+    }
+}
+
 impl Master {
     pub(super) fn start() -> Self {
         Self::start_with("a secret for tests", "this-life", None)
@@ -124,6 +133,7 @@ impl Master {
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let (space, lease) = (DiskSpace::new(directory.path(), 0), Duration::from_secs(60));
         let (archived, histories) = (journal.ended(), journal.histories());
+        let timings = journal.timings();
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
         let (events, published) = (EventLog::in_memory(), Published::new(BuildPage::of));
         let source = Source::after(coordinator.position());
@@ -170,6 +180,7 @@ impl Master {
                 archived: archived.clone(),
             },
             histories: histories.clone(),
+            forecasts: Forecasts::new(cluster.clone(), running.clone(), timings),
             cluster: cluster.clone(),
             accounts: accounts.clone(),
             sessions,
@@ -193,10 +204,7 @@ impl Master {
             waiting: Turns::default(),
             image_policy: ImagePolicy::Use,
             description: description::text(),
-            remote_files: RemoteFileRules {
-                allow_local_sources: secret == golden::SECRET,
-                ..RemoteFileRules::default()
-            },
+            remote_files: remote_files(secret),
         };
         let secret = Secret::new(secret.to_owned()).unwrap();
         let gate = gate(&secret, &api, legacy);
