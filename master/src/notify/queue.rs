@@ -1,7 +1,7 @@
 //! What is still to be told to one receiver, and what is told next. Pure: moments and chance come in as arguments.
 //!
-//! The notices of a build are told in their order. Where the receiver can not be reached all wait; where it refuses
-//! one, the others of that build wait behind it.
+//! The notices of a build are told in their order. Where the receiver can not be reached all wait, and the next one that is
+//! tried is of another build; where it refuses one, the others of that build wait behind it.
 
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
@@ -139,19 +139,20 @@ impl Queue {
         if let Some(wait) = self.receiver.left(now) {
             return Next::Wait(wait);
         }
-        let mut shortest: Option<Duration> = None;
-        for lane in self.lanes.values() {
-            let Some(notice) = lane.waiting.front() else {
-                continue;
-            };
-            match lane.pause.left(now) {
-                None => {
-                    let failures = lane.pause.failures.max(self.receiver.failures);
-                    return Next::Tell(*notice, failures + 1);
-                }
-                Some(left) => shortest = Some(shortest.map_or(left, |other| other.min(left))),
-            }
+        let lanes = self.lanes.values();
+        let waiting = lanes.filter(|lane| !lane.waiting.is_empty());
+        let ready = waiting
+            .clone()
+            .filter(|lane| lane.pause.left(now).is_none());
+        // Of those that failed equally often the oldest build.
+        let next = ready.min_by_key(|lane| lane.pause.failures);
+        if let Some(lane) = next
+            && let Some(notice) = lane.waiting.front()
+        {
+            let failures = lane.pause.failures.max(self.receiver.failures);
+            return Next::Tell(*notice, failures + 1);
         }
+        let shortest = waiting.filter_map(|lane| lane.pause.left(now)).min();
         shortest.map_or(Next::Idle, Next::Wait)
     }
 
@@ -161,25 +162,20 @@ impl Queue {
         self.drop_through(notice);
     }
 
-    /// The receiver does not have a notice; `chance` is from 0 to 1.
+    /// The receiver does not have a notice; `chance` is from 0 to 1. Others are tried before it is the turn of this one
+    /// again, so that a single notice that the receiver fails on keeps up nobody else.
     pub(super) fn fail(&mut self, notice: &Notice, failure: Failure, now: Duration, chance: f64) {
-        let pause = match failure {
-            Failure::Unreachable(_) => &mut self.receiver,
-            Failure::Refused => {
-                // It was reached.
-                self.receiver = Pause::default();
-                match self.lanes.get_mut(&notice.build) {
-                    Some(lane) => &mut lane.pause,
-                    None => return,
-                }
+        if let Some(lane) = self.lanes.get_mut(&notice.build) {
+            lane.pause.begin(now, chance, Duration::ZERO);
+        }
+        match failure {
+            Failure::Unreachable(wish) => {
+                let wish = wish.unwrap_or_default().min(LONGEST_WISH);
+                self.receiver.begin(now, chance, wish);
             }
-        };
-        pause.failures = pause.failures.saturating_add(1);
-        let wish = match failure {
-            Failure::Unreachable(wish) => wish.unwrap_or_default().min(LONGEST_WISH),
-            Failure::Refused => Duration::ZERO,
-        };
-        pause.until = now + pause_after(pause.failures, chance).max(wish);
+            // It was reached.
+            Failure::Refused => self.receiver = Pause::default(),
+        }
     }
 
     /// Gives up what is too old: all that waits of a build together, since the latest of it says most.
@@ -253,6 +249,12 @@ impl Queue {
 }
 
 impl Pause {
+    /// After one more failure.
+    fn begin(&mut self, now: Duration, chance: f64, at_least: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.until = now + pause_after(self.failures, chance).max(at_least);
+    }
+
     fn left(&self, now: Duration) -> Option<Duration> {
         let left = self.until.saturating_sub(now);
         (!left.is_zero()).then_some(left)

@@ -167,9 +167,15 @@ fn failure(status: StatusCode, wish: Option<Duration>) -> Failure {
     let is_trouble = status.is_server_error()
         || matches!(
             status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+            // A token that is not known opens nothing for any build.
+            StatusCode::UNAUTHORIZED
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::TOO_EARLY
+                | StatusCode::TOO_MANY_REQUESTS
         );
-    match is_trouble {
+    // Servers that are asked too often say so with 403, too.
+    let is_too_often = status == StatusCode::FORBIDDEN && wish.is_some();
+    match is_trouble || is_too_often {
         true => Failure::Unreachable(wish),
         false => Failure::Refused,
     }
@@ -193,20 +199,21 @@ mod tests {
 
     #[test]
     fn trouble_is_told_from_a_refusal() {
+        let trouble = [401, 408, 425, 429, 500, 502, 503, 504];
+        let refusals = [302, 400, 403, 404, 410, 413, 422];
         let wish = Some(Duration::from_secs(5));
-        for (status, expected) in [
-            (500, Failure::Unreachable(wish)),
-            (503, Failure::Unreachable(wish)),
-            (429, Failure::Unreachable(wish)),
-            (408, Failure::Unreachable(wish)),
-            (302, Failure::Refused),
-            (400, Failure::Refused),
-            (401, Failure::Refused),
-            (404, Failure::Refused),
-            (422, Failure::Refused),
-        ] {
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(failure(status, wish), expected, "{status}");
+        let failure = |status, wish| failure(StatusCode::from_u16(status).unwrap(), wish);
+        for status in trouble {
+            assert_eq!(
+                failure(status, wish),
+                Failure::Unreachable(wish),
+                "{status}"
+            );
         }
+        for status in refusals {
+            assert_eq!(failure(status, None), Failure::Refused, "{status}");
+        }
+        assert_eq!(failure(403, wish), Failure::Unreachable(wish));
+        assert_eq!(failure(404, wish), Failure::Refused);
     }
 }

@@ -281,3 +281,49 @@ async fn receivers_can_be_tried() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_master_that_is_killed_again_and_again_loses_no_notice() {
+    const ROUNDS: usize = 6;
+    let receiver = Receiver::start().await;
+    let repository = Repository::with_jobs(JOB);
+    let mut farm = farm(&receiver, "events = all");
+    farm.start_all(&[2]).await;
+    let mut builds = Vec::new();
+    for round in 0..ROUNDS {
+        // At another point of the builds each time, by what the receiver has heard: of three builds it hears 18 times.
+        let heard = receiver.received().len() + 2 * round;
+        for _ in 0..3 {
+            builds.push(farm.submit(&repository.request()).await);
+        }
+        wait_for("the receiver has heard more", async || {
+            (receiver.received().len() >= heard).then_some(())
+        })
+        .await;
+        farm.kill_master();
+        farm.start_master().await;
+        farm.wait_for_slaves(1).await;
+    }
+    for build in &builds {
+        farm.end_of(*build).await;
+        wait_until_told(&receiver, *build, "finished").await;
+    }
+    // As a receiver that remembers ids takes them.
+    let mut ids = BTreeSet::new();
+    let received = receiver.received().into_iter();
+    let once = received.filter(|request| ids.insert(request.header("webhook-id").to_owned()));
+    let once: Vec<(u64, String)> = once.map(|request| told(&request)).collect();
+    for build in &builds {
+        let of_build = once.iter().filter(|(id, _)| *id == build.0);
+        let events: Vec<&str> = of_build.map(|(_, event)| event.as_str()).collect();
+        let all = [
+            "queued",
+            "preparing",
+            "prepared",
+            "building",
+            "failing",
+            "finished",
+        ];
+        assert_eq!(events, all, "build {build}");
+    }
+}

@@ -88,10 +88,9 @@ fn a_server_of_statuses_is_told_what_a_build_came_to_last() {
 }
 
 #[test]
-fn all_wait_for_a_receiver_that_can_not_be_reached() {
+fn a_receiver_that_can_not_be_reached_is_tried_again_and_again() {
     let mut queue = queue();
     push(&mut queue, 1, &[Queued]);
-    push(&mut queue, 2, &[Queued]);
     let mut now = seconds(0);
     let mut pauses = Vec::new();
     for attempt in 1..=14 {
@@ -105,11 +104,56 @@ fn all_wait_for_a_receiver_that_can_not_be_reached() {
     }
     let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900, 900];
     assert_eq!(pauses, expected);
-    assert_eq!(tell_all(&mut queue, now), [(1, Queued), (2, Queued)]);
+    assert_eq!(tell_all(&mut queue, now), [(1, Queued)]);
     // It is well again: the next failure begins from the start.
     push(&mut queue, 3, &[Queued]);
     queue.fail(&notice(3, Queued), Failure::Unreachable(None), now, 0.0);
     assert_eq!(queue.next(now), Next::Wait(Duration::from_millis(500)));
+}
+
+#[test]
+fn all_wait_for_a_receiver_that_can_not_be_reached() {
+    let mut queue = queue();
+    for build in 1..=3 {
+        push(&mut queue, build, &[Queued]);
+    }
+    let mut now = seconds(0);
+    for pause in [1, 2, 4, 8] {
+        let Next::Tell(tried, _) = queue.next(now) else {
+            panic!("{queue:?}");
+        };
+        queue.fail(&tried, Failure::Unreachable(None), now, 1.0);
+        assert_eq!(queue.next(now), Next::Wait(seconds(pause)));
+        now += seconds(pause);
+    }
+    // Those that failed less often come first: each has had its turn, and the first one two.
+    let told = tell_all(&mut queue, now);
+    assert_eq!(told, [(2, Queued), (3, Queued), (1, Queued)]);
+}
+
+#[test]
+fn a_notice_that_the_receiver_fails_on_keeps_up_no_others() {
+    let mut queue = queue();
+    for build in 1..=4 {
+        push(&mut queue, build, &[Queued]);
+    }
+    let mut now = seconds(0);
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        match queue.next(now) {
+            Next::Tell(bad, _) if bad.build == BuildId(1) => {
+                queue.fail(&bad, Failure::Unreachable(None), now, 1.0);
+            }
+            Next::Tell(good, _) => {
+                told.push(good.build.0);
+                queue.settle(&good);
+            }
+            Next::Wait(wait) => now += wait,
+            Next::Idle => panic!("{queue:?}"),
+        }
+    }
+    assert_eq!((told, queue.length()), (vec![2, 3, 4], 1));
+    assert!(now < seconds(10), "{now:?}");
 }
 
 #[test]
