@@ -109,11 +109,7 @@ pub async fn serve(
     let session = SessionId::from_random(random_bytes());
     let recovered = recover(&settings, &directory, (&results, &launched), &session).await?;
     let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings, &launched)?;
-    let caller = Caller::with_https(
-        Some(secret.clone()),
-        general.default_http_timeout,
-        &general.https,
-    )?;
+    let caller = caller(&settings, secret.clone())?;
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
@@ -158,12 +154,8 @@ pub async fn serve(
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
     let live = Live::new(readers.feed.clone(), stop.clone());
     let published = (readers.published, readers.private, live);
-    let api = farm.api(
-        sources,
-        accounts.clone(),
-        published,
-        (readers.events, sessions),
-    );
+    let told = (readers.events, sessions);
+    let api = farm.api(sources, accounts.clone(), published, told);
     let binder = binder::router(farm.binder_api(router_port)?);
     let apis = Apis {
         binder: binder.clone(),
@@ -196,6 +188,13 @@ pub async fn serve(
     tokio::join!(own.rest(), pushes.ended());
     tracing::info!("the master has ended");
     Ok(())
+}
+
+/// What calls slaves.
+fn caller(settings: &MasterSettings, secret: Secret) -> Result<Caller, ServeError> {
+    let general = &settings.general;
+    let timeout = general.default_http_timeout;
+    Ok(Caller::with_https(Some(secret), timeout, &general.https)?)
 }
 
 /// What lies on the disk of templates and instances.

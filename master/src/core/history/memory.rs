@@ -85,7 +85,7 @@ pub struct Failure {
 /// What is remembered of an atom or a test. Each build counts once, however often and in whatever order it is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// The runs of the latest builds, the oldest first; at most [`KEPT_RUNS`].
+    /// The runs of the latest builds, the oldest first; at most `KEPT_RUNS`.
     pub runs: Vec<Run>,
     /// What earlier ones said of flakiness.
     pub older: Trials,
