@@ -15,6 +15,7 @@ mod junit;
 mod limits;
 mod problem;
 mod product;
+mod quoting;
 mod shell_text;
 mod shell_texts;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use super::atomizers::is_variable_name;
 use super::product;
+use super::quoting::{PROJECT, quoted};
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
 use std::borrow::Cow;
 
@@ -93,42 +94,6 @@ fn name_and_value(atom: &str) -> Option<(&str, &str)> {
     let (name, value) = atom.strip_prefix("export ")?.split_once("=\"")?;
     let value = value.strip_suffix("\";")?;
     is_variable_name(name).then_some((name, value))
-}
-
-/// What the shell reads otherwise in double quotes.
-pub(super) const SPECIAL: [char; 4] = ['"', '\\', '`', '$'];
-
-/// The text in values that stays a variable.
-pub(super) const PROJECT: &str = "$PROJECT_DIR";
-
-/// A value that the shell reads, in double quotes, as this one.
-pub(super) fn quoted(value: &str) -> Cow<'_, str> {
-    let mut quoted = String::new();
-    let mut rest = value;
-    while let Some(next) = rest.find(SPECIAL) {
-        let (plain, special) = rest.split_at(next);
-        quoted.push_str(plain);
-        rest = match special.strip_prefix(PROJECT) {
-            // A longer name would be that of another variable.
-            Some(after) if after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') => {
-                quoted.push_str("${PROJECT_DIR}");
-                after
-            }
-            Some(after) => {
-                quoted.push_str(PROJECT);
-                after
-            }
-            None => {
-                quoted.push('\\');
-                quoted.push_str(&special[..1]);
-                &special[1..]
-            }
-        };
-    }
-    match quoted.is_empty() {
-        true => Cow::Borrowed(value),
-        false => Cow::Owned(quoted + rest),
-    }
 }
 
 /// What an atomizer's output is made of.

@@ -4,7 +4,7 @@
 //! `A="1" B="x y"; export A B;`. So no atom of one variable, whatever its value, is taken for one of several.
 
 use super::atomizers::is_variable_name;
-use super::commands::{PROJECT, SPECIAL, quoted};
+use super::quoting::{PROJECT, SPECIAL, quoted};
 use std::borrow::Cow;
 
 /// What one atomizer of a product gives.
