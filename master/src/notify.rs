@@ -5,7 +5,9 @@
 //! Each receiver has a queue and a task of its own. Decisions are pure: what builds have come to, what waits and in which
 //! order (`queue`), the requests (`webhook`, `statuses`). `sender` and `command` carry them out.
 
+mod answer;
 mod command;
+mod newest;
 mod ping;
 mod queue;
 mod reached;

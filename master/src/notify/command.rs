@@ -3,7 +3,8 @@
 
 use super::queue::Notice;
 use super::subject::Subject;
-use clusterrunner_common::process::command::{CommandError, Ended, ShellCommand};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::process::command::{CommandError, Ended, ShellCommand, end_marked};
 use clusterrunner_common::settings::OnFinish;
 use clusterrunner_common::text::printable::plain_lines;
 use std::ffi::OsString;
@@ -64,7 +65,10 @@ pub(super) async fn run(
         max_output: Some(MAX_OUTPUT),
     };
     let ended = shell.run(to_write, stop, Some(on_finish.timeout), surroundings.grace);
-    let ended = ended.await?;
+    let ended = ended.await;
+    // What it has left in the background is not looked after by anybody.
+    end_marked(&shell.mark, surroundings.grace).await;
+    let ended = ended?;
     Ok((ended, end_of(&mut output).map_err(OnFinishError::Output)?))
 }
 
@@ -90,6 +94,7 @@ fn variables(notice: &Notice, subject: &Subject, page: &str) -> Vec<(&'static st
             view.num_atoms.unwrap_or(view.num_subjobs).to_string(),
         ),
         ("NUM_ATOMS_FAILED", view.num_atoms_failed.to_string()),
+        ("LACKS_ATOMS", u8::from(view.lacks_atoms).to_string()),
         ("ERROR", text(&view.error_message)),
     ];
     let clean = |(name, value): (&'static str, String)| {
@@ -116,4 +121,27 @@ pub(super) fn directory(above: &Path) -> io::Result<PathBuf> {
     let directory = above.join("on_finish");
     std::fs::create_dir_all(&directory)?;
     Ok(directory)
+}
+
+/// Tells the log how a command ended.
+pub(super) fn log(build: BuildId, (ended, output): (Ended, String)) {
+    let (build, printed) = (build.0, printed(&output));
+    let ended = match ended {
+        Ended::Exited(0) => {
+            tracing::info!(build.id = build, "on_finish was run{printed}");
+            return;
+        }
+        Ended::Exited(code) => format!("with exit code {code}"),
+        Ended::Signaled(signal) => format!("by signal {signal}"),
+        Ended::TimedOut => "by the master, after on_finish_timeout".to_owned(),
+        Ended::Canceled => "by the master".to_owned(),
+    };
+    tracing::warn!(build.id = build, "on_finish ended {ended}{printed}");
+}
+
+fn printed(output: &str) -> String {
+    match output {
+        "" => String::new(),
+        output => format!(", and printed: {output}"),
+    }
 }

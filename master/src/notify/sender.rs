@@ -3,8 +3,9 @@
 
 use super::queue::Failure;
 use super::request::Outgoing;
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::install_crypto;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use std::error::Error as _;
@@ -139,8 +140,7 @@ async fn judged(mut answer: Response) -> Sent {
     if status.is_success() {
         return Sent::Taken(status.as_u16());
     }
-    let wish = answer.headers().get(RETRY_AFTER);
-    let wish = wish.and_then(|wish| wish.to_str().ok()?.trim().parse().ok());
+    let wish = wish_of(answer.headers(), Timestamp::now());
     let mut text = Vec::new();
     while text.len() < MOST_OF_AN_ANSWER
         && let Ok(Some(piece)) = answer.chunk().await
@@ -155,11 +155,23 @@ async fn judged(mut answer: Response) -> Sent {
         false => format!("it answered {status}"),
     };
     Sent::NotTaken {
-        failure: failure(status, wish.map(Duration::from_secs)),
+        failure: failure(status, wish),
         status: Some(status.as_u16()),
         what,
         answer: String::from_utf8_lossy(&text).into_owned(),
     }
+}
+
+/// For how long a receiver asks for a pause: by itself, or since it was asked too often, as GitHub says so.
+fn wish_of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let seconds = number(RETRY_AFTER.as_str());
+    let reset = || {
+        let is_used_up = number("x-ratelimit-remaining")? == 0;
+        let left = number("x-ratelimit-reset")?.saturating_sub(now.0 / 1000);
+        is_used_up.then_some(left)
+    };
+    seconds.or_else(reset).map(Duration::from_secs)
 }
 
 /// Whether a status tells of trouble of the receiver, or of a request that it does not want.
@@ -215,5 +227,26 @@ mod tests {
         }
         assert_eq!(failure(403, wish), Failure::Unreachable(wish));
         assert_eq!(failure(404, wish), Failure::Refused);
+    }
+
+    #[test]
+    fn a_pause_is_asked_for_in_two_ways() {
+        let wish = |headers: &[(&'static str, &'static str)]| {
+            let headers = headers.iter();
+            let headers = headers.map(|(name, value)| {
+                let value = HeaderValue::from_static(value);
+                (reqwest::header::HeaderName::from_static(name), value)
+            });
+            let wish = wish_of(&headers.collect(), Timestamp(1_000_000));
+            wish.map(|wish| wish.as_secs())
+        };
+        let used_up = ("x-ratelimit-remaining", "0");
+        assert_eq!(wish(&[]), None);
+        assert_eq!(wish(&[("retry-after", "7")]), Some(7));
+        assert_eq!(wish(&[("retry-after", "soon")]), None);
+        assert_eq!(wish(&[used_up, ("x-ratelimit-reset", "1090")]), Some(90));
+        assert_eq!(wish(&[used_up, ("x-ratelimit-reset", "5")]), Some(0));
+        let left = ("x-ratelimit-remaining", "9");
+        assert_eq!(wish(&[left, ("x-ratelimit-reset", "1090")]), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What is to be told when the master starts: all that was not settled when it ended, however it ended.
 
 use super::command::{self, CommandSurroundings};
+use super::newest::Newest;
 use super::queue::{Bounds, Queue};
 use super::reached;
 use super::sender::{Sender, SenderError};
@@ -163,6 +164,7 @@ impl Begun {
                 measured: surroundings.measured.clone(),
                 public_url: surroundings.public_url.as_str().into(),
                 stop: surroundings.stop.clone(),
+                newest: Newest::default(),
                 left,
             };
             workers.0.spawn(worker.run());

@@ -85,6 +85,13 @@ fn outgoing(statuses: &CommitStatuses, url: Url, body: String) -> Outgoing {
     }
 }
 
+/// What tells the status of a build from all others: its commit, and its context.
+pub(super) fn name(statuses: &CommitStatuses, subject: &Subject) -> String {
+    let commit = subject.commit.as_deref().unwrap_or_default();
+    let context = context(&statuses.context, subject);
+    format!("{} {commit} {context}", subject.place.name())
+}
+
 /// Whether a project may be on that server.
 pub(super) fn is_there(statuses: &CommitStatuses, place: &Place) -> bool {
     // Any text that is as long as a commit.
@@ -142,6 +149,8 @@ fn state(event: BuildEvent, subject: &Subject) -> State {
         BuildEvent::Queued | BuildEvent::Preparing | BuildEvent::Prepared => State::Waits,
         BuildEvent::Building => State::Runs,
         BuildEvent::Failing => State::Failed,
+        // Nothing was tested.
+        BuildEvent::Finished if subject.view.lacks_atoms => State::Failed,
         BuildEvent::Finished => match subject.view.result {
             Some(BuildResult::NoFailures) => State::Succeeded,
             Some(BuildResult::Failure | BuildResult::Canceled) | None => State::Failed,
@@ -178,6 +187,7 @@ fn description(event: BuildEvent, subject: &Subject) -> String {
         BuildEvent::Prepared => format!("{atoms} wait for a slave"),
         BuildEvent::Building => format!("Runs {atoms}"),
         BuildEvent::Failing => format!("{failed} so far"),
+        BuildEvent::Finished if view.lacks_atoms => "No atoms were found".to_owned(),
         BuildEvent::Finished => {
             let outcome = match view.num_atoms_failed {
                 0 => format!("{atoms} passed"),

@@ -96,7 +96,8 @@ impl Subject {
     }
 }
 
-fn is_full_commit(text: &str) -> bool {
+/// Whether a text is the whole id of a commit.
+pub(super) fn is_full_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

@@ -1,10 +1,10 @@
 //! The receivers of notices, and which builds each is told of. Pure.
 
 use super::statuses;
-use super::subject::Place;
+use super::subject::{Place, is_full_commit};
 use clusterrunner_common::settings::{NotifyReceiver, NotifyTarget, OnFinish};
 use clusterrunner_common::text::path_pattern::fits;
-use clusterrunner_common::work::{BuildEvent, BuildRequest};
+use clusterrunner_common::work::{BuildEvent, BuildRequest, ProjectSource};
 use std::collections::BTreeSet;
 
 /// The name of the command on this machine among the receivers; no section can have it.
@@ -84,11 +84,57 @@ impl Target {
                 How::Request {
                     receiver: NotifyReceiver::CommitStatuses(known),
                     ..
-                } => {
-                    // A trial of a bisection runs chosen atoms: the commit is not what is tried.
-                    !request.in_order && statuses::is_there(known, &place)
-                }
+                } => is_of_whole_commit(request) && statuses::is_there(known, &place),
                 How::Request { .. } | How::Command(_) => true,
             }
+    }
+}
+
+/// Whether a build tells something of its commit as a whole. One of chosen atoms, or of a job that the request brings
+/// along, does not, but for what is run again of a build of the same commit.
+fn is_of_whole_commit(request: &BuildRequest) -> bool {
+    let names_commit = matches!(
+        &request.project,
+        ProjectSource::Git { hash: Some(hash), .. } if is_full_commit(hash)
+    );
+    let is_again = request.retry_of.is_some() && names_commit;
+    let is_chosen = request.atoms_override.is_some() && !is_again;
+    !request.in_order && request.config.is_none() && !is_chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_part_of_the_atoms_says_nothing_of_a_commit() {
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        let atoms = json!(["export N=\"1\";"]);
+        let is_whole = |fields: Value| {
+            let mut request = json!({"type": "git", "url": "https://github.com/acme/web"});
+            for (name, value) in fields.as_object().unwrap() {
+                request[name] = value.clone();
+            }
+            is_of_whole_commit(&serde_json::from_value(request).unwrap())
+        };
+        for (fields, expected) in [
+            (json!({}), true),
+            (json!({"retry_of": 5}), true),
+            (json!({"atoms_override": atoms}), false),
+            (json!({"atoms_override": atoms, "retry_of": 5}), false),
+            (
+                json!({"atoms_override": atoms, "retry_of": 5, "hash": hash}),
+                true,
+            ),
+            (json!({"atoms_override": atoms, "hash": hash}), false),
+            (json!({"config": {}, "retry_of": 5, "hash": hash}), false),
+            (
+                json!({"in_order": true, "retry_of": 5, "hash": hash}),
+                false,
+            ),
+        ] {
+            assert_eq!(is_whole(fields.clone()), expected, "{fields}");
+        }
     }
 }

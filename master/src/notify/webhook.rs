@@ -105,8 +105,10 @@ fn build(subject: &Subject) -> Value {
             *url = parsed.without_credentials();
         }
     }
-    // Each of these is an address that may have a password or a token in it.
-    view.request_params.shift_remove("remote_files");
+    // Of remote files each is an address that may have a password or a token in it; the others may be very long.
+    for field in ["remote_files", "atoms_override", "config"] {
+        view.request_params.shift_remove(field);
+    }
     serde_json::to_value(view).unwrap_or_default()
 }
 

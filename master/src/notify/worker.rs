@@ -1,6 +1,8 @@
 //! The tasks that tell receivers, one for each: a slow receiver keeps up nobody else.
 
+use super::answer::{beginning, without_secrets};
 use super::command::{self, CommandSurroundings};
+use super::newest::Newest;
 use super::queue::{Failure, Next, Notice};
 use super::sender::{Sender, Sent};
 use super::statuses;
@@ -62,6 +64,8 @@ pub(super) struct Worker {
     /// The beginning of the addresses of pages.
     pub(super) public_url: Arc<str>,
     pub(super) stop: CancellationToken,
+    /// Of which build the status of a commit was set last.
+    pub(super) newest: Newest,
     /// Archived builds that are not settled, and up to where they are; those that could not be read stay.
     pub(super) left: Vec<Left>,
 }
@@ -94,6 +98,8 @@ impl Worker {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut marks = 0;
         loop {
+            // Also where there is always something to send.
+            lock(&self.waiting.queue).expire(self.waiting.now());
             marks += self.note().await;
             if marks >= MARKS {
                 marks = 0;
@@ -121,7 +127,7 @@ impl Worker {
                 () = self.stop.cancelled() => return,
                 () = self.waiting.news.notified() => {}
                 () = waited => {}
-                _ = look.tick() => lock(&self.waiting.queue).expire(self.waiting.now()),
+                _ = look.tick() => {}
             }
         }
     }
@@ -137,14 +143,25 @@ impl Worker {
                 .builds(ids, |ended| ended.build.clone());
             match read.await {
                 Ok(builds) => self.take_in_archived(&builds, left),
-                Err(error) => {
-                    self.left.extend_from_slice(left);
-                    let receiver = &self.target.name;
-                    tracing::warn!(%receiver, %error, "could not read builds to tell of");
-                }
+                // One that is damaged must not take others along.
+                Err(_) => self.take_in_one_by_one(left).await,
             }
         }
         lock(&self.waiting.queue).expire(self.waiting.now());
+    }
+
+    async fn take_in_one_by_one(&mut self, left: &[Left]) {
+        for (id, mark) in left {
+            match self.builds.archived.build(*id).await {
+                Ok(Some(ended)) => self.take_in_archived(&[ended.build], &[(*id, *mark)]),
+                Ok(None) => {}
+                Err(error) => {
+                    self.left.push((*id, *mark));
+                    let (receiver, build) = (&self.target.name, id.0);
+                    tracing::warn!(%receiver, build.id = build, %error, "could not read a build to tell of");
+                }
+            }
+        }
     }
 
     fn take_in_archived(&self, builds: &[Build], left: &[Left]) {
@@ -272,8 +289,13 @@ impl Worker {
                 let ran = command::run(on_finish, surroundings, told, &self.stop).await;
                 match ran {
                     Ok((Ended::Canceled, _)) => Outcome::Stopped,
-                    ran => {
-                        log_command(id, ran);
+                    // Such as where the system has no process left.
+                    Err(error) => {
+                        let what = format!("on_finish could not be run: {error}");
+                        Outcome::Failed(Failure::Unreachable(None), what)
+                    }
+                    Ok(ran) => {
+                        command::log(id, ran);
                         Outcome::Told("the command was run".to_owned())
                     }
                 }
@@ -297,6 +319,9 @@ impl Worker {
                 webhook::request(to, name, notice, told, Timestamp::now())
             }
             NotifyReceiver::CommitStatuses(to) => match statuses::request(to, notice, told) {
+                Some(_) if !self.newest.take(&statuses::name(to, told.0), notice.build) => {
+                    return Outcome::Nothing("a newer build of the same commit was told of");
+                }
                 Some(outgoing) => outgoing,
                 None => return Outcome::Nothing("its commit is not known"),
             },
@@ -333,7 +358,10 @@ impl Worker {
                 failure,
                 match answer.trim() {
                     "" => what,
-                    answer => format!("{what}: {}", beginning(answer)),
+                    answer => {
+                        let answer = without_secrets(answer, receiver);
+                        format!("{what}: {}", beginning(&answer))
+                    }
                 },
             ),
         }
@@ -351,41 +379,5 @@ impl Worker {
         let ended = self.builds.archived.build(id).await;
         let ended = ended.map_err(|error| error.to_string())?;
         Ok(ended.as_ref().map(Subject::of_ended))
-    }
-}
-
-/// As much of an answer as a line of the log should have.
-fn beginning(answer: &str) -> String {
-    const MOST: usize = 300;
-    answer.chars().take(MOST).collect()
-}
-
-fn log_command(build: BuildId, ran: Result<(Ended, String), command::OnFinishError>) {
-    let build = build.0;
-    match ran {
-        Ok((Ended::Exited(0), output)) => {
-            tracing::info!(build.id = build, "on_finish was run{}", printed(&output));
-        }
-        Ok((ended, output)) => {
-            let ended = match ended {
-                Ended::Exited(code) => format!("with exit code {code}"),
-                Ended::Signaled(signal) => format!("by signal {signal}"),
-                Ended::TimedOut => "by the master, after on_finish_timeout".to_owned(),
-                Ended::Canceled => "by the master".to_owned(),
-            };
-            tracing::warn!(
-                build.id = build,
-                "on_finish ended {ended}{}",
-                printed(&output)
-            );
-        }
-        Err(error) => tracing::warn!(build.id = build, %error, "on_finish could not be run"),
-    }
-}
-
-fn printed(output: &str) -> String {
-    match output {
-        "" => String::new(),
-        output => format!(", and printed: {output}"),
     }
 }

@@ -1,6 +1,7 @@
 //! The command `on_finish`.
 
 use crate::farm::{Extra, Farm};
+use crate::processes;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::ids::BuildId;
@@ -80,7 +81,7 @@ async fn what_a_build_brings_along_is_no_part_of_the_command() {
     );
     let file = repository.outside("finished");
     let command = format!(
-        "env | sort > '{0}.new' && mv '{0}.new' '{0}'",
+        "sleep 600 & env | sort > '{0}.new' && mv '{0}.new' '{0}'",
         file.display()
     );
     let mut farm = farm(&command);
@@ -92,6 +93,12 @@ async fn what_a_build_brings_along_is_no_part_of_the_command() {
     })
     .await;
     assert!(text.contains("\nJOB=$(touch hacked); Job\n"), "{text}");
+    // What it leaves in the background ends with it.
+    wait_for("nothing of the command is left", async || {
+        let mark = format!("{}:on_finish:", farm.path("base/master").display());
+        processes::with_text(&mark).is_empty().then_some(())
+    })
+    .await;
     assert!(!farm.path("base/master/on_finish/hacked").exists());
     // Nothing of the master's own settings is there, but for the mark of its processes.
     let ours = text

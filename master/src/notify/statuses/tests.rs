@@ -106,6 +106,7 @@ fn each_event_has_a_state_and_a_sentence() {
     });
     let error = json!({"error_message": "The job has no commands.\nMore.", "result": null});
     let none = json!({});
+    let empty = json!({"num_atoms": 0, "num_subjobs": 0, "lacks_atoms": true});
     for (event, fields, states, sentence) in [
         (
             Queued,
@@ -131,6 +132,12 @@ fn each_event_has_a_state_and_a_sentence() {
             &failed,
             ("failure", "failed"),
             "3 of 20 atoms failed, 1 flaky, 2 not run in 3 min 5 s",
+        ),
+        (
+            Finished,
+            &empty,
+            ("failure", "failed"),
+            "No atoms were found",
         ),
         (
             Error,
