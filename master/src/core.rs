@@ -93,6 +93,9 @@ pub struct Ended {
 /// How many builds are forgotten at a time: the disk is to keep up.
 pub const FORGOTTEN_AT_A_TIME: usize = 64;
 
+/// How long slaves keep what they have set up of a build after its end, to hunt for flakes while nothing else is to do.
+pub const HUNT_AFTER_END: Duration = Duration::from_secs(120);
+
 /// How long a slave is listed that was lost.
 pub const LOST_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

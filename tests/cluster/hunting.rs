@@ -33,6 +33,13 @@ fn tempting_job(repository: &Repository) -> Job {
     .atoms(3)
 }
 
+/// A build that passes at once.
+fn other_build() -> Repository {
+    let other = Repository::empty();
+    other.commit_job(&job("true").atomizer("echo other"));
+    other
+}
+
 async fn hunting_farm() -> Farm {
     let mut farm = Farm::with(&Extra {
         master: "hunt_flakes = True\n",
@@ -87,8 +94,7 @@ async fn a_flake_is_found_and_neither_its_build_nor_another_one_notices() {
     until_it_hunts(&farm, build, &repository.outside("hunting")).await;
 
     // One executor waits with the first atom, the other one hunts: the build gets it all the same.
-    let other = Repository::empty();
-    other.commit_job(&job("true").atomizer("echo other"));
+    let other = other_build();
     farm.run(&other.request()).await.passes();
     let first = farm.client().build(build).await.unwrap();
     assert!(!first.status.is_over(), "{first:?}");
@@ -96,6 +102,8 @@ async fn a_flake_is_found_and_neither_its_build_nor_another_one_notices() {
     fs::write(repository.outside("go"), "").unwrap();
     let over = farm.end_of(build).await.passes();
     assert_eq!((over.num_atoms_failed, over.num_atoms_flaky), (0, Some(0)));
+    // Hunts go on after the end of the build, until another one comes.
+    farm.run(&other.request()).await.passes();
     let atoms = farm.atoms(build).await;
     let second = atoms.iter().find(|atom| atom.value.as_deref() == Some("2"));
     let second = second.unwrap();
@@ -133,6 +141,8 @@ async fn what_a_hunt_found_counts_once_though_the_master_dies_while_another_runs
     fs::write(repository.outside("go"), "").unwrap();
     let over = farm.end_of(build).await.passes();
     assert_eq!((over.num_atoms_failed, over.num_atoms_flaky), (0, Some(0)));
+    let other = other_build();
+    farm.run(&other.request()).await.passes();
     assert_one_flake(&known(&farm, "2").await);
     let runs = fs::read_to_string(repository.outside("runs")).unwrap();
     assert_eq!(runs.lines().count(), 3, "once, and twice more");

@@ -257,6 +257,13 @@ pub enum Command {
         /// Which atoms of these ran, as far as the slave had said so.
         runs: Vec<(SubjobId, CutRun)>,
     },
+    /// Atoms of a build that may be flaky are to run again while executors are idle, or no more.
+    ReportHunting {
+        /// The build.
+        build: BuildId,
+        /// Whether they are to.
+        goes_on: bool,
+    },
     /// Atoms of a build that had passed ran again.
     ReportHunted {
         /// The build.
@@ -439,6 +446,7 @@ impl Command {
             | Self::ReportEnding { .. }
             | Self::ReportCutOff { .. }
             | Self::ReportHunted { .. }
+            | Self::ReportHunting { .. }
             | Self::ReportArchived { .. }
             | Self::ReportArchivingFailed { .. }
             | Self::ReportKept { .. }

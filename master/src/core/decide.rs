@@ -154,6 +154,10 @@ impl Cluster {
                 let cut_off = self.cut_off(slave, build, subjobs, runs);
                 Ok(cut_off.into_iter().collect())
             }
+            Command::ReportHunting { build, goes_on } => {
+                let fact = self.hunt_goes_on(build, goes_on);
+                Ok(fact.into_iter().collect())
+            }
             Command::ReportHunted { build, runs } => {
                 Ok(self.hunted(build, runs).into_iter().collect())
             }
@@ -286,9 +290,19 @@ impl Cluster {
         says_something.then_some(Fact::Build(id, cut_off))
     }
 
-    /// What was found of a build that is over by now is lost: the build may be archived already.
+    fn hunt_goes_on(&self, id: BuildId, goes_on: bool) -> Option<Fact> {
+        let build = self
+            .build(id)
+            .filter(|build| build.hunted.goes_on != goes_on)?;
+        let may_begin = build.wants_slaves() || !goes_on;
+        may_begin.then_some(Fact::Build(id, BuildFact::HuntGoesOn { goes_on }))
+    }
+
+    /// What was found of a build that no slave has any more is lost: the build may be archived already.
     fn hunted(&self, id: BuildId, mut runs: Vec<HuntedRun>) -> Option<Fact> {
-        let build = self.build(id).filter(|build| !build.is_over())?;
+        let has_it =
+            |build: &Build| !build.is_over() || self.leftover.iter().any(|(_, left)| *left == id);
+        let build = self.build(id).filter(|build| has_it(build))?;
         runs.retain(|run| build.subjob(run.subjob).is_some());
         (!runs.is_empty()).then_some(Fact::Build(id, BuildFact::Hunted { runs }))
     }

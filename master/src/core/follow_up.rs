@@ -2,7 +2,7 @@
 //! message then costs time, never a stuck build.
 
 use super::event::{BuildFact, Event, Fact, SlaveFact};
-use super::{Cluster, MAX_DEATHS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN};
+use super::{Cluster, HUNT_AFTER_END, MAX_DEATHS, MAX_PREPARATIONS, MAX_SETUPS, SLAVE_RETURN};
 use crate::core::actor::Actor;
 use crate::core::builds::bounded_text::bounded;
 use crate::core::builds::build::{Build, BuildState, Preparation};
@@ -24,7 +24,7 @@ impl Cluster {
             .or_else(|| self.next_ending(at))
             .or_else(|| self.next_quarantine())
             .or_else(|| self.next_probe(at))
-            .or_else(|| self.next_teardown())
+            .or_else(|| self.next_teardown(at))
             .or_else(|| self.next_withdrawal())
             // First: what is not wanted any more is not placed.
             .or_else(|| self.next_of_apps())
@@ -161,14 +161,41 @@ impl Cluster {
         ))
     }
 
-    fn next_teardown(&self) -> Option<Fact> {
+    fn next_teardown(&self, at: Timestamp) -> Option<Fact> {
         let mut leftover = self.leftover.iter();
+        let is_rest = !self.leftover.is_empty() && self.is_at_rest();
         let may_hear = |(slave, build): &&(SlaveId, BuildId)| {
             let slave = self.slave(*slave);
-            slave.is_some_and(|slave| !slave.must_finish_setup(*build))
+            slave.is_some_and(|slave| {
+                let is_hunted = is_rest && self.is_hunted_on(*build, slave, at);
+                !slave.must_finish_setup(*build) && !is_hunted
+            })
         };
         let (slave, build) = *leftover.find(may_hear)?;
         Some(Fact::Build(build, BuildFact::TeardownRequested { slave }))
+    }
+
+    /// Whether no build waits for anything, and none is about to.
+    fn is_at_rest(&self) -> bool {
+        self.line.is_empty()
+            && self.queued.is_empty()
+            && self.preparing.is_empty()
+            && self.suspicious.is_empty()
+            && self.reserved.is_empty()
+    }
+
+    /// Whether a slave keeps a build that is over, to hunt for flakes.
+    fn is_hunted_on(&self, build: BuildId, slave: &Slave, at: Timestamp) -> bool {
+        let is_ready = slave.builds.get(&build) == Some(&BuildOnSlave::Ready);
+        let Some(build) = self.build(build).filter(|_| is_ready && !slave.is_legacy) else {
+            return false;
+        };
+        // A clock that was set back says nothing of how long ago that was.
+        let is_near = |ended: Timestamp| ended <= at && ended.until(at) < HUNT_AFTER_END;
+        matches!(build.state, BuildState::Archiving | BuildState::Finished)
+            && build.hunted.goes_on
+            && !self.is_deleted(build.id)
+            && build.timestamps.finished.is_none_or(is_near)
     }
 
     /// A slave that is to end clears away each build of which it runs nothing any more, and ends when

@@ -7,6 +7,6 @@
 
 mod grounds;
 mod hunts;
-mod prey;
+pub(in crate::core) mod prey;
 
 pub use hunts::{Hunt, HuntId, Hunts, Look};

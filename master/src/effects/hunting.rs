@@ -126,7 +126,8 @@ impl Hunting {
     async fn begin(&mut self) -> Result<(), Gone> {
         let hunts = self.hunts.clone();
         let find = move |cluster: &Cluster| {
-            let builds = cluster.builds().filter(|build| build.wants_slaves());
+            let builds = cluster.builds();
+            let builds = builds.filter(|build| build.wants_slaves() || build.hunted.goes_on);
             let hunted = builds.filter(|build| hunts.are_for(build));
             hunted.map(|build| build.id).collect()
         };
@@ -150,10 +151,7 @@ impl Hunting {
                 {
                     self.builds.insert(*build);
                 }
-                Fact::Build(
-                    build,
-                    BuildFact::ArchivingStarted | BuildFact::Failed { .. } | BuildFact::Canceled,
-                ) => {
+                Fact::Build(build, BuildFact::Retired) => {
                     self.builds.remove(build);
                 }
                 _ => {}
@@ -183,16 +181,20 @@ impl Hunting {
     /// Tells the cluster what was found. What ends meanwhile goes with the next report.
     async fn report(&mut self) -> Result<(), Gone> {
         for (build, runs) in std::mem::take(&mut self.found) {
-            let report = Command::ReportHunted { build, runs };
-            match self.hunter.cluster.command(report).await {
-                Ok(_) => {}
-                Err(CommandFailure::Refused(refusal)) => {
-                    tracing::debug!(build.id = build.0, %refusal, "what a hunt found came too late");
-                }
-                Err(CommandFailure::Gone(gone)) => return Err(gone),
-            }
+            self.tell(Command::ReportHunted { build, runs }).await?;
         }
         Ok(())
+    }
+
+    async fn tell(&self, command: Command) -> Result<(), Gone> {
+        match self.hunter.cluster.command(command).await {
+            Ok(_) => Ok(()),
+            Err(CommandFailure::Refused(refusal)) => {
+                tracing::debug!(%refusal, "a report of the hunts was refused");
+                Ok(())
+            }
+            Err(CommandFailure::Gone(gone)) => Err(gone),
+        }
     }
 
     async fn look(&mut self) -> Result<(), Gone> {
@@ -207,10 +209,13 @@ impl Hunting {
             let unknown: Vec<Build> = unknown
                 .filter_map(|id| cluster.build(*id).cloned())
                 .collect();
-            (hunts, calls, look.ended, unknown)
+            (hunts, calls, look.ended, look.goes_on, unknown)
         };
-        let (hunts, calls, ended, unknown) = self.hunter.cluster.read(look).await?;
+        let (hunts, calls, ended, going_on, unknown) = self.hunter.cluster.read(look).await?;
         self.hunts = hunts;
+        for (build, goes_on) in going_on {
+            self.tell(Command::ReportHunting { build, goes_on }).await?;
+        }
         for (id, hunt) in ended {
             self.break_off(id, &hunt);
         }

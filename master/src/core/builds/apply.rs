@@ -138,6 +138,7 @@ impl Cluster {
                 };
                 self.take_failed(build, *subjob, failed);
             }
+            BuildFact::HuntGoesOn { goes_on } => self.build_mut(build).hunted.goes_on = *goes_on,
             BuildFact::Hunted { runs } => {
                 let hunted = &mut self.build_mut(build).hunted;
                 runs.iter().for_each(|run| hunted.add(run));

@@ -90,7 +90,7 @@ pub struct Build {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) status_notes: Vec<StatusNote>,
     /// What was found of its atoms that ran again though they had passed.
-    #[serde(default, skip_serializing_if = "Hunted::is_empty")]
+    #[serde(default, skip_serializing_if = "Hunted::is_nothing")]
     pub hunted: Hunted,
     /// What is derived from all this and from the slaves.
     #[serde(skip)]

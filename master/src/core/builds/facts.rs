@@ -181,6 +181,11 @@ pub enum BuildFact {
         /// How many slaves it took down.
         slaves_lost: u32,
     },
+    /// Atoms of it that may be flaky are to run again while executors are idle, or no more.
+    HuntGoesOn {
+        /// Whether they are to.
+        goes_on: bool,
+    },
     /// Atoms that had passed ran again, while executors were idle.
     Hunted {
         /// The runs that are over.
@@ -324,6 +329,10 @@ impl fmt::Display for BuildFact {
                 f,
                 ".{subjob} poisoned: {slaves_lost} slaves were lost while they ran it"
             ),
+            Self::HuntGoesOn { goes_on: true } => f.write_str(" is hunted for flakes"),
+            Self::HuntGoesOn { goes_on: false } => {
+                f.write_str(" is not hunted for flakes any more")
+            }
             Self::Hunted { runs } => write!(f, " hunted for flakes: {} runs", runs.len()),
             Self::ResultDoubted {
                 slave,

@@ -29,6 +29,10 @@ pub enum HuntTrial {
 /// What hunts found so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hunted {
+    /// Whether more is to be found: slaves keep what they have set up of the build for a while after its end, as long as
+    /// nothing waits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_on: bool,
     /// How many runs there were, with those that say nothing.
     pub runs: u64,
     /// How long they kept executors, all together, in milliseconds.
@@ -53,6 +57,12 @@ impl Hunted {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs == 0
+    }
+
+    /// Whether nothing is to be stored.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.is_empty() && !self.goes_on
     }
 
     /// How many trials there are of all atoms, and how many of them are flakes.

@@ -5,6 +5,8 @@ use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::subjob::Subjob;
 use crate::core::instances::instance::InstanceState;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
+use clusterrunner_common::ids::BuildId;
+use std::collections::BTreeSet;
 
 /// Whether atoms of a build are to be hunted, where its job does not say otherwise.
 pub(super) fn is_hunted(build: &Build, by_default: bool) -> bool {
@@ -15,13 +17,26 @@ pub(super) fn is_hunted(build: &Build, by_default: bool) -> bool {
     plan.is_some() && is_remembered && of_job.unwrap_or(by_default)
 }
 
-/// Whether all that is left of a build runs already.
+/// Whether all that is left of a build runs already, or it is over and slaves keep it for hunts.
 pub(super) fn is_at_its_end(cluster: &Cluster, build: &Build) -> bool {
-    matches!(build.state, BuildState::Building(_))
-        && build.num_unstarted() == 0
-        && build.num_running() > 0
-        && !build.has_failed_enough()
-        && !cluster.is_deleted(build.id)
+    let is_at_its_end = match build.state {
+        BuildState::Building(_) => {
+            build.num_unstarted() == 0 && build.num_running() > 0 && !build.has_failed_enough()
+        }
+        BuildState::Archiving | BuildState::Finished => build.hunted.goes_on,
+        BuildState::Queued
+        | BuildState::Preparing
+        | BuildState::Prepared
+        | BuildState::Error { .. }
+        | BuildState::Canceled => false,
+    };
+    is_at_its_end && !cluster.is_deleted(build.id)
+}
+
+/// The builds that slaves may have.
+pub(super) fn builds(cluster: &Cluster) -> BTreeSet<BuildId> {
+    let over = cluster.leftover.iter().map(|(_, build)| *build);
+    cluster.working.iter().copied().chain(over).collect()
 }
 
 /// Whether an atom may be hunted: it has passed, at once.

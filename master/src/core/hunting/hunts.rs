@@ -1,11 +1,12 @@
 //! All hunts of a farm. They live as long as the master's process: one that is not over when a master dies just did not
 //! happen.
 
-use super::grounds::{is_at_its_end, is_hunted, is_prey, num_idle};
+use super::grounds::{builds, is_at_its_end, is_hunted, is_prey, num_idle};
 use super::prey::Prey;
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::builds::hunted::HuntedRun;
+use crate::core::builds::subjob::Subjob;
 use crate::core::history::Trials;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::api::HuntEnd;
@@ -47,6 +48,8 @@ pub struct Look {
     pub begun: Vec<(HuntId, Hunt)>,
     /// Hunts to end.
     pub ended: Vec<(HuntId, Hunt)>,
+    /// Builds of which the cluster thinks that more is to be found, or not, and whether that is so.
+    pub goes_on: Vec<(BuildId, bool)>,
 }
 
 /// All hunts.
@@ -88,15 +91,24 @@ impl Hunts {
         self.unable.retain(|slave| is_there(cluster, *slave));
         self.resting.retain(|_, until| *until > at);
         let mut at_their_end = Vec::new();
-        for id in &cluster.working {
-            let Some(build) = cluster.build(*id) else {
+        for id in builds(cluster) {
+            let Some(build) = cluster.build(id) else {
                 continue;
             };
-            if is_hunted(build, self.by_default) && is_at_its_end(cluster, build) {
-                match self.builds.get(id) {
-                    None => look.unknown.push(*id),
-                    Some(None) => {}
-                    Some(Some(_)) => at_their_end.push(build),
+            if !is_hunted(build, self.by_default) {
+                continue;
+            }
+            match self.builds.get(&id) {
+                None if build.progress().is_some() || build.hunted.goes_on => look.unknown.push(id),
+                None | Some(None) => {}
+                Some(Some(prey)) => {
+                    let goes_on = prey.iter().any(|(id, prey)| is_left(build, *id, prey));
+                    if goes_on != build.hunted.goes_on && (build.wants_slaves() || !goes_on) {
+                        look.goes_on.push((id, goes_on));
+                    }
+                    if goes_on && is_at_its_end(cluster, build) {
+                        at_their_end.push(build);
+                    }
                 }
             }
         }
@@ -192,10 +204,8 @@ impl Hunts {
             }
             ended.push((id, hunt));
         }
-        self.builds.retain(|id, _| {
-            let build = cluster.build(*id);
-            build.is_some_and(Build::wants_slaves)
-        });
+        let there = builds(cluster);
+        self.builds.retain(|id, _| there.contains(id));
         ended
     }
 
@@ -268,6 +278,12 @@ impl Hunts {
         let of_build = self.running.values().filter(|hunt| hunt.build == build);
         of_build.count()
     }
+}
+
+/// Whether an atom is to run once more, as far as that is known.
+fn is_left(build: &Build, id: SubjobId, prey: &Prey) -> bool {
+    let is_prey = |subjob: &Subjob| subjob.result.is_none() || is_prey(subjob);
+    prey.is_wanted() && build.subjob(id).is_some_and(is_prey)
 }
 
 fn is_there(cluster: &Cluster, slave: SlaveId) -> bool {

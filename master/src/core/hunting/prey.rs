@@ -17,7 +17,7 @@ const MOST_FAILURES: u8 = 3;
 
 /// An atom, and what is known of it in its build.
 #[derive(Clone, Debug)]
-pub(super) struct Prey {
+pub(in crate::core) struct Prey {
     is_suspicious: bool,
     /// How many trials its history has.
     trials: u32,
@@ -27,12 +27,12 @@ pub(super) struct Prey {
     failed: Option<(SlaveId, u8)>,
     /// Whether nothing more is to be learned of it in this build.
     is_done: bool,
-    pub(super) is_running: bool,
+    pub(in crate::core) is_running: bool,
 }
 
 /// The order of atoms: the smallest is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn {
+pub(in crate::core) struct Turn {
     /// One that failed goes first: only its next run tells what that was.
     is_not_failed: bool,
     is_not_suspicious: bool,
@@ -42,7 +42,7 @@ pub(super) struct Turn {
 impl Prey {
     /// An atom with such a history, and what was found of it in its build in an earlier life of the master; none if it is
     /// no prey: another flake would not mark it, or it is marked already.
-    pub(super) fn of(trials: &Trials, hunted: HuntTrials) -> Option<Self> {
+    pub(in crate::core) fn of(trials: &Trials, hunted: HuntTrials) -> Option<Self> {
         let is_suspicious = match Beta::verdict(trials) {
             Verdict::Flaky => return None,
             Verdict::Stable if trials.all() >= FEW_TRIALS => return None,
@@ -66,15 +66,23 @@ impl Prey {
         })
     }
 
-    /// When it is its turn on a slave; `None` if never now.
-    pub(super) fn turn_on(&self, slave: SlaveId) -> Option<Turn> {
-        let is_elsewhere = self.failed.is_some_and(|(on, _)| on != slave);
+    /// Whether it runs, or is to run once more.
+    pub(in crate::core) fn is_wanted(&self) -> bool {
+        self.is_running || !self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
         let most = match self.is_suspicious {
             true => RUNS_OF_SUSPICIOUS,
             false => RUNS_OF_NEW,
         };
-        let is_over = self.failed.is_none() && self.passes >= most;
-        let waits = !(self.is_done || self.is_running || is_elsewhere || is_over);
+        self.is_done || self.failed.is_none() && self.passes >= most
+    }
+
+    /// When it is its turn on a slave; `None` if never now.
+    pub(in crate::core) fn turn_on(&self, slave: SlaveId) -> Option<Turn> {
+        let is_elsewhere = self.failed.is_some_and(|(on, _)| on != slave);
+        let waits = !(self.is_over() || self.is_running || is_elsewhere);
         waits.then(|| Turn {
             is_not_failed: self.failed.is_none(),
             is_not_suspicious: !self.is_suspicious,
@@ -84,7 +92,7 @@ impl Prey {
 
     /// Takes note of how a run ended. What that says: a failure is a flake once the atom passes again on the same slave.
     /// So neither a sick slave makes flakes, nor an atom that can not run twice in a work tree.
-    pub(super) fn ended(&mut self, end: HuntEnd, slave: SlaveId) -> Option<HuntTrial> {
+    pub(in crate::core) fn ended(&mut self, end: HuntEnd, slave: SlaveId) -> Option<HuntTrial> {
         self.is_running = false;
         match end {
             HuntEnd::Dropped => None,

@@ -81,6 +81,7 @@ impl Cluster {
             | BuildFact::Described { .. }
             | BuildFact::Warned { .. }
             | BuildFact::Hunted { .. }
+            | BuildFact::HuntGoesOn { .. }
             | BuildFact::SubjobHandedOut { .. } => {}
             BuildFact::SetupRequested { slave, .. } => {
                 self.dirty.set_up = Some((*slave, build));

@@ -1,10 +1,12 @@
 //! What is promised of flakiness, tried with planted flakes.
 
 use super::walk::random::Random;
-use crate::core::builds::hunted::HuntTrials;
+use crate::core::builds::hunted::{HuntTrial, HuntTrials};
 use crate::core::history::{Beta, Ended, Failure, Memory, Run, Tag, Verdict};
+use crate::core::hunting::prey::Prey;
+use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, SlaveId};
 
 /// In one of so many attempts a machine fails, whatever runs on it.
 const MACHINE_FAILS_IN: u64 = 10_000;
@@ -15,12 +17,15 @@ const COMMITS_THAT_BREAK: u64 = 20;
 /// So many of 1000 builds are of the same commit as the one before.
 const SAME_COMMIT: u64 = 100;
 
+/// Where all is hunted.
+const SLAVE: SlaveId = SlaveId(1);
+
 /// How many builds there are: beyond what is remembered.
 const BUILDS: u64 = 400;
 
 /// The build at which an atom is first called flaky that fails so often in 1000 runs, and is run again once, as
-/// `retries: 1` has it.
-fn marked_at(flakiness: u64, seed: u64) -> Option<u64> {
+/// `retries: 1` has it. Where it is hunted, executors are idle for long enough in each build.
+fn marked_at(flakiness: u64, seed: u64, is_hunted: bool) -> Option<u64> {
     let mut random = Random::new(seed);
     let mut memory = Memory::default();
     let (mut commit, mut is_broken) = (0, false);
@@ -33,8 +38,23 @@ fn marked_at(flakiness: u64, seed: u64) -> Option<u64> {
             || is_broken || random.happens(flakiness) || random.below(MACHINE_FAILS_IN) == 0;
         let failed = fails();
         let failed_again = failed && fails();
+        let mut hunted = HuntTrials::default();
+        let prey = Prey::of(&memory.trials(), hunted).filter(|_| is_hunted && !failed);
+        if let Some(mut prey) = prey {
+            while prey.turn_on(SLAVE).is_some() {
+                let end = match fails() {
+                    true => HuntEnd::Failed,
+                    false => HuntEnd::Passed,
+                };
+                match prey.ended(end, SLAVE) {
+                    Some(HuntTrial::Passed) => hunted.passes += 1,
+                    Some(HuntTrial::Flaked) => hunted.flakes += 1,
+                    None => {}
+                }
+            }
+        }
         let run = Run {
-            hunted: HuntTrials::default(),
+            hunted,
             build: BuildId(build),
             commit: Some(Tag(commit)),
             told: 0,
@@ -58,23 +78,45 @@ fn marked_at(flakiness: u64, seed: u64) -> Option<u64> {
     None
 }
 
+#[track_caller]
+fn assert_found(flakiness: u64, within: u64, is_hunted: bool) {
+    const ATOMS: u64 = 300;
+    let found = (0..ATOMS).filter_map(|seed| marked_at(flakiness, seed, is_hunted));
+    let in_time = found.filter(|build| *build <= within).count() as u64;
+    assert!(
+        in_time * 100 >= ATOMS * 95,
+        "{in_time} of {ATOMS} atoms that fail in {flakiness} of 1000 runs were found within {within} builds"
+    );
+}
+
 #[test]
 fn planted_flakes_are_found_within_so_many_builds() {
-    const ATOMS: u64 = 300;
     for (flakiness, within) in [(20, 375), (50, 125), (100, 65), (200, 40), (300, 30)] {
-        let found = (0..ATOMS).filter_map(|seed| marked_at(flakiness, seed));
-        let in_time = found.filter(|build| *build <= within).count() as u64;
-        assert!(
-            in_time * 100 >= ATOMS * 95,
-            "{in_time} of {ATOMS} atoms that fail in {flakiness} of 1000 runs were found within {within} builds"
-        );
+        assert_found(flakiness, within, false);
     }
 }
 
 #[test]
-fn at_most_one_of_a_thousand_stable_atoms_is_ever_called_flaky() {
+fn hunts_find_planted_flakes_within_fewer_builds() {
+    for (flakiness, within) in [(20, 150), (50, 20), (100, 12), (200, 8), (300, 8)] {
+        assert_found(flakiness, within, true);
+    }
+}
+
+#[track_caller]
+fn assert_stable(is_hunted: bool) {
     const ATOMS: u64 = 2_000;
-    let marked = (0..ATOMS).filter_map(|seed| marked_at(0, seed));
+    let marked = (0..ATOMS).filter_map(|seed| marked_at(0, seed, is_hunted));
     let marked = marked.count();
     assert!(marked <= 2, "{marked} of {ATOMS}");
+}
+
+#[test]
+fn at_most_one_of_a_thousand_stable_atoms_is_ever_called_flaky() {
+    assert_stable(false);
+}
+
+#[test]
+fn at_most_one_of_a_thousand_stable_atoms_that_are_hunted_is_ever_called_flaky() {
+    assert_stable(true);
 }

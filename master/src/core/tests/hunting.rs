@@ -1,7 +1,10 @@
 //! Hunts for flakes: when one begins, which atom is next, when it ends, and what is made of it.
 
+mod simulated;
+
 use super::retries::{build, building_with};
 use super::scenario::{Scenario, finished, hand_out, plan};
+use crate::core::HUNT_AFTER_END;
 use crate::core::builds::hunted::{HuntTrial, HuntTrials, Hunted, HuntedRun};
 use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
@@ -11,6 +14,7 @@ use clusterrunner_common::api::HuntEnd::{self, Dropped, Failed, Passed};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// A farm, and its hunts.
 struct Ground {
@@ -65,6 +69,10 @@ impl Ground {
             assert!(then.unknown.is_empty());
             look.begun.extend(then.begun);
             look.ended.extend(then.ended);
+            look.goes_on.extend(then.goes_on);
+        }
+        for (build, goes_on) in std::mem::take(&mut look.goes_on) {
+            self.farm.tell(Command::ReportHunting { build, goes_on });
         }
         assert_eq!(self.hunts.unreasonable(&self.farm.cluster), None);
         look
@@ -118,6 +126,7 @@ fn an_idle_executor_hunts_what_has_passed_and_the_cluster_learns_what_it_found()
         flakes: 0,
     };
     let expected = Hunted {
+        goes_on: true,
         runs: 2,
         ms: 20,
         atoms: [(SubjobId(1), hunted)].into(),
@@ -191,14 +200,11 @@ fn hunts_give_way_to_another_build() {
     // It has one executor of two.
     ground.begins(&[(1, 2)]);
     ground.farm.finish(hand_out(2, 2, 0, 1));
-    // It is being torn down.
-    ground.gives_way(1);
-    ground.farm.torn_down(2, 2);
-    ground.begins(&[(1, 2), (2, 2)]);
+    ground.begins(&[(2, 2)]);
 }
 
 #[test]
-fn nothing_is_hunted_before_all_of_a_build_runs_or_after_its_end() {
+fn nothing_is_hunted_before_all_of_a_build_runs() {
     let mut farm = building_with(&[("a", 1), ("b", 1)], &["A", "B", "C"], |plan| {
         plan.retries = 1;
     });
@@ -213,9 +219,77 @@ fn nothing_is_hunted_before_all_of_a_build_runs_or_after_its_end() {
     let slave = |hunts: &[(HuntId, Hunt)]| hunts.iter().map(|(_, hunt)| hunt.slave.0).collect();
     let [ended, begun]: [Vec<u64>; 2] = [slave(&look.ended), slave(&look.begun)];
     assert_eq!((ended, begun), (vec![2], vec![1]));
-    ground.farm.finish(hand_out(2, 1, 0, 2));
-    ground.gives_way(1);
-    assert!(!ground.hunts.are_on());
+}
+
+/// A build that is over, and one of whose atoms is hunted on slave 2.
+fn after_the_end() -> (Ground, HuntId) {
+    let mut ground = Ground::of(&[("a", 1), ("b", 1)], 3, |_| {});
+    let hunt = ground.begins(&[(1, 2)])[0];
+    ground.farm.finish(hand_out(1, 1, 0, 1));
+    ground.begins(&[(0, 1)]);
+    // No slave is told to tear it down.
+    ground.farm.archived(1).check_facts(&["1 finished"]);
+    ground.begins(&[]);
+    (ground, hunt)
+}
+
+#[test]
+fn hunts_go_on_after_the_end_until_nothing_is_to_be_found() {
+    let (mut ground, hunt) = after_the_end();
+    ground.ends(hunt, Passed);
+    assert_eq!(build(&ground.farm).hunted.trials(), (1, 0));
+    ground.begins(&[(2, 2)]);
+    ground.hunts = Hunts::new(true);
+    // The next life of the master learns that all is known by now.
+    ground.usual = trials(100, 0);
+    assert!(ground.look().begun.is_empty());
+    let facts = ground.farm.wait(Duration::from_secs(1));
+    facts.check_facts(&[]);
+    assert!(!build(&ground.farm).hunted.goes_on);
+}
+
+#[test]
+fn the_next_build_waits_for_no_hunt() {
+    let (mut ground, _) = after_the_end();
+    ground.farm.queue("q").check_facts(&[
+        "2 queued",
+        "2 preparing",
+        "1 off slave 1",
+        "1 off slave 2",
+    ]);
+    ground.gives_way(2);
+}
+
+#[test]
+fn hunts_end_a_while_after_the_end() {
+    let (mut ground, _) = after_the_end();
+    ground
+        .farm
+        .wait(HUNT_AFTER_END - Duration::from_secs(1))
+        .check_nothing();
+    let mut set_back = after_the_end().0;
+    set_back.farm.set_clock(1);
+    set_back
+        .farm
+        .wait(Duration::ZERO)
+        .check_facts(&["1 off slave 1", "1 off slave 2"]);
+    let ended = ground.farm.wait(Duration::from_secs(1));
+    ended.check_facts(&["1 off slave 1", "1 off slave 2"]);
+    ground.gives_way(2);
+    for slave in [1, 2] {
+        ground.farm.torn_down(slave, 1);
+    }
+    let runs = vec![HuntedRun {
+        subjob: SubjobId(1),
+        trial: Some(HuntTrial::Passed),
+        ms: 1,
+    }];
+    let build = BuildId(1);
+    ground
+        .farm
+        .tell(Command::ReportHunted { build, runs })
+        .check_nothing();
+    assert_eq!(ground.farm.cluster.retirable().count(), 1);
 }
 
 #[test]

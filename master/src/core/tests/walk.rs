@@ -449,6 +449,7 @@ fn check_history(farm: &Scenario) {
     let mut failed: BTreeSet<(Key, Attempt)> = BTreeSet::new();
     let mut over: BTreeSet<BuildId> = BTreeSet::new();
     let mut hunted: BTreeSet<u64> = BTreeSet::new();
+    let mut retired: BTreeSet<BuildId> = BTreeSet::new();
     // How many incarnations there were, when each build was queued, and at each subjob's last hand-out.
     let mut incarnation = 0;
     let mut queued: BTreeMap<BuildId, u32> = BTreeMap::new();
@@ -525,7 +526,7 @@ fn check_history(farm: &Scenario) {
                 assert_eq!(held.remove(&key), Some((*slave, *attempt)), "{event:?}");
             }
             Fact::Build(build, BuildFact::Hunted { runs }) => {
-                assert!(!over.contains(build), "{event:?}");
+                assert!(!retired.contains(build), "{event:?}");
                 for run in runs {
                     assert!(hunted.insert(run.ms), "it counts twice: {event:?}");
                 }
@@ -578,6 +579,7 @@ fn check_history(farm: &Scenario) {
             Fact::Build(build, BuildFact::Forgotten { .. }) => {
                 assert!(over.contains(build), "{event:?}");
             }
+            Fact::Build(build, BuildFact::Retired) => drop(retired.insert(*build)),
             Fact::Farm(FarmFact::IncarnationBegun { .. }) => incarnation += 1,
             Fact::Build(build, BuildFact::Queued { .. }) => {
                 queued.insert(*build, incarnation);
@@ -591,11 +593,11 @@ fn check_history(farm: &Scenario) {
             | Fact::Farm(FarmFact::MasterStarted { .. })
             | Fact::Farm(FarmFact::IdsReserved { .. })
             | Fact::Build(_, BuildFact::StatusPosted { .. })
+            | Fact::Build(_, BuildFact::HuntGoesOn { .. })
             | Fact::Build(_, BuildFact::PreparationStarted { .. })
             | Fact::Build(_, BuildFact::PreparationStopped)
             | Fact::Build(_, BuildFact::Prepared { .. })
             | Fact::Build(_, BuildFact::ArchivingStarted)
-            | Fact::Build(_, BuildFact::Retired)
             | Fact::Build(_, BuildFact::Cleared)
             | Fact::Build(_, BuildFact::Deleted)
             | Fact::Build(_, BuildFact::Described { .. })

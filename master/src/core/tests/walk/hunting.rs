@@ -9,9 +9,13 @@ use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 
+/// In one of so many walks is hunted: these take longer, since slaves keep builds for a while.
+const HUNTED_IN: u64 = 4;
+
 /// The hunts of one life of the master.
 pub(super) struct Hunting {
     hunts: Hunts,
+    is_on: bool,
     /// Its own: without hunts a walk goes as with them.
     random: Random,
     /// Stands for the time of a run, so that no two are alike.
@@ -21,7 +25,8 @@ pub(super) struct Hunting {
 impl Hunting {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            hunts: Hunts::new(true),
+            hunts: Hunts::new(seed.is_multiple_of(HUNTED_IN)),
+            is_on: seed.is_multiple_of(HUNTED_IN),
             random: Random::new(seed),
             num_ended: 0,
         }
@@ -29,7 +34,7 @@ impl Hunting {
 
     /// Those of the next life.
     pub(super) fn begin_life(&mut self) {
-        self.hunts = Hunts::new(true);
+        self.hunts = Hunts::new(self.is_on);
     }
 
     fn next_number(&mut self) -> u64 {
@@ -69,7 +74,7 @@ impl World {
         }
         self.master.tally.hunts_begun += look.begun.len();
         self.master.tally.hunts_ended += look.ended.len();
-        let mut happenings = Vec::new();
+        let (mut happenings, mut reports) = (Vec::new(), Vec::new());
         for build in look.unknown {
             happenings.push((
                 1 + hunting.random.below(20),
@@ -84,6 +89,14 @@ impl World {
                 _ => Some(HuntEnd::Passed),
             };
             happenings.push((1 + hunting.random.below(40), HuntHappening::Ends(id, end)));
+        }
+        for (build, goes_on) in look.goes_on {
+            let delay = 1 + hunting.random.below(10);
+            let report = Command::ReportHunting { build, goes_on };
+            reports.push((delay, Happening::AdapterReports(life, report)));
+        }
+        for (delay, report) in reports {
+            self.schedule(delay, report);
         }
         for (delay, happening) in happenings {
             self.schedule(delay, Happening::Hunt(life, happening));

@@ -179,6 +179,8 @@ impl World {
                 .iter()
                 .all(|m| m.is_gone || m.is_up && m.unheard.is_empty())
             && cluster.builds().all(Build::is_over)
+            // Slaves keep builds for a while to hunt for flakes.
+            && cluster.leftover.is_empty()
             && cluster.to_be_cleared().is_empty()
             && self.instances_rest()
     }

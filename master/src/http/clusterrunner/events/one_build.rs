@@ -82,6 +82,7 @@ impl BuildChanges {
             | BuildFact::Described { .. }
             | BuildFact::Warned { .. }
             | BuildFact::Hunted { .. }
+            | BuildFact::HuntGoesOn { .. }
             | BuildFact::StatusPosted { .. }
             | BuildFact::SetupRequested { .. }
             | BuildFact::SetupCompleted { .. }
