@@ -23,6 +23,7 @@ mod junit_file;
 mod launch;
 mod logs;
 mod manual;
+mod matrix;
 mod notify;
 mod open;
 mod password;

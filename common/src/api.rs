@@ -26,6 +26,7 @@ pub use tested::{TestCounts, TestView, TestsBody};
 use crate::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, ProjectId, SessionId, SlaveId, SubjobId,
 };
+use crate::job::matrix::Combination;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -159,6 +160,15 @@ pub struct BuildView {
     /// Ours: the build that this one runs again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<BuildId>,
+    /// Ours: the builds of its matrix, in order; it runs nothing itself, and its counts are theirs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ChildView>,
+    /// Ours: the build whose matrix it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<BuildId>,
+    /// Ours: its variables, if it is a build of a matrix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matrix: Option<Combination>,
     /// Ours: what went wrong without changing the result, such as a `teardown_build` that failed.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -199,6 +209,35 @@ pub struct FinishView {
     pub low: f64,
     /// It ends before this with a probability of 95 %.
     pub high: f64,
+}
+
+/// A build of a matrix, as its parent shows it. Ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChildView {
+    /// Its id.
+    pub build_id: BuildId,
+    /// Its variables in one line, such as `PYTHON=3.12 OS=linux`.
+    pub name: String,
+    /// Its variables.
+    pub matrix: Combination,
+    /// How far it is.
+    pub status: BuildStatus,
+    /// Null until it is over.
+    pub result: Option<BuildResult>,
+    /// The beginning of why it ended in `ERROR`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_message: Option<String>,
+    /// It ended without atoms, which its job does not allow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_atoms: bool,
+    /// How many atoms it has; 0 until they are known.
+    pub num_atoms: u64,
+    /// Atoms that have a result.
+    pub num_atoms_completed: u64,
+    /// Atoms that have a result other than exit code 0.
+    pub num_atoms_failed: u64,
+    /// Atoms that passed only when they were run again.
+    pub num_atoms_flaky: u64,
 }
 
 /// A slave that sets a build up. Ours.

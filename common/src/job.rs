@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod file;
+pub mod matrix;
 pub mod reports;

@@ -88,6 +88,9 @@ pub struct Ended {
     pub at: Timestamp,
     /// The project that it is of.
     pub project: ProjectId,
+    /// The first and the last build that its matrix was split into; those between are its, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub children: Option<(BuildId, BuildId)>,
 }
 
 /// How many builds are forgotten at a time: the disk is to keep up.
@@ -154,6 +157,9 @@ pub struct Cluster {
     /// Those of both that the master died over.
     #[serde(skip)]
     deadly: BTreeSet<BuildId>,
+    /// Parents of builds of a matrix that are all over, and that are to end themselves.
+    #[serde(skip)]
+    ripe: BTreeSet<BuildId>,
     /// Builds that slaves may work on.
     #[serde(skip)]
     working: BTreeSet<BuildId>,

@@ -74,6 +74,7 @@ mod legacy;
 mod limits;
 mod local_farm;
 mod master_faults;
+mod matrix;
 mod network;
 mod notify;
 mod odd_projects;

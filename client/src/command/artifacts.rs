@@ -1,6 +1,7 @@
 //! `clusterrunner artifacts`: single files that the atoms of a build left, listed or fetched.
 
 use super::interrupt::Interrupt;
+use super::matrix;
 use super::progress::{Progress, Slow};
 use crate::farm::{connect, impatient};
 use crate::options::{ArtifactsOptions, CommonOptions};
@@ -71,6 +72,7 @@ async fn looked_for(client: &Client, options: &ArtifactsOptions) -> Result<Singl
 async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<ExitCode, Trouble> {
     // The first look fails soon where there is no master.
     let first = impatient(client, &options.master);
+    matrix::refuse_parent(&first, options.build, "artifacts").await?;
     let is_over = first.build(options.build).await?.status.is_over();
     let mut found = looked_for(client, options).await?;
     if is_over {

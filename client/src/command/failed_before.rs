@@ -20,6 +20,14 @@ pub(super) async fn only_failed(
 ) -> Result<Option<BuildRequest>, Trouble> {
     let builds = client.builds().await?;
     let before = last_of(&builds, &request)?;
+    if !before.children.is_empty() {
+        let retry = command(format!("retry {} --failed", before.id));
+        return Err(Trouble::usage(format!(
+            "build {}, the last one of this job, was split into the builds of a matrix",
+            before.id
+        ))
+        .hint(format!("`{retry}` runs what failed in these")));
+    }
     let failed = failed_atoms(client, before.id).await?;
     if failed.is_empty() {
         nothing_failed(before.id);
@@ -55,7 +63,7 @@ fn last_of<'a>(builds: &'a [BuildView], request: &BuildRequest) -> Result<&'a Bu
     let of_project = builds
         .iter()
         .rev()
-        .filter(|build| build.status == BuildStatus::Finished)
+        .filter(|build| build.status == BuildStatus::Finished && build.parent.is_none())
         .filter(|build| is_of_the_same_project(build, request));
     let of_project: Vec<&BuildView> = of_project.collect();
     let found = match (&request.job_name, &request.config) {

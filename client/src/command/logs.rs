@@ -3,7 +3,7 @@
 use super::console_page::{is_not_there, is_servers, lines};
 use super::progress::Progress;
 use super::watch::Failures;
-use super::{apps, follow_all, step_output};
+use super::{apps, follow_all, matrix, step_output};
 use crate::farm::{connect, impatient};
 use crate::options::{AppLogOptions, CommonOptions, FailureOutput, LogsOptions};
 use crate::output::again::command;
@@ -61,6 +61,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         }
         (None, None) => return Err(Trouble::usage("name a build, or an app with --app")),
     };
+    matrix::refuse_parent(&first, build, "output").await?;
     if let Some(kind) = step_kind(&options) {
         let step = (kind, slave(&options)?);
         let (follow, raw) = (options.follow, options.raw);

@@ -1,5 +1,6 @@
 //! What is said of a build that is over: its failed atoms, and one line that is the verdict.
 
+use super::matrix;
 use super::standing::{flaky, stages, took};
 use crate::output::again::command;
 use crate::output::events::Event;
@@ -25,6 +26,7 @@ pub(super) fn begin_end(build: &BuildView) {
 
 /// Lists the failed atoms, each with the command that shows what it printed.
 pub(super) fn list_failures(build: &BuildView) {
+    matrix::list(build);
     let failed = build.failed_atoms.as_deref().unwrap_or_default();
     if failed.is_empty() {
         return;
@@ -138,7 +140,10 @@ fn canceled_at(build: &BuildView) -> String {
 fn finished(build: &BuildView, time: &str) -> (Style, String) {
     let id = build.id;
     let listed = build.failed_atoms.as_ref().map_or(0, Vec::len);
-    let failed = u64::try_from(listed).unwrap_or(u64::MAX);
+    let failed = match build.children.is_empty() {
+        true => u64::try_from(listed).unwrap_or(u64::MAX),
+        false => build.num_atoms_failed,
+    };
     let atoms = build.num_atoms.unwrap_or(0);
     if atoms == 0 {
         let (style, how) = match build.lacks_atoms {
@@ -148,7 +153,13 @@ fn finished(build: &BuildView, time: &str) -> (Style, String) {
         let text = format!("Build {id} {how}: it has no atoms, so nothing was tested");
         return (style, text);
     }
-    let flaky = flaky(build);
+    let flaky = match build.children.len() {
+        0 => flaky(build),
+        builds => {
+            let builds = u64::try_from(builds).unwrap_or(u64::MAX);
+            format!("{} in {}", flaky(build), count(builds, "build"))
+        }
+    };
     if build.result == Some(BuildResult::NoFailures) {
         let text = format!("Build {id} passed: {}{flaky}{time}", count(atoms, "atom"));
         return (GOOD, text);

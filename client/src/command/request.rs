@@ -1,6 +1,6 @@
 //! From the options of `clusterrunner build` to a request.
 
-use super::variables;
+use super::{matrix, variables};
 use crate::options::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions};
 use crate::output;
 use crate::trouble::Trouble;
@@ -50,6 +50,9 @@ pub(crate) fn request(
         .collect();
     if !files.is_empty() {
         body.insert("remote_files".to_owned(), files.into());
+    }
+    if !options.matrix.is_empty() {
+        body.insert("matrix".to_owned(), json!(matrix::chosen(&options.matrix)));
     }
     if let Some(retries) = options.retries {
         body.insert("retries".to_owned(), json!(retries));

@@ -60,7 +60,7 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
         inherited,
     } = reach(&options.master, &common).await?;
     let before = first.build(options.build).await?;
-    if options.failed && before.status.is_over() {
+    if options.failed && before.status.is_over() && before.children.is_empty() {
         let failed = failed_atoms(&client, before.id).await?;
         if failed.is_empty() {
             return Ok(nothing_failed(before.id));

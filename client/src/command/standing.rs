@@ -18,9 +18,21 @@ pub(super) fn build_state(build: &BuildView) -> (Style, &'static str) {
         },
         BuildStatus::Building if is_setting_up(build) => (NOTICE, "setting up"),
         BuildStatus::Building if build.failing == Some(true) => (BAD, "failing"),
+        status => build_state_of(status, build.result, build.lacks_atoms),
+    }
+}
+
+/// The state of a build of which nothing more is known.
+pub(super) fn build_state_of(
+    status: BuildStatus,
+    result: Option<BuildResult>,
+    lacks_atoms: bool,
+) -> (Style, &'static str) {
+    match status {
+        BuildStatus::Queued => (NOTICE, "queued"),
         BuildStatus::Building => (NOTICE, "building"),
-        BuildStatus::Finished if build.lacks_atoms => (BAD, "no atoms"),
-        BuildStatus::Finished if build.result == Some(BuildResult::NoFailures) => (GOOD, "passed"),
+        BuildStatus::Finished if lacks_atoms => (BAD, "no atoms"),
+        BuildStatus::Finished if result == Some(BuildResult::NoFailures) => (GOOD, "passed"),
         BuildStatus::Finished => (BAD, "failed"),
         BuildStatus::Error => (BAD, "error"),
         BuildStatus::Canceled => (NOTICE, "canceled"),

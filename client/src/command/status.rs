@@ -1,10 +1,10 @@
 //! `clusterrunner status` and `clusterrunner slaves`.
 
-use super::attach;
 use super::progress::waits_for;
 use super::standing::{
     atoms, began, build_state, failed_atoms, flaky, job, not_run, present, project, stages, took,
 };
+use super::{attach, matrix};
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, ListedBuilds, ListedState, SlavesOptions, StatusOptions};
 use crate::output::again::command;
@@ -237,7 +237,10 @@ async fn show_farm(client: &Client, listed: &ListedBuilds) -> Result<(), Trouble
             Cell::styled(failed_style, failed),
             took(build).map_or_else(|| "-".to_owned(), duration).into(),
             began(build).into(),
-            project(build).into(),
+            match &build.matrix {
+                Some(combination) => format!("{} [{combination}]", project(build)).into(),
+                None => project(build).into(),
+            },
         ]);
     }
     output::say("");
@@ -265,6 +268,13 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
     }
     if let Some(before) = build.retry_of {
         line("retry of", &format!("build {before}"));
+    }
+    match (&build.matrix, build.parent) {
+        (Some(combination), Some(parent)) => {
+            line("matrix", &format!("{combination}, of build {parent}"));
+        }
+        (Some(combination), None) => line("matrix", &combination.to_string()),
+        (None, _) => {}
     }
     line(
         "atoms",
@@ -309,6 +319,7 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         let error = plain_lines(&error);
         output::say(styled(BAD, format!("Build aborted due to error: {error}")));
     }
+    matrix::list(&build);
     let failed = build.failed_atoms.as_deref().unwrap_or_default();
     if !failed.is_empty() {
         output::say("\nFailed atoms:");

@@ -1,6 +1,6 @@
 //! `clusterrunner tests`: how the tests of a build ended.
 
-use super::junit_file;
+use super::{junit_file, matrix};
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, TestsOptions};
 use crate::output::again::command;
@@ -35,6 +35,7 @@ const LINES: usize = 15;
 pub(crate) async fn run(options: TestsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let build = options.build;
+    matrix::refuse_parent(&client, build, "tests").await?;
     if let Some(path) = &options.junit {
         junit_file::check(path)?;
         junit_file::write(&client, build, path).await?;

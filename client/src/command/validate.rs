@@ -164,6 +164,13 @@ fn describe(name: &str, job: &Job) {
             plain(&atomizer.name)
         ));
     }
+    if !job.matrix.is_empty() {
+        let number = u64::try_from(job.matrix.len()).unwrap_or(u64::MAX);
+        output::say(format!("  matrix of {}:", count(number, "build")));
+        for combination in &job.matrix {
+            output::say(format!("    {}", shortened(&combination.to_string())));
+        }
+    }
     if let Some(setup) = &job.setup_build {
         output::say(format!(
             "  once per slave before:      {}",

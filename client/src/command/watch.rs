@@ -14,7 +14,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::text::printable::{plain, plain_lines};
 pub(super) use failures::Failures;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// Pause between the first looks at a build, so that a short one does not seem long.
@@ -42,6 +42,9 @@ pub(crate) struct Watch<'a> {
     /// How it is shown.
     pub(crate) progress: Progress,
     failures: Failures<'a>,
+    /// Those of the builds of its matrix.
+    of_children: BTreeMap<BuildId, Failures<'a>>,
+    shown: ShownOptions,
     slow: Slow,
     /// Slow atoms that were told.
     slow_told: HashSet<(SubjobId, AtomId)>,
@@ -66,6 +69,8 @@ impl<'a> Watch<'a> {
             build,
             progress: Progress::start(slow),
             failures: Failures::new(client, build, shown.failure_output),
+            of_children: BTreeMap::new(),
+            shown,
             slow,
             slow_told: HashSet::new(),
             passed: HashSet::new(),
@@ -84,6 +89,7 @@ impl<'a> Watch<'a> {
         loop {
             let build = self.client.build(self.build).await?;
             self.warn(&build);
+            self.look_at_children(&build).await?;
             if build.status.is_over() {
                 for atom in build.failed_atoms.iter().flatten() {
                     self.failures.show(&self.progress, atom).await?;
@@ -174,6 +180,9 @@ impl<'a> Watch<'a> {
     }
 
     async fn look_for_failures(&mut self, build: &BuildView) -> Result<(), ClientError> {
+        if !build.children.is_empty() {
+            return Ok(());
+        }
         let known = u64::try_from(self.failures.count()).unwrap_or(u64::MAX);
         let is_full = self.failures.is_full();
         if build.num_atoms_failed <= known || is_full || Instant::now() < self.next_failures {
@@ -186,6 +195,31 @@ impl<'a> Watch<'a> {
         for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
             if atom.has_failed() {
                 self.failures.show(&self.progress, atom).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the atoms that failed in builds of the build's matrix.
+    async fn look_at_children(&mut self, build: &BuildView) -> Result<(), ClientError> {
+        for child in &build.children {
+            let (client, how) = (self.client, self.shown.failure_output);
+            let of_child = self.of_children.entry(child.build_id);
+            let failures = of_child.or_insert_with(|| Failures::new(client, child.build_id, how));
+            let known = u64::try_from(failures.count()).unwrap_or(u64::MAX);
+            if child.num_atoms_failed <= known || failures.is_full() {
+                continue;
+            }
+            let filter = SubjobFilter::Failed;
+            let subjobs = client.filtered_subjobs(child.build_id, filter).await?;
+            if known == 0 {
+                let name = plain(&child.name);
+                let head = format!("build {} ({name}):", child.build_id);
+                self.progress.note(head);
+            }
+            let atoms = subjobs.iter().flat_map(|subjob| &subjob.atoms);
+            for atom in atoms.filter(|atom| atom.has_failed()) {
+                failures.show(&self.progress, atom).await?;
             }
         }
         Ok(())

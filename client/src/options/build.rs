@@ -80,6 +80,10 @@ pub(crate) struct BuildOptions {
     /// limit]
     #[arg(long, global = true, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub(crate) fail_fast: Option<NonZeroU32>,
+    /// Of the job's matrix build only combinations with this value of a variable; several values of a variable are
+    /// alternatives
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) matrix: Vec<(String, String)>,
     /// Run only the atoms that failed in the last build of this job
     #[arg(long, global = true, conflicts_with = "atoms_override")]
     pub(crate) failed: bool,
@@ -175,4 +179,12 @@ pub(crate) struct RetryOptions {
     pub(crate) shown: ShownOptions,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
+}
+
+/// Reads `NAME=VALUE`.
+fn variable(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write a variable and a value, such as PYTHON=3.12"),
+    }
 }

@@ -6,20 +6,24 @@ mod tests;
 
 pub use reading::{InvalidRequest, LINK_PARAMETER, RETRY_OF};
 
+use crate::job::matrix::Combination;
 use crate::work::{BuildRequest, ENV, INHERITED_ENV};
-use serde_json::{Map, Value};
+use reading::MATRIX;
+use serde_json::{Map, Value, json};
 
 /// The field with what another API was asked for.
 const SPECIFICATION: &str = "specification";
 /// The field with the template that a build is to leave.
 const PRODUCT: &str = "product";
+/// The field with which build of a matrix a build is.
+const PART: &str = "part";
 
 impl BuildRequest {
     /// The request as ClusterRunner's API shows it: its own fields, as they were submitted, without its variables.
     #[must_use]
     pub fn to_params(&self) -> Map<String, Value> {
         let mut params = self.to_body();
-        for unseen in [ENV, INHERITED_ENV, SPECIFICATION, PRODUCT] {
+        for unseen in [ENV, INHERITED_ENV, SPECIFICATION, PRODUCT, PART] {
             params.remove(unseen);
         }
         params
@@ -28,9 +32,16 @@ impl BuildRequest {
     /// The request as it is submitted.
     #[must_use]
     pub fn to_body(&self) -> Map<String, Value> {
-        match serde_json::to_value(self) {
+        let mut body = match serde_json::to_value(self) {
             Ok(Value::Object(map)) => map,
             _ => Map::new(),
+        };
+        if !self.matrix.is_empty() {
+            // It is stored with what no request says.
+            let chosen = self.matrix.iter().map(|chosen| &chosen.variables);
+            let chosen: Vec<&Combination> = chosen.collect();
+            body.insert(MATRIX.to_owned(), json!(chosen));
         }
+        body
     }
 }

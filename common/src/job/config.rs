@@ -13,6 +13,7 @@ mod image;
 mod joining;
 mod junit;
 mod limits;
+mod matrix;
 mod problem;
 mod product;
 mod quoting;
@@ -32,6 +33,7 @@ pub use shell_texts::{ShellText, shell_texts};
 pub use time_limit::{TimeLimit, Timeouts};
 pub use words::in_plain_words;
 
+use crate::job::matrix::Combination;
 use crate::job::reports::Patterns;
 use crate::process::variables::Variables;
 use crate::text::nearest::nearest;
@@ -102,6 +104,9 @@ pub struct Job {
     /// Which files that its atoms leave are reports of tests; `None` for those of the usual names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub junit: Option<Patterns>,
+    /// The combinations of variables that it is built in, each as a build of its own; empty for one build.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<Combination>,
 }
 
 #[expect(

@@ -6,6 +6,7 @@
 //! [`ending`]: nothing is ever unpacked and packed again. Many small results
 //! share a block, which is what makes them cheap; a large one has its own.
 
+mod below;
 mod checking;
 mod convert;
 mod gzip;
@@ -16,6 +17,7 @@ mod tests;
 pub(crate) mod tree;
 mod writer;
 
+pub use below::head_below;
 pub use checking::{
     BlockError, CheckedAtom, CheckedResult, FoundResult, check_block, check_results, is_ours,
 };

@@ -17,7 +17,7 @@ use tar::{EntryType, Header};
 pub const RECORD: u64 = 512;
 
 /// The two empty records that end a tar.
-pub(crate) const END_OF_TAR: [u8; 1024] = [0; 1024];
+pub const END_OF_TAR: [u8; 1024] = [0; 1024];
 
 /// The most bytes of a GNU long name, a GNU long link or a PAX head: sixteen times the longest path
 /// of Linux.

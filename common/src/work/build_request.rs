@@ -2,11 +2,13 @@
 
 use crate::git::{GitUrl, GitUrlError};
 use crate::ids::{BuildId, ProjectId};
+use crate::job::matrix::{Chosen, Part};
 use crate::process::variables::Variables;
 use crate::templates::Product;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::path::{Component, Path};
 
@@ -49,6 +51,12 @@ pub struct BuildRequest {
     /// The build that this one runs again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<BuildId>,
+    /// Which combinations of the job's matrix are built; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<Chosen>,
+    /// Which build of a matrix it is. No request of an API can say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// Variables of all commands; they overrule those of the job. Never shown.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub env: Variables,
@@ -173,12 +181,23 @@ impl BuildRequest {
         }
     }
 
+    /// What atoms of its job are known as: by the job's name, and in a matrix by the combination, too, since the same atom
+    /// is another one there.
+    #[must_use]
+    pub fn job_of_atoms<'a>(&self, job_name: &'a str) -> Cow<'a, str> {
+        match &self.part {
+            Some(part) => Cow::Owned(format!("{job_name} [{}]", part.combination)),
+            None => Cow::Borrowed(job_name),
+        }
+    }
+
     /// The same without its variables, which not all may see.
     #[must_use]
     pub fn without_variables(&self) -> Self {
         Self {
             env: Variables::default(),
             inherited_env: None,
+            part: None,
             ..self.clone()
         }
     }
@@ -198,6 +217,8 @@ impl BuildRequest {
             retries: None,
             max_fail: None,
             retry_of: None,
+            matrix: Vec::new(),
+            part: None,
             env: Variables::default(),
             inherited_env: None,
             specification: None,

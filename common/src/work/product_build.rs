@@ -51,6 +51,8 @@ pub fn product_build(
         retries: None,
         max_fail: None,
         retry_of: None,
+        matrix: Vec::new(),
+        part: None,
         product: Some(Product {
             name: name.to_owned(),
             recipe: recipe.digest_with(&variables),

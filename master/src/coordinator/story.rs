@@ -29,6 +29,7 @@ fn level(fact: &Fact) -> Level {
             | BuildFact::ResultDoubted { .. } => Level::WARN,
             BuildFact::Queued { .. }
             | BuildFact::Prepared { .. }
+            | BuildFact::Split { .. }
             | BuildFact::Canceled
             | BuildFact::Deleted
             | BuildFact::Finished

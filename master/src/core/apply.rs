@@ -24,7 +24,10 @@ impl Cluster {
 
     fn take_in(&mut self, event: &Event) {
         match &event.fact {
-            Fact::Build(build, fact) => self.apply_to_build(*build, fact, event.at),
+            Fact::Build(build, fact) => {
+                self.apply_to_build(*build, fact, event.at);
+                self.note_on_parent(*build);
+            }
             Fact::Slave(slave, fact) => self.apply_to_slave(*slave, fact, event.at),
             Fact::Farm(fact) => self.apply_to_farm(fact),
             Fact::Account(user, fact) => self.apply_to_account(*user, fact, event.at),
@@ -197,6 +200,7 @@ impl Cluster {
         }
         self.settle_suspects(id);
         self.settle(id);
+        self.settle_parent(id);
         for (subjob, slave) in running {
             self.release(slave, id, subjob);
         }

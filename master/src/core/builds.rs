@@ -13,6 +13,7 @@ pub mod few;
 pub mod hand_out;
 pub mod hunted;
 pub(in crate::core) mod isolation;
+pub mod matrix;
 pub mod mishaps;
 mod moving;
 pub mod outcome;

@@ -31,6 +31,7 @@ impl Cluster {
     /// The first thing that does not hold.
     pub fn check(&self) -> Result<(), Inconsistency> {
         for build in self.builds.values() {
+            self.check_child(build)?;
             self.check_build(build)?;
         }
         self.check_slaves()?;
@@ -111,6 +112,9 @@ impl Cluster {
             must(progress.running.len() <= build.max_executors(), || {
                 format!("build {id} has more executors than it may")
             })?;
+        }
+        if build.is_parent() || build.state == BuildState::Split {
+            return self.check_parent(build);
         }
         let outcomes = build
             .subjobs
@@ -237,6 +241,7 @@ impl Cluster {
             queued.entry(project).or_default().insert(id);
         }
         must(self.queued == queued, || "queued".to_owned())?;
+        must(self.ripe == self.derived_ripe(), || "ripe".to_owned())?;
         must(self.working == those(Build::wants_slaves), || {
             "working".to_owned()
         })?;

@@ -227,8 +227,7 @@ impl Cluster {
         if self.is_ended(build) && !self.is_deleted(build) {
             return Ok(Vec::new());
         }
-        let is_open = !self.shown_build(build)?.is_over();
-        Ok(when(is_open, Fact::Build(build, BuildFact::Canceled)))
+        Ok(self.canceled_with_children(self.shown_build(build)?))
     }
 
     fn cleared(&self, build: BuildId) -> Vec<Fact> {

@@ -98,6 +98,7 @@ impl Cluster {
                 BuildState::Queued
                 | BuildState::Preparing
                 | BuildState::Prepared
+                | BuildState::Split
                 | BuildState::Finished
                 | BuildState::Error { .. }
                 | BuildState::Canceled => {}

@@ -22,6 +22,7 @@ impl Cluster {
             .next_of_deletions()
             .or_else(|| self.next_preparation())
             .or_else(|| self.next_ending(at))
+            .or_else(|| self.next_end_of_matrix())
             .or_else(|| self.next_quarantine())
             .or_else(|| self.next_probe(at))
             .or_else(|| self.next_teardown(at))

@@ -14,6 +14,7 @@ mod incarnation;
 mod instances;
 mod kept_results;
 mod legacy;
+mod matrix;
 mod prefetch;
 mod preparing;
 mod projects;

@@ -277,7 +277,8 @@ pub(super) fn job_of(build: &Build) -> Option<HistoryJob> {
         } => project_directory.clone().unwrap_or_default(),
         ProjectSource::Directory { .. } | ProjectSource::Own { .. } => String::new(),
     };
-    let name = build.plan.as_ref()?.job_name.clone();
+    let name = &build.plan.as_ref()?.job_name;
+    let name = build.request.job_of_atoms(name).into_owned();
     let is_short = inside.len() + name.len() <= MAX_JOB;
     is_short.then_some(HistoryJob {
         project: build.project,

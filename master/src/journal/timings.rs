@@ -37,7 +37,8 @@ impl JobKey {
             } => project_directory.as_deref().unwrap_or_default(),
             ProjectSource::Directory { .. } | ProjectSource::Own { .. } => "",
         };
-        Self(hash(&[&request.project_key(), inside, job_name]))
+        let job = request.job_of_atoms(job_name);
+        Self(hash(&[&request.project_key(), inside, &job]))
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn events(build: &Build, now: Timestamp) -> Vec<(BuildEvent, Timestam
         | BuildState::Preparing
         | BuildState::Prepared
         | BuildState::Building(_)
+        | BuildState::Split
         | BuildState::Archiving => None,
     };
     let end = end.map(|(event, at)| (event, at.unwrap_or(now)));
@@ -44,6 +45,7 @@ pub(super) fn latest(build: &Build) -> BuildEvent {
         | BuildState::Preparing
         | BuildState::Prepared
         | BuildState::Building(_)
+        | BuildState::Split
         | BuildState::Archiving => match (times.building, times.prepared, times.preparing) {
             _ if build.atoms_failed > 0 => BuildEvent::Failing,
             (Some(_), _, _) => BuildEvent::Building,

@@ -91,7 +91,10 @@ impl Subject {
             place: Place::of(&build.request),
             commit: commit.filter(|commit| is_full_commit(commit)),
             branch,
-            job: job.or_else(|| build.request.job_name.clone()),
+            // In a matrix each build is told apart, and has a status of its own.
+            job: job
+                .or_else(|| build.request.job_name.clone())
+                .map(|job| build.request.job_of_atoms(&job).into_owned()),
         }
     }
 }

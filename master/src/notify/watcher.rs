@@ -67,6 +67,8 @@ impl Watcher {
         for event in events {
             if let Fact::Build(build, _) = event.fact {
                 changed.insert(build);
+                // How far it is shows on its parent, too.
+                changed.extend(cluster.build(build).and_then(Build::parent));
                 now = now.max(event.at);
             }
         }

@@ -187,6 +187,14 @@ fn of_build_fact(
         BuildFact::Queued { .. } => of_build("BUILD_REQUEST_QUEUED", build),
         BuildFact::PreparationStarted { .. } => of_build("BUILD_PREPARE_START", build),
         BuildFact::Prepared { .. } => prepared(build, true),
+        BuildFact::Split { children, .. } => {
+            let queued = children.iter();
+            let queued = queued.map(|(child, _)| (at, of_build("BUILD_REQUEST_QUEUED", *child)));
+            return [(at, prepared(build, true))]
+                .into_iter()
+                .chain(queued)
+                .collect();
+        }
         BuildFact::Failed { reason } => {
             let failed = of_build("BUILD_FAILED", build).with("error_message", reason.as_str());
             return match was_preparing(cluster, build) {

@@ -202,6 +202,7 @@ impl Retained {
 fn weight(event: &Event) -> usize {
     1 + match &event.fact {
         Fact::Build(_, BuildFact::Prepared { subjobs, .. }) => subjobs.iter().map(Vec::len).sum(),
+        Fact::Build(_, BuildFact::Split { children, .. }) => children.len(),
         Fact::Build(
             _,
             BuildFact::SubjobFinished { outcomes, .. } | BuildFact::AttemptFailed { outcomes, .. },

@@ -67,6 +67,15 @@ impl Builds {
         Ok(newest)
     }
 
+    /// The build whose matrix a build is of, or the build itself: what says how its project stands.
+    ///
+    /// # Errors
+    /// The master is going down.
+    pub async fn whole_of(&self, id: BuildId) -> Result<BuildId, ReadError> {
+        let look = move |cluster: &Cluster| cluster.whole_of(id);
+        Ok(self.cluster.read(look).await?)
+    }
+
     /// What `view` makes of each of these builds that is kept, in the order in which they are named. The view of an
     /// archived build has no subjobs.
     ///

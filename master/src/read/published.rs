@@ -117,6 +117,8 @@ impl<P> Published<P> {
             match (event.fact.subject().build, &event.fact) {
                 (Some(build), _) => {
                     changed.insert(build);
+                    // How far it is shows on its parent, too.
+                    changed.extend(cluster.build(build).and_then(Build::parent));
                 }
                 // No page tells of users, projects, templates, instances and apps.
                 (

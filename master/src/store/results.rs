@@ -21,6 +21,7 @@ mod damage;
 mod incoming;
 mod index;
 mod made;
+mod matrix_archive;
 mod received;
 mod reported;
 mod steps;
@@ -41,6 +42,7 @@ pub use build_store::{StoredConsole, StoredTests};
 pub use damage::is_damage;
 pub use incoming::Incoming;
 pub use made::block_of;
+pub use matrix_archive::MatrixArchive;
 pub use received::{UnusableResult, add_reports, add_starts, add_usages, outcomes};
 pub use steps::{ATOMIZERS, FETCH, StoredStep};
 

@@ -3,6 +3,7 @@
 use crate::git::CommitId;
 use crate::ids::{BuildId, ProjectId};
 use crate::job::config::MOST_RETRIES;
+use crate::job::matrix::{Chosen, MOST_COMBINATIONS};
 use crate::process::variables::{Variables, check as check_variable};
 use crate::work::{BuildRequest, ENV, INHERITED_ENV, ProjectSource};
 use indexmap::IndexMap;
@@ -11,6 +12,8 @@ use std::num::NonZeroU32;
 
 /// The field with the build that is run again.
 pub const RETRY_OF: &str = "retry_of";
+/// The field with the combinations of a matrix that are built.
+pub(super) const MATRIX: &str = "matrix";
 
 /// The parameters that a request may have, for each project type; the original's names.
 const GIT_PARAMETERS: &[&str] = &[
@@ -29,6 +32,7 @@ const GIT_PARAMETERS: &[&str] = &[
     "retries",
     "max_fail",
     RETRY_OF,
+    MATRIX,
     ENV,
     INHERITED_ENV,
 ];
@@ -46,6 +50,7 @@ const DIRECTORY_PARAMETERS: &[&str] = &[
     "retries",
     "max_fail",
     RETRY_OF,
+    MATRIX,
     ENV,
     INHERITED_ENV,
 ];
@@ -171,6 +176,8 @@ impl BuildRequest {
             retries: retries(&fields)?,
             max_fail: max_fail(&fields)?,
             retry_of: retry_of(&fields)?,
+            matrix: matrix(&fields)?,
+            part: None,
             remote_files: remote_files(&fields)?,
         })
     }
@@ -346,6 +353,43 @@ fn retries(fields: &Fields<'_>) -> Result<Option<u32>, InvalidRequest> {
 fn max_fail(fields: &Fields<'_>) -> Result<Option<NonZeroU32>, InvalidRequest> {
     let expected = "a whole number of 1 or more; leave it out for no limit";
     fields.number("max_fail", expected, NonZeroU32::new)
+}
+
+fn matrix(fields: &Fields<'_>) -> Result<Vec<Chosen>, InvalidRequest> {
+    let expected = "a list of objects with variables of the job's matrix and their values";
+    let list = match fields.get(MATRIX) {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(list)) if list.is_empty() => {
+            return Err(wrong(
+                MATRIX,
+                format!("{expected}; leave it out for all combinations"),
+            ));
+        }
+        Some(Value::Array(list)) if list.len() > MOST_COMBINATIONS => {
+            let most = format!("at most {MOST_COMBINATIONS} objects, not {}", list.len());
+            return Err(wrong(MATRIX, most));
+        }
+        Some(Value::Array(list)) => list,
+        Some(other) => return Err(wrong_kind(MATRIX, expected, other)),
+    };
+    let one = |(index, chosen): (usize, &Value)| {
+        let place = format!("{MATRIX}[{index}]");
+        let Value::Object(variables) = chosen else {
+            return Err(wrong_kind(
+                place,
+                "an object of variables and values",
+                chosen,
+            ));
+        };
+        let text = |(name, value): (&String, &Value)| match value {
+            Value::String(value) => Ok((name.clone(), value.clone())),
+            other => Err(wrong_kind(format!("{place}.{name}"), "a string", other)),
+        };
+        let variables = variables.iter().map(text).collect::<Result<_, _>>()?;
+        let atoms = None;
+        Ok(Chosen { variables, atoms })
+    };
+    list.iter().enumerate().map(one).collect()
 }
 
 fn retry_of(fields: &Fields<'_>) -> Result<Option<BuildId>, InvalidRequest> {

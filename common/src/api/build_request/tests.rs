@@ -1,7 +1,8 @@
 //! Requests that are good, and what the others are told.
 
 use super::*;
-use crate::ids::ProjectId;
+use crate::ids::{BuildId, ProjectId};
+use crate::job::matrix::Part;
 use crate::work::ProjectSource;
 use serde_json::json;
 use std::num::NonZeroU32;
@@ -162,7 +163,7 @@ fn an_error_names_the_field_and_the_cure() {
     );
     check_refused(
         json!({"type": "directory", "project_directory": "/x", "branch": "b"}),
-        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override, quotes_atoms, in_order, retries, max_fail, retry_of, env, inherited_env.",
+        "Field 'branch' is not known for type \"directory\". Known fields: type, job_name, remote_files, project_directory, config, atoms_override, quotes_atoms, in_order, retries, max_fail, retry_of, matrix, env, inherited_env.",
     );
 }
 
@@ -241,4 +242,41 @@ fn retries_and_most_failures_are_bounded() {
     let expected =
         "Field 'max_fail' must be a whole number of 1 or more; leave it out for no limit, not 0.";
     assert_eq!(max_fail(json!(0)), Err(expected.to_owned()));
+}
+
+/// What is submitted comes out again, and what only the farm says does not.
+#[test]
+fn combinations_of_a_matrix_may_be_chosen() {
+    let body = json!({
+        "type": "git", "url": "https://example.org/a.git", "matrix": [{"PYTHON": "3.12", "OS": "a"}, {"OS": "b"}],
+    });
+    let mut request = BuildRequest::from_json(&body).unwrap();
+    assert_eq!(Value::from(request.to_body()), body);
+    request.matrix[0].atoms = Some(vec!["true".to_owned()]);
+    let combination = request.matrix[0].variables.clone();
+    request.part = Some(Part {
+        parent: Some(BuildId(7)),
+        combination,
+    });
+    assert_eq!(Value::from(request.to_params()), body);
+    let stored = serde_json::to_value(&request).unwrap();
+    assert_eq!(
+        serde_json::from_value::<BuildRequest>(stored).unwrap(),
+        request
+    );
+    let refused = |matrix: Value| {
+        let body = json!({"type": "git", "url": "https://example.org/a.git", "matrix": matrix});
+        BuildRequest::from_json(&body).unwrap_err().to_string()
+    };
+    assert!(refused(json!({"A": "1"})).contains("'matrix' must be a list of objects"));
+    assert!(refused(json!([])).contains("leave it out"));
+    assert!(refused(json!(["A=1"])).contains("'matrix[0]' must be an object"));
+    assert!(
+        refused(json!([{"A": "1"}, {"A": 3.11}]))
+            .contains("'matrix[1].A' must be a string, not a number")
+    );
+    assert!(refused(json!(vec![json!({}); 257])).contains("at most 256 objects, not 257"));
+    let mut own = body;
+    own["part"] = json!({"combination": {}});
+    assert!(BuildRequest::from_json(&own).is_err());
 }

@@ -42,9 +42,12 @@ const IMAGE: &str = "image";
 // And which files its atoms leave are reports of tests.
 const JUNIT: &str = "junit";
 
+// And in which combinations of variables it is built.
+const MATRIX: &str = "matrix";
+
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 22] = [
+const SECTIONS: [&str; 23] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -67,6 +70,7 @@ const SECTIONS: [&str; 22] = [
     HUNT_FLAKES,
     IMAGE,
     JUNIT,
+    MATRIX,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -168,6 +172,9 @@ impl Check<'_> {
         let junit = sections
             .get(JUNIT)
             .and_then(|paths| self.junit(JUNIT, paths));
+        let matrix = sections
+            .get(MATRIX)
+            .and_then(|variables| self.matrix(MATRIX, variables));
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -219,6 +226,7 @@ impl Check<'_> {
             hunt_flakes,
             image,
             junit,
+            matrix: matrix.unwrap_or_default(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! What is read, which job is chosen, and that hostile files end quickly; the mistakes are in `mistakes`.
 
+mod matrices;
 mod mistakes;
 mod products;
 
@@ -69,6 +70,7 @@ fn reads_a_whole_file() {
             junit: Some(
                 Patterns::try_from(vec!["out/*.xml".to_owned(), "**/r.xml".to_owned()]).unwrap(),
             ),
+            matrix: Vec::new(),
         }
     );
 }

@@ -14,11 +14,22 @@ const SHORT_NAME: usize = 100;
 /// targets that do not fit the header go before it, in the form of GNU tar.
 pub(super) fn write_member(
     out: &mut impl Write,
-    mut header: Header,
+    header: Header,
     name: &[u8],
     target: Option<&OsStr>,
     content: impl Read,
 ) -> io::Result<()> {
+    let header = write_names(out, header, name, target)?;
+    write_raw(out, &header, content)
+}
+
+/// Writes what stands before the header of a member, and returns the header whole.
+pub(super) fn write_names(
+    out: &mut impl Write,
+    mut header: Header,
+    name: &[u8],
+    target: Option<&OsStr>,
+) -> io::Result<Header> {
     let target = target.map(OsStr::as_bytes);
     for (text, kind) in [
         (Some(name), EntryType::GNULongName),
@@ -37,7 +48,7 @@ pub(super) fn write_member(
     fill(&mut fields.name, name);
     fill(&mut fields.linkname, target.unwrap_or_default());
     header.set_cksum();
-    write_raw(out, &header, content)
+    Ok(header)
 }
 
 fn write_raw(out: &mut impl Write, header: &Header, content: impl Read) -> io::Result<()> {

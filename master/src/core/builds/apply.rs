@@ -50,6 +50,7 @@ impl Cluster {
                 self.build_mut(build).preparations.is_stopped = true;
             }
             BuildFact::Prepared { plan, subjobs } => self.take_plan(build, plan, subjobs, at),
+            BuildFact::Split { plan, children } => self.take_split(build, plan, children, at),
             BuildFact::Failed { reason } => {
                 let reason = reason.clone();
                 self.end_build(build, BuildState::Error { reason });
@@ -67,6 +68,7 @@ impl Cluster {
                 finished.state = BuildState::Finished;
                 finished.timestamps.finished = Some(at);
                 self.settle_deletion(build);
+                self.settle_parent(build);
             }
             BuildFact::Retired => self.retire(build, at),
             BuildFact::Forgotten { .. } => self.forget(build),
@@ -155,7 +157,7 @@ impl Cluster {
         }
     }
 
-    fn begin_build(&mut self, new: Build) {
+    pub(super) fn begin_build(&mut self, new: Build) {
         self.last_build = new.id.0;
         self.join_project(&new);
         self.queued.entry(new.project).or_default().insert(new.id);

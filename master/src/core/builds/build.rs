@@ -2,6 +2,7 @@
 
 use crate::core::accounts::owner::Owner;
 use crate::core::builds::hunted::Hunted;
+use crate::core::builds::matrix::{Child, ChildState};
 use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
@@ -46,6 +47,9 @@ pub struct Build {
     /// copy of a big one costs next to nothing.
     #[serde(skip)]
     pub subjobs: Vec<Arc<Subjob>>,
+    /// The builds of its matrix, if it was split into some. The counts below are theirs then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
     /// How many atoms its subjobs have.
     pub num_atoms: u64,
     /// How many subjobs have a result.
@@ -141,6 +145,8 @@ pub enum BuildState {
     Prepared,
     /// Slaves were chosen and run its subjobs.
     Building(Progress),
+    /// It is the parent of builds of a matrix, which are not all over.
+    Split,
     /// All results are in, or so many atoms failed that the rest is not run; the archives are made.
     Archiving,
     /// The archives are there.
@@ -215,6 +221,7 @@ impl Build {
             },
             plan: None,
             subjobs: Vec::new(),
+            children: Vec::new(),
             num_atoms: 0,
             num_finished: 0,
             atoms_completed: 0,
@@ -256,6 +263,7 @@ impl Build {
             | BuildState::Preparing
             | BuildState::Prepared
             | BuildState::Building(_)
+            | BuildState::Split
             | BuildState::Archiving => false,
         }
     }
@@ -324,7 +332,8 @@ impl Build {
             BuildState::Queued
             | BuildState::Preparing
             | BuildState::Prepared
-            | BuildState::Building(_) => 0,
+            | BuildState::Building(_)
+            | BuildState::Split => 0,
         }
     }
 
@@ -413,6 +422,10 @@ impl Build {
     /// Whether it ended without atoms and its job does not allow that.
     #[must_use]
     pub fn lacks_atoms(&self) -> bool {
+        let lacks = ChildState::Finished { lacks_atoms: true };
+        if self.children.iter().any(|child| child.state == lacks) {
+            return self.state == BuildState::Finished;
+        }
         let is_allowed = self.plan.as_ref().is_some_and(|plan| plan.allow_no_atoms);
         self.state == BuildState::Finished && self.num_atoms == 0 && !is_allowed
     }

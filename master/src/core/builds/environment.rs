@@ -11,6 +11,11 @@ pub(crate) fn variables(id: BuildId, request: &BuildRequest, plan: &Plan) -> Bui
     set.set("CI", "true");
     set.set_all(&plan.env);
     set.set_all(&request.env);
+    // What a matrix is for: no other variable takes its place.
+    let part = request.part.iter();
+    for (name, value) in part.flat_map(|part| part.combination.iter()) {
+        set.set(name, value);
+    }
     set.set("CLUSTERRUNNER_BUILD_ID", id.to_string());
     set.set("CLUSTERRUNNER_JOB", plan.job_name.clone());
     if let Some(commit) = &plan.commit {

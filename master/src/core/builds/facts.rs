@@ -7,7 +7,10 @@ use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use crate::core::builds::status::PostedStatus;
-use clusterrunner_common::ids::{Attempt, ExecutorIndex, ProjectId, SlaveId, SubjobId, UserId};
+use clusterrunner_common::ids::{
+    Attempt, BuildId, ExecutorIndex, ProjectId, SlaveId, SubjobId, UserId,
+};
+use clusterrunner_common::job::matrix::Combination;
 use clusterrunner_common::work::BuildRequest;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -41,6 +44,13 @@ pub enum BuildFact {
         plan: Box<Plan>,
         /// Its subjobs: one inner list of atoms each.
         subjobs: Vec<Vec<String>>,
+    },
+    /// Its job has a matrix: it is the parent of these builds from now on, which wait to be prepared at its commit.
+    Split {
+        /// What its job says, and the commit.
+        plan: Box<Plan>,
+        /// The builds, which are new, and the combination of each.
+        children: Vec<(BuildId, Combination)>,
     },
     /// It can not be run, or not to its end.
     Failed {
@@ -257,6 +267,10 @@ impl fmt::Display for BuildFact {
             Self::PreparationStarted { .. } => f.write_str(" preparing"),
             Self::PreparationStopped => f.write_str(" stops being prepared"),
             Self::Prepared { subjobs, .. } => write!(f, " prepared: {} subjobs", subjobs.len()),
+            Self::Split { children, .. } => {
+                let ids: Vec<String> = children.iter().map(|(id, _)| id.to_string()).collect();
+                write!(f, " split into the builds {}", ids.join(", "))
+            }
             Self::Failed { reason } => write!(f, " failed: {reason}"),
             Self::Canceled => f.write_str(" canceled"),
             Self::ArchivingStarted => f.write_str(" archiving"),

@@ -2,6 +2,7 @@
 
 use clusterrunner_common::ids::TemplateId;
 use clusterrunner_common::job::config::{Job, Timeouts};
+use clusterrunner_common::job::matrix::Combination;
 use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::process::variables::Variables;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,9 @@ pub struct Plan {
     /// Which files that its atoms leave are reports of tests; none for those of the usual names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub junit: Option<Patterns>,
+    /// The combinations that it is to be split into, each a build of its own. Emptied when it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<Combination>,
     /// What its template is based on, as its recipe names it. Emptied once it is known which of them are templates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<String>,
@@ -107,6 +111,7 @@ impl Plan {
             hunt_flakes: job.hunt_flakes,
             image: job.image,
             junit: job.junit,
+            matrix: job.matrix,
             bases: Vec::new(),
             templates: Vec::new(),
             warnings: Vec::new(),

@@ -128,6 +128,7 @@ impl Build {
             | BuildState::Preparing
             | BuildState::Prepared
             | BuildState::Building(_)
+            | BuildState::Split
             | BuildState::Archiving => None,
             BuildState::Finished => {
                 let status = match self.atoms_failed {

@@ -26,6 +26,11 @@ impl Cluster {
             plan.expected_ms.clear();
         }
         let known = self.known_build(build)?;
+        let is_whole = known.request.part.is_none();
+        if is_whole && !(plan.matrix.is_empty() && known.request.matrix.is_empty()) {
+            return Ok(when(expected, Fact::Build(build, self.split(known, plan))));
+        }
+        plan.matrix.clear();
         if let Err(reason) = self.take_templates(known, &mut plan) {
             return Ok(when(
                 expected,

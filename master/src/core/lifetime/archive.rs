@@ -117,8 +117,12 @@ impl Cluster {
     pub(in crate::core) fn retire(&mut self, id: BuildId, at: Timestamp) {
         if let Some(build) = self.builds.remove(&id) {
             self.measures.observe(&build);
-            let project = build.project;
-            self.ended.insert(id, Ended { at, project });
+            let ended = Ended {
+                at,
+                project: build.project,
+                children: build.first_and_last_child(),
+            };
+            self.ended.insert(id, ended);
             self.settle_deletion(id);
         }
     }

@@ -50,13 +50,18 @@ impl Cluster {
             return Err(Refusal::ForgottenBuild(id));
         }
         match is_shown {
-            true => Ok(vec![Fact::Build(id, BuildFact::Deleted)]),
+            // All of a matrix goes together.
+            true => {
+                let all = self.kept_children(id).into_iter().chain([id]);
+                Ok(all.map(|id| Fact::Build(id, BuildFact::Deleted)).collect())
+            }
             false => Err(Refusal::UnknownBuild(id)),
         }
     }
 
     pub(in crate::core) fn next_of_deletions(&self) -> Option<Fact> {
-        if let Some(open) = self.deletions.open.first() {
+        // The newest first: a parent of a matrix is older than its children, and not over before them.
+        if let Some(open) = self.deletions.open.last() {
             return Some(Fact::Build(*open, BuildFact::Canceled));
         }
         // The disk is to keep up.

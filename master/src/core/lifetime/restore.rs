@@ -42,7 +42,8 @@ impl Cluster {
                 BuildState::Prepared | BuildState::Building(_) => {
                     self.working.insert(build.id);
                 }
-                BuildState::Archiving
+                BuildState::Split
+                | BuildState::Archiving
                 | BuildState::Finished
                 | BuildState::Error { .. }
                 | BuildState::Canceled => {}
@@ -70,6 +71,7 @@ impl Cluster {
                 }
             }
         }
+        self.ripe = self.derived_ripe();
         self.restore_deletions();
         self.restore_details();
         self.projects = self.derived_projects([]);
@@ -111,6 +113,7 @@ impl Cluster {
             let slaves = build.slave_urls.last_key_value().map_or(0, |(id, _)| id.0);
             cluster.last_slave = cluster.last_slave.max(slaves);
         }
+        cluster.lose_children();
         // What the lost end of the journal said of placements is voided when the incarnation begins.
         cluster.lift_instances(0);
         cluster.adopt_projects();
@@ -131,8 +134,12 @@ impl Cluster {
         self.ended.retain(|id, _| whole.contains_key(id));
         for (id, (at, project)) in whole {
             if !self.builds.contains_key(id) && !self.forgotten.contains(id) {
-                let (at, project) = (*at, project.id);
-                self.ended.entry(*id).or_insert(Ended { at, project });
+                let ended = Ended {
+                    at: *at,
+                    project: project.id,
+                    children: None,
+                };
+                self.ended.entry(*id).or_insert(ended);
             }
         }
         self.restore_deletions();

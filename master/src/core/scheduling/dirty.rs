@@ -73,6 +73,7 @@ impl Cluster {
             BuildFact::Queued { .. }
             | BuildFact::PreparationStarted { .. }
             | BuildFact::PreparationStopped
+            | BuildFact::Split { .. }
             | BuildFact::Finished
             | BuildFact::Retired
             | BuildFact::Forgotten { .. }

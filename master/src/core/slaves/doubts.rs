@@ -132,7 +132,8 @@ fn fingerprint(build: &Build, subjob: SubjobId) -> Option<u64> {
         Some(commit) => (build.project, commit).hash(&mut hasher),
         None => build.id.0.hash(&mut hasher),
     }
-    (&plan.job_name, &plan.setup_build, &plan.command).hash(&mut hasher);
+    let job = build.request.job_of_atoms(&plan.job_name);
+    (&job, &plan.setup_build, &plan.command).hash(&mut hasher);
     build.subjob(subjob)?.atoms.hash(&mut hasher);
     Some(hasher.finish())
 }

@@ -107,6 +107,7 @@ impl Cluster {
             }
             BuildState::Queued
             | BuildState::Preparing
+            | BuildState::Split
             | BuildState::Finished
             | BuildState::Error { .. }
             | BuildState::Canceled => false,

@@ -136,6 +136,15 @@ struct Tally {
     flaky: usize,
     /// Builds of which a rest was not run, since too many atoms had failed.
     cut_short: usize,
+    /// Builds that were split into those of a matrix,
+    split: usize,
+    /// and how many of these passed as a whole, failed, could not be run, and were canceled.
+    matrices_passed: usize,
+    matrices_failed: usize,
+    matrices_in_error: usize,
+    matrices_canceled: usize,
+    /// Masters that started again while a part of a matrix was over.
+    restarted_in_a_matrix: usize,
     /// Quarantines that ended by themselves.
     probes: usize,
     /// Builds whose preparing killed the master as often as it may.
@@ -450,6 +459,7 @@ fn check_history(farm: &Scenario) {
     let mut over: BTreeSet<BuildId> = BTreeSet::new();
     let mut hunted: BTreeSet<u64> = BTreeSet::new();
     let mut retired: BTreeSet<BuildId> = BTreeSet::new();
+    let mut split: BTreeSet<BuildId> = BTreeSet::new();
     // How many incarnations there were, when each build was queued, and at each subjob's last hand-out.
     let mut incarnation = 0;
     let mut queued: BTreeMap<BuildId, u32> = BTreeMap::new();
@@ -584,6 +594,14 @@ fn check_history(farm: &Scenario) {
             Fact::Build(build, BuildFact::Queued { .. }) => {
                 queued.insert(*build, incarnation);
             }
+            Fact::Build(build, BuildFact::Split { children, .. }) => {
+                assert!(!over.contains(build), "{event:?}");
+                assert!(split.insert(*build), "it is split twice: {event:?}");
+                for (child, _) in children {
+                    let before = queued.insert(*child, incarnation);
+                    assert_eq!(before, None, "it was there before: {event:?}");
+                }
+            }
             Fact::Account(..)
             | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. })
             | Fact::Template(..)
@@ -622,8 +640,14 @@ fn check_history(farm: &Scenario) {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 92] {
+    fn parts(&mut self) -> [&mut usize; 98] {
         [
+            &mut self.split,
+            &mut self.matrices_passed,
+            &mut self.matrices_failed,
+            &mut self.matrices_in_error,
+            &mut self.matrices_canceled,
+            &mut self.restarted_in_a_matrix,
             &mut self.finished,
             &mut self.failed,
             &mut self.canceled,

@@ -191,6 +191,11 @@ impl Work {
             bases,
             ..Plan::of(job_name, job.clone())
         };
+        // It is split, and its atomizers run for each combination, with its variables.
+        let is_split = !(plan.matrix.is_empty() && request.matrix.is_empty());
+        if is_split && request.part.is_none() {
+            return Ok(plan);
+        }
         let found = match &request.atoms_override {
             Some(atoms) => Found {
                 atoms: atoms.clone(),

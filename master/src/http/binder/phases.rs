@@ -66,6 +66,7 @@ pub(super) fn of(build: &Build) -> (Phase, Course) {
         | BuildState::Preparing
         | BuildState::Prepared
         | BuildState::Building(_)
+        | BuildState::Split
         | BuildState::Archiving => (reached(build), Course::Running),
         BuildState::Finished if build.atoms_failed > 0 => {
             (Phase::Building, Course::Failed(Cause::Printed))

@@ -11,6 +11,7 @@ use crate::core::command::Command;
 use crate::http::caller::actor;
 use clusterrunner_common::api::build_request::{InvalidRequest, RETRY_OF};
 use clusterrunner_common::ids::{BuildId, ProjectId, SubjobId};
+use clusterrunner_common::job::matrix::{Chosen, Combination};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ const ONLY_FAILED: &str = "only_failed";
 const NEWEST: &str = "newest";
 
 /// The fields that mean here what they mean in a request of its own.
-const CHANGED: [&str; 5] = [
+const CHANGED: [&str; 6] = [
+    "matrix",
     "atoms_override",
     "in_order",
     "retries",
@@ -48,6 +50,10 @@ struct Before {
     failed: Vec<String>,
     /// Whether its atoms are values, and no shell text.
     quotes_atoms: bool,
+    /// The builds of its matrix that did not pass.
+    children: Vec<(BuildId, Combination)>,
+    /// What of these is to be run again; all of it where none is.
+    chosen: Vec<Chosen>,
 }
 
 impl Again {
@@ -97,7 +103,10 @@ impl Again {
     /// The order to run it.
     pub(super) async fn command(self, api: &Arc<Api>, caller: Caller) -> Result<Command, ApiError> {
         may_change(api, caller, self.of).await?;
-        let before = before(api, self.of).await?;
+        let mut before = before(api, self.of).await?;
+        if self.only_failed {
+            before.choose(api).await?;
+        }
         let project = before.project;
         let request = Box::new(self.request(before)?);
         Ok(Command::QueueBuildOf {
@@ -136,16 +145,26 @@ impl Again {
             if !before.is_over {
                 return Err(invalid("is not over yet: which atoms fail is not known."));
             }
-            if before.failed.is_empty() {
-                return Err(invalid("has no failed atoms."));
+            match (before.chosen.is_empty(), before.failed.is_empty()) {
+                (true, true) => return Err(invalid("has no failed atoms.")),
+                (true, false) => request.atoms_override = Some(before.failed),
+                (false, _) => request.matrix.clone_from(&before.chosen),
             }
-            request.atoms_override = Some(before.failed);
+        }
+        if !self.changes.matrix.is_empty() {
+            request.matrix = self.changes.matrix;
+        }
+        // A build of a matrix runs again alone.
+        if let Some(part) = &mut request.part {
+            part.parent = None;
         }
         if let Some(atoms) = self.changes.atoms_override {
             request.atoms_override = Some(atoms);
         }
         // They are told as the other build shows them, and mean what they mean there.
-        request.quotes_atoms = before.quotes_atoms && request.atoms_override.is_some();
+        let has_atoms = request.atoms_override.is_some()
+            || request.matrix.iter().any(|chosen| chosen.atoms.is_some());
+        request.quotes_atoms = before.quotes_atoms && has_atoms;
         request.in_order |= self.changes.in_order;
         request.retries = self.changes.retries.or(request.retries);
         request.max_fail = self.changes.max_fail.or(request.max_fail);
@@ -191,13 +210,29 @@ impl Before {
             is_over: build.is_over(),
             failed: failed.collect(),
             quotes_atoms: build.quotes_atoms(),
+            children: build.children_that_did_not_pass(),
+            chosen: Vec::new(),
         }
+    }
+
+    /// Chooses the atoms that failed in the builds of a matrix, and all of those that could not be run.
+    async fn choose(&mut self, api: &Api) -> Result<(), ApiError> {
+        for (id, variables) in std::mem::take(&mut self.children) {
+            let child = before(api, id).await?;
+            self.quotes_atoms = child.quotes_atoms;
+            self.chosen.push(Chosen {
+                variables,
+                atoms: (!child.failed.is_empty()).then_some(child.failed),
+            });
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clusterrunner_common::job::matrix::Part;
 
     fn before(failed: &[&str]) -> Before {
         let request = json!({
@@ -211,11 +246,60 @@ mod tests {
             is_over: true,
             failed: failed.iter().copied().map(str::to_owned).collect(),
             quotes_atoms: true,
+            children: Vec::new(),
+            chosen: Vec::new(),
         }
     }
 
     fn again(fields: Value) -> Again {
         Again::from_json(&fields).unwrap().unwrap()
+    }
+
+    /// What failed of a matrix is chosen with its atoms, and a build of one runs again alone.
+    #[test]
+    fn a_matrix_runs_again_as_far_as_it_failed() {
+        let combination = |value: &str| -> Combination {
+            let variable = ("PY".to_owned(), value.to_owned());
+            [variable].into_iter().collect()
+        };
+        let of_matrix = || Before {
+            chosen: vec![
+                Chosen {
+                    variables: combination("1"),
+                    atoms: Some(vec!["a".to_owned()]),
+                },
+                Chosen {
+                    variables: combination("2"),
+                    atoms: None,
+                },
+            ],
+            ..before(&[])
+        };
+        let fields = json!({"retry_of": 5, "only_failed": true});
+        let request = again(fields).request(of_matrix()).unwrap();
+        assert_eq!(
+            (request.matrix, request.atoms_override),
+            (of_matrix().chosen, None)
+        );
+        assert!(request.quotes_atoms);
+        let chosen = json!({"retry_of": 5, "matrix": [{"PY": "2"}]});
+        let request = again(chosen).request(of_matrix()).unwrap();
+        assert_eq!(request.matrix, of_matrix().chosen[1..]);
+        assert!(!request.quotes_atoms);
+        let mut alone = before(&[]);
+        let (parent, combination) = (Some(BuildId(3)), combination("1"));
+        alone.request.part = Some(Part {
+            parent,
+            combination: combination.clone(),
+        });
+        let request = again(json!({"retry_of": 5})).request(alone).unwrap();
+        assert_eq!(
+            request.part,
+            Some(Part {
+                parent: None,
+                combination
+            })
+        );
     }
 
     #[test]

@@ -39,7 +39,10 @@ pub(super) async fn show(
     let unknown = Refusal::Account(AccountRefusal::UnknownProject(id));
     let name = api.cluster.read(look).await?.ok_or(unknown)?;
     let builds = api.builds.of_project(id).await?;
-    let newest = builds.last().copied().into_iter().collect::<Vec<_>>();
+    let newest = match builds.last() {
+        Some(last) => vec![api.builds.whole_of(*last).await?],
+        None => Vec::new(),
+    };
     let standing = api.builds.viewed(&newest, standing).await?;
     let standing = standing.into_iter().map(|(_, standing)| standing).next();
     let headers = [
@@ -61,7 +64,7 @@ const GREY: &str = "#5c6370";
 fn standing(build: &Build) -> (&'static str, &'static str) {
     match build.state {
         BuildState::Queued | BuildState::Preparing | BuildState::Prepared => ("queued", BLUE),
-        BuildState::Building(_) | BuildState::Archiving => ("running", BLUE),
+        BuildState::Building(_) | BuildState::Split | BuildState::Archiving => ("running", BLUE),
         BuildState::Finished if build.atoms_failed == 0 => ("passing", GREEN),
         BuildState::Finished => ("failing", RED),
         BuildState::Error { .. } => ("error", RED),

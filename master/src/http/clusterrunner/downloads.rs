@@ -7,7 +7,7 @@ use crate::core::builds::build::{Build, BuildState};
 use crate::core::effect::ArchiveContent;
 use crate::core::refusal::Refusal;
 use crate::core::slaves::slave::Slave;
-use crate::store::results::{BuildArchive, Results, is_damage};
+use crate::store::results::{BuildArchive, MatrixArchive, Results, is_damage};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -77,7 +77,14 @@ pub(super) async fn tar(
     request: Request,
 ) -> Result<Response, ApiError> {
     let turn = api.downloads.take_file()?;
-    let archive = archived(&api, build).await?;
+    let archive = match archived(&api, build).await {
+        Err(ApiError::ArchivesOfMatrix { children, .. }) => {
+            drop(turn);
+            let asked = (request.headers().clone(), is_head(&request));
+            return of_matrix(api, build, children, asked).await;
+        }
+        archive => archive?,
+    };
     let length = archive.tar_length();
     let etag = etag(archive.made_at(), length, "");
     if is_known(request.headers(), &etag) {
@@ -132,6 +139,47 @@ pub(super) async fn zip(
         Body::from_stream(futures_util::stream::empty::<io::Result<bytes::Bytes>>())
     } else {
         in_turn(Body::from_stream(archive.zip(api.turns)), turn)
+    };
+    Ok((headers, body).into_response())
+}
+
+/// The archive of a parent is made while it is sent, as a zip is: those of its children, each in its folder. A child
+/// without one has no folder.
+async fn of_matrix(
+    api: Api,
+    build: BuildId,
+    children: Vec<(BuildId, String)>,
+    (asked, is_head): (HeaderMap, bool),
+) -> Result<Response, ApiError> {
+    let turn = api.downloads.zips.try_take().ok_or(ApiError::TooMany)?;
+    let mut archives = Vec::with_capacity(children.len());
+    for (child, folder) in children {
+        match archived(&api, child).await {
+            Ok(archive) => archives.push((folder, archive)),
+            Err(ApiError::NotReady) => return Err(ApiError::NotReady),
+            Err(ApiError::NoArchive { .. } | ApiError::ResultsRemoved(_)) => {}
+            Err(ApiError::Refused(Refusal::ForgottenBuild(_))) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if archives.is_empty() {
+        let why = "no build of its matrix has one";
+        return Err(ApiError::NoArchive { build, why });
+    }
+    let archive = MatrixArchive::of(archives);
+    let etag = etag(archive.made_at(), archive.length_of_parts(), "-matrix");
+    if is_known(&asked, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let headers = [
+        (header::CONTENT_TYPE, TAR.to_owned()),
+        (header::ETAG, etag),
+        (header::LAST_MODIFIED, fmt_http_date(archive.made_at())),
+        (header::ACCEPT_RANGES, "none".to_owned()),
+    ];
+    let body = match is_head {
+        true => Body::from_stream(futures_util::stream::empty::<io::Result<bytes::Bytes>>()),
+        false => in_turn(Body::from_stream(archive.tar(api.turns)), turn),
     };
     Ok((headers, body).into_response())
 }
@@ -205,10 +253,18 @@ enum Archived {
     Partial,
     /// It may still come.
     NotYet,
+    /// Its children have archives, each of which is in a folder of this name.
+    OfMatrix(Vec<(BuildId, String)>),
 }
 
 impl Archived {
     fn of(build: &Build, is_held: bool) -> Self {
+        if build.is_parent() {
+            return match build.is_over() {
+                true => Self::OfMatrix(build.folders()),
+                false => Self::NotYet,
+            };
+        }
         match &build.state {
             BuildState::Finished => Self::Whole(build.num_finished as u64),
             BuildState::Error { .. } | BuildState::Canceled if !is_held => Self::Partial,
@@ -232,6 +288,7 @@ async fn archived(api: &Api, build: BuildId) -> Result<BuildArchive, ApiError> {
         Archived::Whole(num_results) => num_results,
         Archived::Partial => return partial(api, build).await,
         Archived::NotYet => return Err(ApiError::NotReady),
+        Archived::OfMatrix(children) => return Err(ApiError::ArchivesOfMatrix { build, children }),
     };
     let read = in_thread(api, move |results| results.archive_of(build, num_results)).await;
     match read {

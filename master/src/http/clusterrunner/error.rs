@@ -115,6 +115,15 @@ pub(crate) enum ApiError {
     #[error("Build {build} has no archive: {why}.")]
     NoArchive { build: BuildId, why: &'static str },
     #[error(
+        "Build {build} was split into the builds of a matrix, each of which has an archive of its own: {}. Its \
+         artifacts.tar.gz has all of them.",
+        builds(.children)
+    )]
+    ArchivesOfMatrix {
+        build: BuildId,
+        children: Vec<(BuildId, String)>,
+    },
+    #[error(
         "The results of build {0} were removed: those of builds that were canceled or failed are kept for a while only \
          (setting keep_partial_results_days)."
     )]
@@ -231,6 +240,12 @@ fn attempts_known(known: &[Attempt]) -> String {
     }
 }
 
+/// `7 (PY=3.12), 8 (PY=3.13)`.
+fn builds(named: &[(BuildId, String)]) -> String {
+    let named = named.iter().map(|(id, name)| format!("{id} ({name})"));
+    named.collect::<Vec<_>>().join(", ")
+}
+
 impl ApiError {
     /// The request is not as it should be.
     pub(super) fn invalid(error: impl Into<String>) -> Self {
@@ -251,7 +266,7 @@ impl ApiError {
             Self::NoRoute => ErrorCode::NoRoute,
             Self::WhoAsks => ErrorCode::NoProof,
             Self::NoSuchUser(_) => ErrorCode::UnknownUser,
-            Self::NoArchive { .. } => ErrorCode::NoArchive,
+            Self::NoArchive { .. } | Self::ArchivesOfMatrix { .. } => ErrorCode::NoArchive,
             Self::UnknownSlave(_) | Self::Refused(Refusal::NoSuchSlave(_)) => {
                 ErrorCode::UnknownSlave
             }
@@ -279,6 +294,7 @@ impl ApiError {
             | Self::UnknownAttempt { .. }
             | Self::UnknownSlave(_)
             | Self::NoArchive { .. }
+            | Self::ArchivesOfMatrix { .. }
             | Self::NoSetup(_)
             | Self::NoStep(..)
             | Self::NoArtifacts(..)

@@ -51,6 +51,7 @@ pub(super) async fn list(
     let mut projects = Vec::with_capacity(shown.len());
     for (last, mut project) in shown {
         if let Some(last) = last {
+            let last = api.builds.whole_of(last).await?;
             project.last_build = build(&api, last, version).await?;
         }
         projects.push(project);
@@ -67,7 +68,8 @@ pub(super) async fn one(
 ) -> Result<Json<ProjectBody>, ApiError> {
     let mut project = known(&api, caller, id).await?;
     if let Some(last) = api.builds.newest_of(id, None, 1).await?.first() {
-        project.last_build = build(&api, *last, version).await?;
+        let last = api.builds.whole_of(*last).await?;
+        project.last_build = build(&api, last, version).await?;
     }
     Ok(Json(ProjectBody { project }))
 }

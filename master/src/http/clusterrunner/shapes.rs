@@ -4,6 +4,7 @@ mod accounts;
 mod apps;
 mod atom_rows;
 mod launching;
+mod matrix;
 mod outlook;
 mod steps;
 
@@ -39,6 +40,13 @@ use indexmap::IndexMap;
 pub(crate) fn build_of(cluster: &Cluster, known: &Build) -> BuildView {
     let mut view = build(known);
     view.slaves_setting_up = setting_up(cluster, known);
+    for child in known
+        .children
+        .iter()
+        .filter_map(|child| cluster.build(child.id))
+    {
+        view.num_atoms_in_progress += num_atoms_in_progress(child);
+    }
     if let Some(waits) = waits(cluster, known) {
         let details = view.details.take().unwrap_or_default();
         view.details = Some(format!("{details} {waits}").trim_start().to_owned());
@@ -139,7 +147,8 @@ fn needs(build: &Build) -> Option<String> {
 /// A build.
 #[must_use]
 pub(crate) fn build(build: &Build) -> BuildView {
-    assemble(build, build.subjobs.len(), build.numbered_subjobs())
+    let num_subjobs = usize::try_from(build.num_subjobs()).unwrap_or(usize::MAX);
+    assemble(build, num_subjobs, build.numbered_subjobs())
 }
 
 /// A build as a version of the API shows it.
@@ -166,7 +175,11 @@ pub(crate) fn in_version(mut build: BuildView, version: ApiVersion) -> BuildView
 #[must_use]
 pub(crate) fn ended_build(ended: &EndedBuild) -> BuildView {
     let failed = ended.failed.iter().map(|(id, subjob)| (*id, subjob));
-    assemble(&ended.build, ended.num_subjobs as usize, failed)
+    let num_subjobs = match ended.build.is_parent() {
+        true => usize::try_from(ended.build.num_subjobs()).unwrap_or(usize::MAX),
+        false => ended.num_subjobs as usize,
+    };
+    assemble(&ended.build, num_subjobs, failed)
 }
 
 /// `subjobs` are at least those with failed atoms.
@@ -196,8 +209,7 @@ fn assemble<'a>(
         },
         request_params: build.request.to_params(),
         state_timestamps: state_timestamps(build),
-        artifacts: (build.state == BuildState::Finished || has_partial_archive(build))
-            .then(|| format!("/v1/build/{}/artifacts.tar.gz", build.id)),
+        artifacts: has_archive(build).then(|| format!("/v1/build/{}/artifacts.tar.gz", build.id)),
         commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
         job_name: build.plan.as_ref().map(|plan| plan.job_name.clone()),
         num_atoms_completed: build.atoms_completed,
@@ -208,6 +220,13 @@ fn assemble<'a>(
         failing: Some(build.atoms_failed > 0),
         num_atoms_not_run: Some(build.num_not_run()),
         num_atoms_flaky: Some(build.atoms_flaky),
+        children: matrix::children(build),
+        parent: build.parent(),
+        matrix: build
+            .request
+            .part
+            .as_ref()
+            .map(|part| part.combination.clone()),
         warnings: build.warnings.clone(),
         lacks_atoms: build.lacks_atoms(),
         seconds_left: outlook::seconds_left(build, &RunningInBuild::default(), Timestamp(0)),
@@ -224,7 +243,10 @@ fn assemble<'a>(
     }
 }
 
-fn has_partial_archive(build: &Build) -> bool {
+fn has_archive(build: &Build) -> bool {
+    if build.state == BuildState::Finished {
+        return true;
+    }
     build.ended_early() && (build.num_finished > 0 || !build.cut_off.is_empty())
 }
 
@@ -233,7 +255,9 @@ fn status_of(build: &Build, num_subjobs: usize) -> BuildStatus {
         BuildState::Queued | BuildState::Preparing | BuildState::Prepared => BuildStatus::Queued,
         // Without atoms no slave was ever chosen, and the original never shows such a build at work.
         BuildState::Archiving if num_subjobs == 0 => BuildStatus::Queued,
-        BuildState::Building(_) | BuildState::Archiving => BuildStatus::Building,
+        BuildState::Building(_) | BuildState::Split | BuildState::Archiving => {
+            BuildStatus::Building
+        }
         BuildState::Finished => BuildStatus::Finished,
         BuildState::Error { .. } => BuildStatus::Error,
         BuildState::Canceled => BuildStatus::Canceled,
@@ -242,6 +266,9 @@ fn status_of(build: &Build, num_subjobs: usize) -> BuildStatus {
 
 fn details(build: &Build, num_subjobs: usize) -> Option<String> {
     build.plan.as_ref()?;
+    if build.is_parent() {
+        return Some(matrix::details(build, num_subjobs));
+    }
     if num_subjobs == 0 {
         return Some(match build.request.product {
             Some(_) => "There is an equal template already: nothing had to be run.".to_owned(),

@@ -2,6 +2,8 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
+use crate::core::builds::build::Build;
+use crate::read::builds::ReadError;
 use crate::read::tested::{TestsError, TestsOfAtom, Walk};
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -13,6 +15,7 @@ use clusterrunner_common::http::clusterrunner::page::{Page, PageOfTests, WantedT
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::junit::{self, ReportedTest};
 use futures_util::stream;
+use std::collections::VecDeque;
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -150,28 +153,30 @@ pub(super) async fn list(
     Ok(Json(listing.finish()))
 }
 
-/// All tests as one report, made while it is sent.
+/// All tests as one report, made while it is sent; of a parent those of the builds of its matrix.
 pub(super) async fn junit(
     State(api): State<Arc<Api>>,
     Path(build): Path<BuildId>,
 ) -> Result<Response, ApiError> {
-    let walk = Walk::begin(api.builds.clone(), api.results.clone(), build).await?;
-    let beginning = junit::beginning(&format!("build {build}"));
-    let state = Some((walk, beginning, api.turns.clone()));
-    let report = stream::unfold(state, move |state| async move {
-        let (mut walk, text, turns) = state?;
-        let turn = Some(turns.take().await);
-        let made = walk.go_on(turn, text, add_suite).await;
-        let sent = made.map(|mut text| {
-            if walk.is_over() {
-                text.push_str(junit::end());
-            }
-            Bytes::from(text)
-        });
-        match sent {
-            Ok(sent) => {
-                let next = (!walk.is_over()).then(|| (walk, String::new(), turns));
-                Some((Ok(sent), next))
+    let parts = |build: &Build| match build.is_parent() {
+        true => build.names_of_children(),
+        false => vec![(build.id, String::new())],
+    };
+    let seen = api
+        .builds
+        .seen(build, move |_, live| parts(live), |it| parts(&it.build));
+    let report = Report {
+        parts: seen.await?.into(),
+        walk: None,
+        text: junit::beginning(&format!("build {build}")),
+        api,
+    };
+    let report = stream::unfold(Some(report), move |report| async move {
+        let mut report = report?;
+        match report.next().await {
+            Ok(text) => {
+                let next = (!report.is_over()).then_some(report);
+                Some((Ok(Bytes::from(text)), next))
             }
             Err(error) => {
                 tracing::debug!(build.id = build.0, %error, "a report broke off while it was sent");
@@ -186,7 +191,54 @@ pub(super) async fn junit(
     Ok((kind, Body::from_stream(report)).into_response())
 }
 
-fn add_suite(text: &mut String, tests: TestsOfAtom) -> ControlFlow<()> {
+/// A report on its way.
+struct Report {
+    api: Arc<Api>,
+    /// The builds whose tests are still to come; those of a matrix have names.
+    parts: VecDeque<(BuildId, String)>,
+    walk: Option<(Walk, String)>,
+    text: String,
+}
+
+impl Report {
+    fn is_over(&self) -> bool {
+        self.walk.is_none() && self.parts.is_empty()
+    }
+
+    async fn next(&mut self) -> Result<String, TestsError> {
+        let mut text = std::mem::take(&mut self.text);
+        if self.walk.is_none()
+            && let Some((build, name)) = self.parts.pop_front()
+        {
+            let (builds, results) = (self.api.builds.clone(), self.api.results.clone());
+            match Walk::begin(builds, results, build).await {
+                Ok(walk) => self.walk = Some((walk, name)),
+                // What is left of a matrix has tests, too.
+                Err(TestsError::Build(ReadError::Refused(_))) if !name.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((walk, name)) = &mut self.walk {
+            let turn = Some(self.api.turns.take().await);
+            let name = name.clone();
+            let add = move |text: &mut String, tests| add_suite(text, &name, tests);
+            text = walk.go_on(turn, text, add).await?;
+            if walk.is_over() {
+                self.walk = None;
+            }
+        }
+        if self.is_over() {
+            text.push_str(junit::end());
+        }
+        Ok(text)
+    }
+}
+
+/// The suite of an atom says of which build of a matrix it is.
+fn add_suite(text: &mut String, name: &str, mut tests: TestsOfAtom) -> ControlFlow<()> {
+    if !name.is_empty() {
+        tests.atom.value = format!("{name}: {}", tests.atom.value);
+    }
     text.push_str(&tests.suite());
     match text.len() < CHUNK {
         true => ControlFlow::Continue(()),

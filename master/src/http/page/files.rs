@@ -42,6 +42,7 @@ pub(super) const ASSETS: &[(&str, File)] = &[
     asset!("build/artifacts.js", SCRIPT),
     asset!("build/atoms.js", SCRIPT),
     asset!("build/atoms_source.js", SCRIPT),
+    asset!("build/children.js", SCRIPT),
     asset!("build/doing.js", SCRIPT),
     asset!("build/failed.js", SCRIPT),
     asset!("build/layout.js", SCRIPT),

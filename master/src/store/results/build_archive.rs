@@ -186,6 +186,10 @@ impl BuildArchive {
         self.archive.length()
     }
 
+    pub(super) fn into_parts(self) -> (ArchiveFiles, Archive) {
+        (self.files, self.archive)
+    }
+
     /// When it was made; it never changes after that.
     #[must_use]
     pub fn made_at(&self) -> SystemTime {

@@ -16,6 +16,21 @@ use crate::core::tests::scenario::Turn;
 use std::sync::Arc;
 
 impl Tally {
+    fn count_matrix(&mut self, build: Option<&Build>, fact: &BuildFact) {
+        let parent = build.filter(|build| build.is_parent());
+        let counted = match (fact, parent) {
+            (BuildFact::Split { .. }, _) => &mut self.split,
+            (BuildFact::Finished, Some(parent)) if parent.atoms_failed == 0 => {
+                &mut self.matrices_passed
+            }
+            (BuildFact::Finished, Some(_)) => &mut self.matrices_failed,
+            (BuildFact::Failed { .. }, Some(_)) => &mut self.matrices_in_error,
+            (BuildFact::Canceled, Some(_)) => &mut self.matrices_canceled,
+            _ => return,
+        };
+        *counted += 1;
+    }
+
     #[expect(clippy::too_many_lines, reason = "an arm for each fact")]
     pub(super) fn count(&mut self, turn: &Turn, is_result: bool, cluster: &Cluster) {
         let suspected = turn.events.iter();
@@ -32,6 +47,9 @@ impl Tally {
             && is(|fact| matches!(fact, Fact::Slave(_, SlaveFact::ShutdownRequested)));
         self.slaves_told_again += usize::from(is_told_again);
         for event in &turn.events {
+            if let Fact::Build(build, fact) = &event.fact {
+                self.count_matrix(cluster.build(*build), fact);
+            }
             match &event.fact {
                 Fact::Template(_, fact) => self.count_template(fact),
                 Fact::Instance(_, fact) => self.count_instance(fact),
@@ -68,6 +86,11 @@ impl Tally {
                     self.lost_in_a_retry += usize::from(is_tried);
                 }
                 Fact::Farm(FarmFact::MasterStarted { .. }) => {
+                    let is_under_way = |build: &Build| {
+                        let mut children = build.children.iter();
+                        !build.is_over() && children.any(|child| child.state.is_over())
+                    };
+                    self.restarted_in_a_matrix += usize::from(cluster.builds().any(is_under_way));
                     let mut progress = cluster.builds().filter_map(|build| build.progress());
                     let waits = progress.any(|progress| !progress.again.is_empty());
                     self.restarted_before_a_retry += usize::from(waits);

@@ -48,8 +48,11 @@ impl Changes for FarmChanges {
                 self.deleted.insert(*build);
             }
             Fact::Build(_, BuildFact::Retired | BuildFact::Cleared) => {}
-            Fact::Build(build, _) => {
+            Fact::Build(build, fact) => {
                 self.builds.insert(*build);
+                if let BuildFact::Split { children, .. } = fact {
+                    self.builds.extend(children.iter().map(|(child, _)| *child));
+                }
             }
             Fact::Instance(instance, _) => {
                 self.instances.insert(*instance);
@@ -86,6 +89,13 @@ impl FarmChanges {
         self.slaves.extend(&other.slaves);
         self.instances.extend(&other.instances);
         self.apps.extend(&other.apps);
+    }
+
+    fn add_parents(&mut self, cluster: &Cluster) {
+        let builds = self.builds.iter();
+        let parents = builds.filter_map(|id| cluster.build(*id)?.parent());
+        let parents: Vec<BuildId> = parents.collect();
+        self.builds.extend(parents);
     }
 
     /// What the next look is about; the rest stays.
@@ -279,11 +289,14 @@ fn look(
     if room.missed {
         room.changes = FarmChanges::default();
     }
+    // How far a build is shows on its parent, too.
+    room.changes.add_parents(cluster);
     let told = room.changes.take(with_slaves);
     let mut wanted = FarmChanges::default();
     wanted.extend(&told);
     for cursor in &mut joining {
         cursor.catch_up();
+        cursor.changes.add_parents(cluster);
         let fits = cursor.changes.most() <= MOST_MISSED && wanted.most() <= MOST_MISSED;
         cursor.missed |= !fits;
         if !cursor.missed {

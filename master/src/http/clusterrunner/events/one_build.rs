@@ -71,6 +71,7 @@ impl BuildChanges {
             | BuildFact::Queued { .. }
             | BuildFact::PreparationStarted { .. }
             | BuildFact::PreparationStopped
+            | BuildFact::Split { .. }
             | BuildFact::Failed { .. }
             | BuildFact::Canceled
             | BuildFact::ArchivingStarted
@@ -126,6 +127,8 @@ pub(super) struct OneBuild {
     looked_at: Instant,
     /// How many forecasts were made then.
     num_foretold: u64,
+    /// Whether it shows how far others are, of which no fact of its own tells.
+    is_parent: bool,
     /// The rows that were told to run.
     started: BTreeMap<SubjobId, RunningAtom>,
 }
@@ -165,6 +168,7 @@ impl OneBuild {
             running: RunningInBuild::default(),
             looked_at: Instant::now(),
             num_foretold: 0,
+            is_parent: false,
             started: BTreeMap::new(),
         }
     }
@@ -177,7 +181,10 @@ impl OneBuild {
             found,
         } = seen;
         let mut build = match found {
-            Found::Build(build) => *build,
+            Found::Build(build) => {
+                self.is_parent = !build.view.children.is_empty();
+                *build
+            }
             Found::Archived => {
                 return Ok(over(id, room, &joining, vec![Frame::bare("end")]));
             }
@@ -282,7 +289,7 @@ impl Scene for OneBuild {
         let num_foretold = self.farm.forecasts.num_made();
         let differs = running != self.running || num_foretold != self.num_foretold;
         (self.running, self.num_foretold) = (running, num_foretold);
-        differs
+        differs || self.is_parent
     }
 
     fn is_much(changes: &BuildChanges) -> bool {

@@ -18,7 +18,13 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          num_atoms_completed: integer, num_atoms_failed: integer, num_atoms_in_progress: integer, \
          num_atoms_in_trouble: integer, num_atoms_flaky: integer, num_atoms_not_run: integer, failing: boolean, retry_of?: integer, project_id?: integer, started_by?: string, flaky_fails?: boolean, \
          warnings: [string], lacks_atoms?: boolean, seconds_left: number|null, finish?: Finish|null, \
-         slaves_setting_up: [SettingUp], template?: string",
+         slaves_setting_up: [SettingUp], template?: string, children?: [Child], parent?: integer, matrix?: {any}",
+    ),
+    (
+        "Child",
+        "build_id: integer, name: string, matrix: {any}, status: 'QUEUED'|'BUILDING'|'FINISHED'|'ERROR'|'CANCELED', \
+         result: 'NO_FAILURES'|'FAILURE'|'CANCELED'|null, error_message?: string, lacks_atoms?: boolean, \
+         num_atoms: integer, num_atoms_completed: integer, num_atoms_failed: integer, num_atoms_flaky: integer",
     ),
     ("Finish", "median: number, low: number, high: number"),
     (
@@ -103,7 +109,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          remote?: string|null, branch?: string|null, hash?: string|null, \
          project_directory?: string|null, job_name?: string|null, config?: any, atoms_override?: any, \
          quotes_atoms?: boolean|null, in_order?: boolean|null, remote_files?: any, env?: any, inherited_env?: any, retries?: integer|null, \
-         max_fail?: integer|null, build_project_directory?: any",
+         max_fail?: integer|null, matrix?: any, build_project_directory?: any",
     ),
     (
         "Project",

@@ -6,7 +6,7 @@ import { to } from "../router.js";
 import { webAddress, visible } from "../text.js";
 
 const WORDS = { type: "Type", url: "Repository", branch: "Branch", hash: "Commit asked for", remote: "Fork", job_name: "Job",
-  project_directory: "Directory", config: "Job's definition", atoms_override: "Atoms", remote_files: "Files", retry_of: "Runs again",
+  project_directory: "Directory", config: "Job's definition", atoms_override: "Atoms", remote_files: "Files", retry_of: "Runs again", matrix: "Combinations asked for",
   retries: "Retries", max_fail: "Ends after failures", in_order: "All in one order", quotes_atoms: "Quotes atoms" };
 /** Longer texts are cut. */
 const LONGEST = 4000;
@@ -33,7 +33,7 @@ export class About {
     fill(this.request, pairs(build));
     const link = (kind, text) => h("a", { class: "button", href: `/v2/builds/${build.id}/artifacts.${kind}`, download: `build-${build.id}.${kind}` }, text);
     fill(this.results, build.artifacts && build.num_atoms !== 0
-      ? [h("p", { class: "actions" }, link("zip", "artifacts.zip"), link("tar.gz", "artifacts.tar.gz")),
+      ? [h("p", { class: "actions" }, build.children?.length ? null : link("zip", "artifacts.zip"), link("tar.gz", "artifacts.tar.gz")),
         h("p", { class: "muted small" }, "Consoles, exit codes, durations and all files that atoms left. The tar has links and empty directories, too.")]
       : h("p", { class: "muted" }, build.num_atoms === 0 ? "No atom ran, so there is nothing to fetch." : isOver ? "This build left no archive." : "The archives of all that the atoms leave are here when the build is over."));
   }

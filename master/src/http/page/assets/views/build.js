@@ -4,6 +4,7 @@ import { readBuild, readOr } from "../api.js";
 import { About } from "../build/about.js";
 import { Atoms, RUNNING } from "../build/atoms.js";
 import { readAtoms } from "../build/atoms_source.js";
+import { Children } from "../build/children.js";
 import { Doing } from "../build/doing.js";
 import { FailedAtoms } from "../build/failed.js";
 import { Steps, stepsOf } from "../build/steps.js";
@@ -64,6 +65,7 @@ class BuildView {
     this.failed = new FailedAtoms(id, this.atoms, signal, (state) => this.table.filterState(state));
     this.waterfall = new Waterfall(id, this.atoms, signal);
     this.stepTable = new Steps(id);
+    this.children = new Children();
     this.why = new Why(id);
     this.about = new About();
     fill(main, h("p", { class: "empty" }, "Loading …"));
@@ -133,10 +135,11 @@ class BuildView {
     fill(this.message, build.error_message ?? "");
     this.atomless.hidden = !build.lacks_atoms;
     if (!this.element) {
-      this.element = h("div", {}, this.head, this.facts, this.bar, this.message, this.atomless, this.doing.problem, this.failed.element, this.waterfall.element,
+      this.element = h("div", {}, this.head, this.facts, this.bar, this.message, this.atomless, this.doing.problem, this.children.element, this.failed.element, this.waterfall.element,
         this.table.element, this.stepTable.element, this.why.element, this.about.warned, this.about.element);
       fill(this.main, this.element);
     }
+    this.children.draw(build);
     this.steps ??= stepsOf(build, this.listed);
     this.failed.draw();
     this.waterfall.element.hidden = over && !this.atoms.size;
@@ -169,13 +172,14 @@ class BuildView {
         h("div", { class: "actions" }, over && !build.num_subjobs ? null : h("a", { class: "button", href: to.tests(build.id) }, "Tests"), over ? null : this.notifyButton(), this.doing.element));
     }
     const brief = commit ? visible(commit).slice(0, 10) : null;
-    const facts = JSON.stringify([params.branch, brief, build.started_by]);
+    const facts = JSON.stringify([params.branch, brief, build.started_by, build.matrix]);
     if (facts !== this.said) {
       this.said = facts;
       this.clock = [h("span"), h("strong"), h("span")];
       fill(this.facts,
         params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 80))] : null,
         brief ? (link ? h("a", { class: "mono", href: link, rel: "noreferrer" }, brief) : h("span", { class: "mono" }, brief)) : null,
+        build.matrix ? h("span", {}, "matrix ", h("bdi", { class: "tag" }, short(variables(build.matrix), 200)), build.parent ? [" of ", h("a", { href: to.build(build.parent) }, `#${build.parent}`)] : null) : null,
         build.started_by ? h("span", {}, "by ", h("bdi", { class: "strong" }, short(build.started_by, 60))) : null,
         h("span", {}, this.clock[0], " ", this.clock[1]), this.clock[2]);
     }
@@ -210,6 +214,11 @@ class BuildView {
     const { ended: end } = span(this.build);
     return !end || Date.now() / 1000 - end < TEARDOWN_LASTS || this.listed.some((step) => !step.ended_at);
   }
+}
+
+/** The variables of a build of a matrix, in one line. */
+function variables(matrix) {
+  return Object.entries(matrix).map(([name, value]) => `${name}=${value}`).join(" ");
 }
 
 function waitWords(build) {

@@ -178,7 +178,7 @@ function redraw(item, build, now) {
   const { began, ended } = span(build);
   item.className = `build ${state.key}`;
   part(item, "state", [state], () => chip(state));
-  part(item, "what", [build.request_params, jobOf(build), build.commit, build.started_by, build.error_message, build.details], () => what(build));
+  part(item, "what", [build.request_params, jobOf(build), build.commit, build.started_by, build.error_message, build.details, build.parent, build.children?.length], () => what(build));
   const numbers = parts(build);
   part(item, "how", [numbers, state], () => [numbers.total || !isOver(build) ? bar(numbers, isOver(build)) : null, h("span", { class: "muted small" }, briefly(numbers, state))]);
   const left = build.seconds_left !== null && !ended ? `, ${duration(build.seconds_left)} left` : "";
@@ -213,6 +213,9 @@ function what(build) {
     h("p", { class: "muted sub" },
       params.branch ? [h("span", { class: "visually-hidden" }, "branch "), h("bdi", { class: "tag" }, short(params.branch, 60)), " "] : null,
       brief ? [link ? h("a", { href: link, class: "mono", rel: "noreferrer" }, brief) : h("span", { class: "mono" }, brief), " "] : null,
+      build.matrix ? ["matrix ", h("bdi", { class: "tag" }, short(Object.entries(build.matrix).map(([name, value]) => `${name}=${value}`).join(" "), 80)), " ",
+        build.parent ? ["of ", h("a", { href: to.build(build.parent) }, `#${build.parent}`), " "] : null] : null,
+      build.children?.length ? [`${count(build.children.length, "build")} of a matrix `] : null,
       build.started_by ? ["by ", h("bdi", {}, short(build.started_by, 40)), " "] : null,
       build.error_message ? h("bdi", { class: "why" }, short(build.error_message, 160)) : waits(build)),
   ];

@@ -1,0 +1,125 @@
+//! Builds that were split into the builds of a matrix: how these are shown, and what names them.
+
+use super::standing::build_state_of;
+use crate::output::again::command;
+use crate::output::table::{Cell, Table};
+use crate::output::text::count;
+use crate::output::{self, BAD, FAINT, styled};
+use crate::trouble::Trouble;
+use anstyle::Style;
+use clusterrunner_client::Client;
+use clusterrunner_common::api::{BuildView, ChildView};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job::matrix::Combination;
+use clusterrunner_common::text::printable::plain;
+
+/// How many builds a hint names.
+const NAMED: usize = 8;
+
+/// Lists the builds of a matrix, each with the command that says more of it. Nothing for other builds.
+pub(super) fn list(build: &BuildView) {
+    if build.children.is_empty() {
+        return;
+    }
+    output::say("Builds of the matrix:");
+    let mut table = Table::indented();
+    for child in &build.children {
+        let (style, state) = build_state_of(child.status, child.result, child.lacks_atoms);
+        let (atoms_style, atoms) = atoms(child);
+        table.add([
+            child.build_id.to_string().into(),
+            Cell::styled(style, state),
+            plain(&child.name).into_owned().into(),
+            Cell::styled(atoms_style, atoms),
+            Cell::styled(FAINT, command(format!("status {}", child.build_id))),
+        ]);
+    }
+    table.print();
+    for child in &build.children {
+        if let Some(reason) = &child.error_message {
+            let reason = reason.lines().next().unwrap_or_default();
+            let what = format!("build {}: {reason}", child.build_id);
+            output::say(styled(BAD, plain(&what)));
+        }
+    }
+}
+
+fn atoms(child: &ChildView) -> (Style, String) {
+    let (done, all) = (child.num_atoms_completed, child.num_atoms);
+    let atoms = match done == all {
+        true => count(all, "atom"),
+        false => format!("{done} of {}", count(all, "atom")),
+    };
+    match child.num_atoms_failed {
+        0 => (Style::new(), atoms),
+        failed => (BAD, format!("{atoms}, {failed} failed")),
+    }
+}
+
+/// Refuses a build that was split: only the builds of its matrix have what is asked for.
+pub(super) async fn refuse_parent(client: &Client, id: BuildId, what: &str) -> Result<(), Trouble> {
+    let build = client.build(id).await?;
+    if build.children.is_empty() {
+        return Ok(());
+    }
+    let named = build.children.iter().take(NAMED);
+    let named: Vec<String> = named
+        .map(|child| format!("{} ({})", child.build_id, child.name))
+        .collect();
+    let more = match build.children.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Err(Trouble::usage(format!(
+        "build {id} was split into the builds of a matrix, which have the {what}"
+    ))
+    .hint(plain(&format!("name one of them: {}{more}", named.join(", "))).into_owned()))
+}
+
+/// The combinations that are meant by variables and values: any of the values of one variable, and one of each variable.
+pub(super) fn chosen(given: &[(String, String)]) -> Vec<Combination> {
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in given {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    let mut found: Vec<Vec<(String, String)>> = vec![Vec::new()];
+    for name in names {
+        let values = given.iter().filter(|(other, _)| other == name);
+        let values: Vec<&(String, String)> = values.collect();
+        let longer = |before: &Vec<(String, String)>| {
+            let before = before.clone();
+            let all = values.iter();
+            let all = all.map(move |pair| [before.clone(), vec![(*pair).clone()]].concat());
+            all.collect::<Vec<_>>()
+        };
+        found = found.iter().flat_map(longer).collect();
+    }
+    found
+        .into_iter()
+        .map(|variables| variables.into_iter().collect())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_one_variable_are_alternatives_and_variables_go_together() {
+        let chosen = |given: &[(&str, &str)]| {
+            let given = given.iter();
+            let given: Vec<_> = given
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect();
+            let chosen = chosen(&given);
+            chosen.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&[("PY", "3.12")]), ["PY=3.12"]);
+        assert_eq!(
+            chosen(&[("PY", "1"), ("OS", "a"), ("PY", "2")]),
+            ["PY=1 OS=a", "PY=2 OS=a"]
+        );
+    }
+}

@@ -1,0 +1,253 @@
+//! Builds of a matrix: a build whose job has one is split, once its job is read, into a build for each combination.
+//!
+//! The build that was submitted is their parent. It runs nothing: how far its children are is noted on it with each fact
+//! about one of them, so that whoever looks at it need not look at them, and so that it knows how they ended when they
+//! are long archived. When all of them are over, its own end follows.
+
+mod check;
+mod splitting;
+
+use crate::core::builds::build::{Build, BuildState};
+use crate::core::event::BuildFact;
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::job::matrix::Combination;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How many characters of why a child could not be run its parent keeps.
+const MAX_REASON: usize = 500;
+
+/// A build that a matrix was split into, as its parent knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Its id.
+    pub id: BuildId,
+    /// Its variables.
+    pub combination: Combination,
+    /// How far it is.
+    pub state: ChildState,
+    /// What it counts.
+    pub counts: Counts,
+}
+
+/// How far a child is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChildState {
+    /// Nothing of it runs yet.
+    #[default]
+    Waiting,
+    /// Its atoms run, or its archive is made.
+    Building,
+    /// It has run, and the counts say how it went.
+    Finished {
+        /// It had no atoms, which its job does not allow.
+        lacks_atoms: bool,
+    },
+    /// It could not be run.
+    Error {
+        /// Why, or the beginning of that.
+        reason: String,
+    },
+    /// It was canceled.
+    Canceled,
+}
+
+/// What a build counts; its fields of these names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Its subjobs.
+    pub num_subjobs: u64,
+    /// Those that have a result.
+    pub num_finished: u64,
+    /// Its atoms.
+    pub num_atoms: u64,
+    /// Those that have a result.
+    pub atoms_completed: u64,
+    /// Those that failed.
+    pub atoms_failed: u64,
+    /// Those of them that did not end by themselves.
+    pub atoms_in_trouble: u64,
+    /// Those that passed only when they were run again.
+    pub atoms_flaky: u64,
+}
+
+impl Counts {
+    fn of(build: &Build) -> Self {
+        Self {
+            num_subjobs: build.subjobs.len() as u64,
+            num_finished: build.num_finished as u64,
+            num_atoms: build.num_atoms,
+            atoms_completed: build.atoms_completed,
+            atoms_failed: build.atoms_failed,
+            atoms_in_trouble: build.atoms_in_trouble,
+            atoms_flaky: build.atoms_flaky,
+        }
+    }
+
+    fn sum(children: &[Child]) -> Self {
+        let all = children.iter().map(|child| child.counts);
+        all.fold(Self::default(), |sum, one| Self {
+            num_subjobs: sum.num_subjobs + one.num_subjobs,
+            num_finished: sum.num_finished + one.num_finished,
+            num_atoms: sum.num_atoms + one.num_atoms,
+            atoms_completed: sum.atoms_completed + one.atoms_completed,
+            atoms_failed: sum.atoms_failed + one.atoms_failed,
+            atoms_in_trouble: sum.atoms_in_trouble + one.atoms_in_trouble,
+            atoms_flaky: sum.atoms_flaky + one.atoms_flaky,
+        })
+    }
+}
+
+impl ChildState {
+    fn of(build: &Build) -> Self {
+        match &build.state {
+            BuildState::Queued
+            | BuildState::Preparing
+            | BuildState::Prepared
+            | BuildState::Split => Self::Waiting,
+            BuildState::Building(_) | BuildState::Archiving => Self::Building,
+            BuildState::Finished => Self::Finished {
+                lacks_atoms: build.lacks_atoms(),
+            },
+            BuildState::Error { reason } => Self::Error {
+                reason: reason.chars().take(MAX_REASON).collect(),
+            },
+            BuildState::Canceled => Self::Canceled,
+        }
+    }
+
+    /// Whether nothing will change any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Finished { .. } | Self::Error { .. } | Self::Canceled => true,
+            Self::Waiting | Self::Building => false,
+        }
+    }
+}
+
+impl Build {
+    /// The build whose matrix it is of.
+    #[must_use]
+    pub fn parent(&self) -> Option<BuildId> {
+        self.request.part.as_ref()?.parent
+    }
+
+    /// Whether it was split into builds of a matrix.
+    #[must_use]
+    pub fn is_parent(&self) -> bool {
+        !self.children.is_empty()
+    }
+
+    /// How many subjobs it has; of a parent those of its children.
+    #[must_use]
+    pub fn num_subjobs(&self) -> u64 {
+        match self.is_parent() {
+            true => Counts::sum(&self.children).num_subjobs,
+            false => self.subjobs.len() as u64,
+        }
+    }
+
+    /// The children that failed, could not be run, or were canceled, and their variables.
+    #[must_use]
+    pub fn children_that_did_not_pass(&self) -> Vec<(BuildId, Combination)> {
+        let did_not_pass = |child: &&Child| match child.state {
+            ChildState::Waiting | ChildState::Building => false,
+            ChildState::Finished { lacks_atoms } => lacks_atoms || child.counts.atoms_failed > 0,
+            ChildState::Error { .. } | ChildState::Canceled => true,
+        };
+        let children = self.children.iter().filter(did_not_pass);
+        children
+            .map(|child| (child.id, child.combination.clone()))
+            .collect()
+    }
+
+    /// The children, each with its variables in one line.
+    #[must_use]
+    pub fn names_of_children(&self) -> Vec<(BuildId, String)> {
+        let children = self.children.iter();
+        let named = children.map(|child| (child.id, child.combination.to_string()));
+        named.collect()
+    }
+
+    /// The children, and the name of the folder that each has in an archive of all.
+    #[must_use]
+    pub fn folders(&self) -> Vec<(BuildId, String)> {
+        let mut names = BTreeSet::new();
+        let folder = |child: &Child| {
+            let name = child.combination.folder();
+            // What is no part of a name may be all that tells two combinations apart.
+            let name = match names.contains(&name) {
+                true => format!("{name},{}", child.id),
+                false => name,
+            };
+            names.insert(name.clone());
+            (child.id, name)
+        };
+        self.children.iter().map(folder).collect()
+    }
+
+    fn all_children_are_over(&self) -> bool {
+        self.children.iter().all(|child| child.state.is_over())
+    }
+
+    /// How a parent ends whose children are all over: what could not be run comes before what failed, that before what
+    /// was canceled. Only where all have run and passed it passes.
+    fn verdict(&self) -> BuildFact {
+        let errors = self.children.iter().filter_map(|child| match &child.state {
+            ChildState::Error { reason } => Some((child, reason)),
+            _ => None,
+        });
+        let mut errors = errors.peekable();
+        if let Some((child, reason)) = errors.peek() {
+            let first = format!("Build {} ({}): {reason}", child.id, child.combination);
+            let reason = format!(
+                "{} of {} builds of the matrix could not be run. {first}",
+                errors.count(),
+                self.children.len()
+            );
+            return BuildFact::Failed { reason };
+        }
+        let mut canceled = self.children.iter();
+        match canceled.any(|child| child.state == ChildState::Canceled) {
+            true if self.atoms_failed == 0 => BuildFact::Canceled,
+            _ => BuildFact::Finished,
+        }
+    }
+
+    /// Takes in how far a child is; whether that is news.
+    fn take_child(&mut self, id: BuildId, state: ChildState, counts: Counts) {
+        let Some(child) = self.children.iter_mut().find(|child| child.id == id) else {
+            return;
+        };
+        child.state = state;
+        child.counts = counts;
+        let sum = Counts::sum(&self.children);
+        self.num_finished = usize::try_from(sum.num_finished).unwrap_or(usize::MAX);
+        self.num_atoms = sum.num_atoms;
+        self.atoms_completed = sum.atoms_completed;
+        self.atoms_failed = sum.atoms_failed;
+        self.atoms_in_trouble = sum.atoms_in_trouble;
+        self.atoms_flaky = sum.atoms_flaky;
+    }
+
+    /// Its children have all ids from the first to the second one.
+    pub(in crate::core) fn first_and_last_child(&self) -> Option<(BuildId, BuildId)> {
+        Some((self.children.first()?.id, self.children.last()?.id))
+    }
+
+    fn child(&self, id: BuildId) -> Option<&Child> {
+        self.children.iter().find(|child| child.id == id)
+    }
+
+    /// Whether its counts are those of its children.
+    pub(in crate::core) fn counts_its_children(&self) -> bool {
+        let own = Counts {
+            num_subjobs: self.num_subjobs(),
+            ..Counts::of(self)
+        };
+        own == Counts::sum(&self.children)
+    }
+}

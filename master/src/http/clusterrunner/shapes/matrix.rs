@@ -1,0 +1,56 @@
+//! A build that was split into the builds of a matrix, and these.
+
+use crate::core::builds::build::Build;
+use crate::core::builds::matrix::{Child, ChildState};
+use clusterrunner_common::api::{BuildResult, BuildStatus, ChildView};
+
+/// The builds of its matrix.
+pub(super) fn children(build: &Build) -> Vec<ChildView> {
+    build.children.iter().map(child).collect()
+}
+
+fn child(child: &Child) -> ChildView {
+    let counts = child.counts;
+    let (status, result) = match &child.state {
+        ChildState::Waiting => (BuildStatus::Queued, None),
+        ChildState::Building => (BuildStatus::Building, None),
+        ChildState::Finished { .. } if counts.atoms_failed > 0 => {
+            (BuildStatus::Finished, Some(BuildResult::Failure))
+        }
+        ChildState::Finished { .. } => (BuildStatus::Finished, Some(BuildResult::NoFailures)),
+        ChildState::Error { .. } => (BuildStatus::Error, None),
+        ChildState::Canceled => (BuildStatus::Canceled, None),
+    };
+    ChildView {
+        build_id: child.id,
+        name: child.combination.to_string(),
+        matrix: child.combination.clone(),
+        status,
+        result,
+        error_message: match &child.state {
+            ChildState::Error { reason } => Some(reason.clone()),
+            _ => None,
+        },
+        lacks_atoms: child.state == ChildState::Finished { lacks_atoms: true },
+        num_atoms: counts.num_atoms,
+        num_atoms_completed: counts.atoms_completed,
+        num_atoms_failed: counts.atoms_failed,
+        num_atoms_flaky: counts.atoms_flaky,
+    }
+}
+
+/// How far all of them are.
+pub(super) fn details(build: &Build, num_subjobs: usize) -> String {
+    let over = build.children.iter();
+    let over = over.filter(|child| child.state.is_over()).count();
+    let total = build.children.len();
+    let of_matrix = format!("{over} of {total} builds of the matrix are over.");
+    if num_subjobs == 0 {
+        return of_matrix;
+    }
+    let percent = 100.0 * build.num_finished as f64 / num_subjobs as f64;
+    format!(
+        "{} of {num_subjobs} subjobs are complete ({percent:.1}%). {of_matrix}",
+        build.num_finished
+    )
+}

@@ -1,0 +1,227 @@
+//! Builds of a matrix: one verdict for all, whatever happens to the master around the split.
+
+use crate::farm::Farm;
+use crate::job::job;
+use crate::json_schema::Schema;
+use crate::repository::Repository;
+use crate::wait::wait_for;
+use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, ChildView};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::results::artifact::CONSOLE_FILE;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+
+/// Three of four combinations, which have as many atoms as `PY` says; the second atom of one fails.
+fn project() -> Repository {
+    let text = json!({"Unit": {
+        "setup_build": [r#"printf '%s' "$PY" >from_setup"#],
+        "commands": [
+            r#"echo "$(cat from_setup) on $OS runs $T""#,
+            r#"[ "$PY $OS $T" != "2 'a \"b\"' 2" ]"#,
+        ],
+        "atomizers": [{"T": r#"seq "$PY""#}],
+        "matrix": {"PY": ["1", "2"], "OS": ["'a \"b\"'", "$c"], "exclude": [{"PY": "1", "OS": "$c"}]},
+    }});
+    Repository::with_jobs(&text.to_string())
+}
+
+fn names(build: &BuildView) -> Vec<&str> {
+    build
+        .children
+        .iter()
+        .map(|child| child.name.as_str())
+        .collect()
+}
+
+async fn child(farm: &Farm, child: &ChildView) -> BuildView {
+    farm.client().build(child.build_id).await.unwrap()
+}
+
+/// What runs again of build 1, and what of the matrix may be chosen.
+async fn check_again(farm: &Farm, url: &str) {
+    // Only what failed runs again, alone in its combination.
+    let again = farm.user(&["retry", "1", "--failed", "--no-results"]);
+    assert_eq!(again.code, Some(1), "{again:#?}");
+    let again = farm.client().build(BuildId(5)).await.unwrap();
+    assert_eq!(
+        (names(&again), again.num_atoms),
+        (vec![r#"PY=2 OS='a "b"'"#], Some(1))
+    );
+    let alone = farm.user(&["retry", "4", "--no-results"]);
+    assert_eq!(alone.code, Some(0), "{alone:#?}");
+    let alone = farm.client().build(BuildId(7)).await.unwrap();
+    let combination = alone.matrix.map(|combination| combination.to_string());
+    assert_eq!(
+        (alone.parent, combination.as_deref()),
+        (None, Some("PY=2 OS=$c"))
+    );
+
+    let some = farm.user(&[
+        "build",
+        "git",
+        "--url",
+        url,
+        "--no-results",
+        "--matrix",
+        "OS=$c",
+    ]);
+    assert_eq!(some.code, Some(0), "{some:#?}");
+    let none = farm.user(&[
+        "build",
+        "git",
+        "--url",
+        url,
+        "--no-results",
+        "--matrix",
+        "PY=3",
+    ]);
+    assert!(
+        none.stdout.contains("has no combination that fits PY=3"),
+        "{none:#?}"
+    );
+}
+
+#[tokio::test]
+async fn the_builds_of_a_matrix_have_one_verdict() {
+    let farm = Farm::start(&[2]).await;
+    let project = project();
+    let results = farm.path("results");
+    let junit = farm.path("junit.xml");
+    let request = project.request();
+    let url = request["url"].as_str().unwrap();
+    let paths = [&results, &junit].map(|path| path.to_str().unwrap());
+    let ended = farm.user(&[
+        "build",
+        "git",
+        "--url",
+        url,
+        "--results-dir",
+        paths[0],
+        "--junit",
+        paths[1],
+    ]);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    for part in [
+        "Build 1 failed: 1 of 5 atoms failed, 4 passed in 3 builds",
+        r#"PY=2 OS='a "b"'"#,
+        "2 atoms, 1 failed",
+    ] {
+        assert!(ended.stdout.contains(part), "{part}: {ended:#?}");
+    }
+    let parent = farm.client().build(BuildId(1)).await.unwrap();
+    assert_eq!(
+        (
+            parent.status,
+            parent.result,
+            parent.num_atoms,
+            parent.num_subjobs,
+            parent.num_atoms_failed
+        ),
+        (
+            BuildStatus::Finished,
+            Some(BuildResult::Failure),
+            Some(5),
+            5,
+            1
+        )
+    );
+    assert_eq!(
+        names(&parent),
+        [r#"PY=1 OS='a "b"'"#, r#"PY=2 OS='a "b"'"#, "PY=2 OS=$c"]
+    );
+    let atoms: Vec<u64> = parent
+        .children
+        .iter()
+        .map(|child| child.num_atoms)
+        .collect();
+    assert_eq!(atoms, [1, 2, 2]);
+    for known in &parent.children {
+        let view = child(&farm, known).await;
+        assert_eq!(view.parent, Some(parent.id));
+        assert_eq!(view.matrix.as_ref(), Some(&known.matrix));
+        assert_eq!((view.result, &view.commit), (known.result, &parent.commit));
+        assert!(view.children.is_empty());
+    }
+    // Each child's files are in a folder of its combination.
+    let console = |folder: &str, atom: &str| {
+        let path = results.join(folder).join(atom).join(CONSOLE_FILE);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    assert_eq!(
+        console("PY=1,OS=_a,_b__", "artifact_0_0"),
+        "1 on 'a \"b\"' runs 1\n"
+    );
+    assert_eq!(console("PY=2,OS=_c", "artifact_1_0"), "2 on $c runs 2\n");
+    let report = fs::read_to_string(&junit).unwrap();
+    assert_eq!(report.matches("<testsuite ").count(), 5, "{report}");
+    assert!(report.contains("name=\"PY=2 OS=$c: 1\""), "{report}");
+    let status = farm.user(&["status", "1"]).stdout;
+    assert!(
+        status.contains("Builds of the matrix:") && status.contains("passed"),
+        "{status}"
+    );
+    let json = farm.user(&["status", "1", "--json"]).stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    Schema::documented().check("status_build", &json).unwrap();
+    let logs = farm.user(&["logs", "1"]);
+    assert!(
+        logs.code == Some(2) && logs.stderr.contains("name one of them: 2 ("),
+        "{logs:#?}"
+    );
+
+    check_again(&farm, url).await;
+}
+
+#[tokio::test]
+async fn who_cancels_a_build_of_a_matrix_cancels_all_of_it() {
+    let farm = Farm::start(&[1]).await;
+    let project = Repository::of(
+        &job("sleep 600")
+            .atoms(1)
+            .with("matrix", json!({"A": ["1", "2"]})),
+    );
+    let build = farm.submit(&project.request()).await;
+    let runs = |view: &BuildView| view.num_atoms_in_progress == 1;
+    farm.wait_for_build(build, "an atom runs", runs).await;
+    let canceled = farm.user(&["cancel", &build.to_string()]);
+    assert_eq!(canceled.code, Some(0), "{canceled:#?}");
+    let parent = farm.end_of(build).await.ends_canceled();
+    for known in &parent.children {
+        assert_eq!(known.status, BuildStatus::Canceled);
+        assert_eq!(child(&farm, known).await.status, BuildStatus::Canceled);
+    }
+}
+
+/// Killed as soon as the build is accepted, while it is prepared, as soon as it is split, and while its children run.
+#[tokio::test]
+async fn a_master_that_is_killed_around_the_split_loses_no_child() {
+    let mut farm = Farm::start(&[2]).await;
+    let project = project();
+    let build = farm.submit(&project.request()).await;
+    let is_split = |view: &BuildView| !view.children.is_empty();
+    let has_begun = |view: &BuildView| view.num_atoms_completed > 0 || view.status.is_over();
+    let stages: [(&str, &dyn Fn(&BuildView) -> bool); 4] = [
+        ("it is there", &|_| true),
+        ("it is split", &is_split),
+        ("it has begun", &has_begun),
+        ("it has begun again", &has_begun),
+    ];
+    for (what, stage) in stages {
+        farm.wait_for_build(build, what, stage).await;
+        farm.kill_master();
+        farm.start_master().await;
+    }
+    let parent = farm.end_of(build).await;
+    assert_eq!(
+        (parent.result, parent.num_atoms),
+        (Some(BuildResult::Failure), Some(5))
+    );
+    let combinations: BTreeSet<&str> = names(&parent).into_iter().collect();
+    assert_eq!((combinations.len(), parent.children.len()), (3, 3));
+    let listed = wait_for("all builds are listed", async || {
+        let listed: Value = farm.client().read("/v1/build").await.ok()?;
+        Some(listed["builds"].as_array()?.len())
+    });
+    assert_eq!(listed.await, 4);
+}
