@@ -63,7 +63,7 @@ fn last_of<'a>(builds: &'a [BuildView], request: &BuildRequest) -> Result<&'a Bu
     let of_project = builds
         .iter()
         .rev()
-        .filter(|build| build.status == BuildStatus::Finished && build.parent.is_none())
+        .filter(|build| build.status == BuildStatus::Finished && build.matrix.is_none())
         .filter(|build| is_of_the_same_project(build, request));
     let of_project: Vec<&BuildView> = of_project.collect();
     let found = match (&request.job_name, &request.config) {

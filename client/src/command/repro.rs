@@ -14,6 +14,7 @@ use clusterrunner_common::api::{AtomView, BuildView, SubjobView};
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::job::config::{Job, TimeLimit, quoted_atom};
 use clusterrunner_common::job::file::read_job;
+use clusterrunner_common::job::matrix::Combination;
 use clusterrunner_common::text::printable::plain;
 use clusterrunner_common::text::shell::shell_word;
 use script::{Recipe, Source};
@@ -306,6 +307,9 @@ fn variables(
     let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut variables = vec![own("CI", "true")];
     variables.extend(job.env.iter().map(|(name, value)| own(name, value)));
+    // Those of a matrix overrule the job's, as on the farm.
+    let of_matrix = build.matrix.iter().flat_map(Combination::iter);
+    variables.extend(of_matrix.map(|(name, value)| own(name, value)));
     variables.push(own("CLUSTERRUNNER_BUILD_ID", &build.id.to_string()));
     if let Some(job) = &build.job_name {
         variables.push(own("CLUSTERRUNNER_JOB", job));

@@ -2,6 +2,7 @@
 
 mod failures;
 
+use super::console_page::is_not_there;
 use super::progress::{Progress, Slow, Stage, waits_for};
 use crate::options::ShownOptions;
 use crate::output::again::command;
@@ -202,6 +203,11 @@ impl<'a> Watch<'a> {
 
     /// Shows the atoms that failed in builds of the build's matrix.
     async fn look_at_children(&mut self, build: &BuildView) -> Result<(), ClientError> {
+        // At the end all are told.
+        if Instant::now() < self.next_failures && !build.status.is_over() {
+            return Ok(());
+        }
+        let asked = Instant::now();
         for child in &build.children {
             let (client, how) = (self.client, self.shown.failure_output);
             let of_child = self.of_children.entry(child.build_id);
@@ -211,7 +217,11 @@ impl<'a> Watch<'a> {
                 continue;
             }
             let filter = SubjobFilter::Failed;
-            let subjobs = client.filtered_subjobs(child.build_id, filter).await?;
+            let subjobs = match client.filtered_subjobs(child.build_id, filter).await {
+                // It was removed since; its parent knows how it ended.
+                Err(error) if is_not_there(&error) => continue,
+                subjobs => subjobs?,
+            };
             if known == 0 {
                 let name = plain(&child.name);
                 let head = format!("build {} ({name}):", child.build_id);
@@ -222,6 +232,7 @@ impl<'a> Watch<'a> {
                 failures.show(&self.progress, atom).await?;
             }
         }
+        self.next_failures = Instant::now() + asked.elapsed() * SHARE_OF_LISTS;
         Ok(())
     }
 

@@ -115,6 +115,20 @@ pub struct Chosen {
     /// The atoms of its build, in place of those of the atomizers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atoms: Option<Vec<String>>,
+    /// Whether just the combination of these variables is meant, and none that has others, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_exact: bool,
+}
+
+impl Chosen {
+    /// Whether a combination is meant.
+    #[must_use]
+    pub fn fits(&self, combination: &Combination) -> bool {
+        match self.is_exact {
+            true => combination.is_same(&self.variables),
+            false => combination.has_all(&self.variables),
+        }
+    }
 }
 
 /// A combination that is built, and the atoms that were chosen for it, if some were.
@@ -129,14 +143,11 @@ pub fn chosen<'a>(all: &'a [Combination], chosen: &'a [Chosen]) -> Result<Vec<Bu
     if chosen.is_empty() {
         return Ok(all.iter().map(|one| (one, None)).collect());
     }
-    let fits = |choice: &&Chosen, one: &&Combination| one.has_all(&choice.variables);
-    if let Some(odd) = chosen
-        .iter()
-        .position(|choice| !all.iter().any(|one| fits(&choice, &one)))
-    {
+    let is_odd = |choice: &Chosen| !all.iter().any(|one| choice.fits(one));
+    if let Some(odd) = chosen.iter().position(is_odd) {
         return Err(odd);
     }
-    let of = |one| chosen.iter().find(|choice| fits(choice, &one));
+    let of = |one| chosen.iter().find(|choice| choice.fits(one));
     let built = all
         .iter()
         .filter_map(|one| Some((one, of(one)?.atoms.as_deref())));

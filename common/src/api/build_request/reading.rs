@@ -386,8 +386,11 @@ fn matrix(fields: &Fields<'_>) -> Result<Vec<Chosen>, InvalidRequest> {
             other => Err(wrong_kind(format!("{place}.{name}"), "a string", other)),
         };
         let variables = variables.iter().map(text).collect::<Result<_, _>>()?;
-        let atoms = None;
-        Ok(Chosen { variables, atoms })
+        Ok(Chosen {
+            variables,
+            atoms: None,
+            is_exact: false,
+        })
     };
     list.iter().enumerate().map(one).collect()
 }

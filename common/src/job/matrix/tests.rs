@@ -131,6 +131,7 @@ fn some_combinations_may_be_chosen() {
             .map(|(variables, atom)| Chosen {
                 variables: combination(variables),
                 atoms: atom.map(|atom| vec![atom.to_owned()]),
+                is_exact: false,
             })
             .collect();
         let built = chosen(&all, &choices)?;
@@ -205,4 +206,29 @@ proptest! {
         let product: usize = lists.iter().product();
         prop_assert!(found.len() <= product + alone.count());
     }
+}
+
+/// Of two combinations one may have all that the other has: what failed of each runs again there.
+#[test]
+fn an_exact_choice_means_one_combination() {
+    let all = [
+        combination("fruit=banana"),
+        combination("fruit=banana animal=cat"),
+    ];
+    let choose = |variables: &str, atom: &str| Chosen {
+        variables: combination(variables),
+        atoms: Some(vec![atom.to_owned()]),
+        is_exact: true,
+    };
+    let both = [
+        choose("fruit=banana", "a"),
+        choose("animal=cat fruit=banana", "b"),
+    ];
+    let built = chosen(&all, &both).unwrap();
+    let atoms: Vec<_> = built.iter().map(|(_, atoms)| atoms.unwrap()).collect();
+    assert_eq!(atoms, [["a"], ["b"]]);
+    let one = chosen(&all, &both[..1]).unwrap();
+    assert_eq!(one.len(), 1);
+    assert_eq!(*one[0].0, all[0]);
+    assert_eq!(chosen(&all, &[choose("animal=cat", "c")]), Err(0));
 }

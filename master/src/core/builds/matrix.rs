@@ -150,18 +150,19 @@ impl Build {
         }
     }
 
-    /// The children that failed, could not be run, or were canceled, and their variables.
+    /// The children that failed, could not be run, or were canceled, and whether all atoms of each have run.
     #[must_use]
-    pub fn children_that_did_not_pass(&self) -> Vec<(BuildId, Combination)> {
+    pub fn children_that_did_not_pass(&self) -> Vec<(&Child, bool)> {
         let did_not_pass = |child: &&Child| match child.state {
             ChildState::Waiting | ChildState::Building => false,
             ChildState::Finished { lacks_atoms } => lacks_atoms || child.counts.atoms_failed > 0,
             ChildState::Error { .. } | ChildState::Canceled => true,
         };
         let children = self.children.iter().filter(did_not_pass);
-        children
-            .map(|child| (child.id, child.combination.clone()))
-            .collect()
+        let has_run = |child: &Child| child.counts.atoms_completed == child.counts.num_atoms;
+        let is_whole =
+            |child: &Child| matches!(child.state, ChildState::Finished { .. }) && has_run(child);
+        children.map(|child| (child, is_whole(child))).collect()
     }
 
     /// The children, each with its variables in one line.
@@ -217,20 +218,31 @@ impl Build {
         }
     }
 
-    /// Takes in how far a child is; whether that is news.
+    /// Takes in how far a child is.
     fn take_child(&mut self, id: BuildId, state: ChildState, counts: Counts) {
         let Some(child) = self.children.iter_mut().find(|child| child.id == id) else {
             return;
         };
+        let before = std::mem::replace(&mut child.counts, counts);
         child.state = state;
-        child.counts = counts;
-        let sum = Counts::sum(&self.children);
-        self.num_finished = usize::try_from(sum.num_finished).unwrap_or(usize::MAX);
-        self.num_atoms = sum.num_atoms;
-        self.atoms_completed = sum.atoms_completed;
-        self.atoms_failed = sum.atoms_failed;
-        self.atoms_in_trouble = sum.atoms_in_trouble;
-        self.atoms_flaky = sum.atoms_flaky;
+        // The difference alone: there may be many children, and this follows each result.
+        let count = |own: u64, before: u64, now: u64| own.saturating_sub(before) + now;
+        let finished = self.num_finished as u64;
+        let finished = count(finished, before.num_finished, counts.num_finished);
+        self.num_finished = usize::try_from(finished).unwrap_or(usize::MAX);
+        self.num_atoms = count(self.num_atoms, before.num_atoms, counts.num_atoms);
+        self.atoms_completed = count(
+            self.atoms_completed,
+            before.atoms_completed,
+            counts.atoms_completed,
+        );
+        self.atoms_failed = count(self.atoms_failed, before.atoms_failed, counts.atoms_failed);
+        self.atoms_in_trouble = count(
+            self.atoms_in_trouble,
+            before.atoms_in_trouble,
+            counts.atoms_in_trouble,
+        );
+        self.atoms_flaky = count(self.atoms_flaky, before.atoms_flaky, counts.atoms_flaky);
     }
 
     /// Its children have all ids from the first to the second one.

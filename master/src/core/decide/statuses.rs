@@ -39,8 +39,13 @@ impl Cluster {
             | Status::Running
             | Status::Unknown => None,
         };
-        let posted = BuildFact::StatusPosted { posted };
-        let facts = [posted].into_iter().chain(end);
-        Ok(facts.map(|fact| Fact::Build(id, fact)).collect())
+        // A parent of a matrix is never over before its children.
+        let children = match end {
+            Some(_) => self.canceled_children(build),
+            None => Vec::new(),
+        };
+        let posted = Fact::Build(id, BuildFact::StatusPosted { posted });
+        let end = end.map(|end| Fact::Build(id, end));
+        Ok([posted].into_iter().chain(children).chain(end).collect())
     }
 }

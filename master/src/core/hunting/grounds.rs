@@ -27,6 +27,7 @@ pub(super) fn is_at_its_end(cluster: &Cluster, build: &Build) -> bool {
         BuildState::Queued
         | BuildState::Preparing
         | BuildState::Prepared
+        | BuildState::Split
         | BuildState::Error { .. }
         | BuildState::Canceled => false,
     };

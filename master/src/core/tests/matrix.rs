@@ -1,10 +1,11 @@
 //! Builds that are split into those of a matrix.
 
-use super::scenario::{Scenario, finished, hand_out, plan, request};
+use super::scenario::{Scenario, fact_text, finished, hand_out, plan, request};
 use crate::core::actor::Actor;
 use crate::core::builds::build::BuildState;
 use crate::core::builds::matrix::ChildState;
 use crate::core::builds::plan::Plan;
+use crate::core::builds::status::{PostedStatus, Status};
 use crate::core::command::Command;
 use crate::core::refusal::Refusal;
 use clusterrunner_common::ids::BuildId;
@@ -290,6 +291,7 @@ fn some_combinations_may_be_chosen_with_their_atoms() {
     let choose = |variables: &[(&str, &str)]| Chosen {
         variables: combination(variables),
         atoms: Some(vec!["export T=\"b\";".to_owned()]),
+        is_exact: false,
     };
     let mut farm = Scenario::with_slaves(&[]);
     let chosen = BuildRequest {
@@ -345,4 +347,44 @@ fn a_child_may_be_deleted_alone() {
         build: BuildId(3),
     };
     farm.check_refused(command, &Refusal::ForgottenBuild(BuildId(3)));
+}
+
+/// Whatever its children were by then.
+#[test]
+fn who_cancels_a_parent_hears_that_it_was_canceled() {
+    let mut farm = Scenario::with_slaves(&[("a", 4)]);
+    split(&mut farm);
+    prepare_all(&mut farm);
+    set_up_all(&mut farm);
+    run(&mut farm, 2, 1);
+    farm.cancel(1);
+    let parent = farm.cluster.build(BuildId(1)).unwrap();
+    assert_eq!(
+        (&parent.state, parent.atoms_failed),
+        (&BuildState::Canceled, 1)
+    );
+    let did_not_pass = parent.children_that_did_not_pass();
+    let has_run: Vec<bool> = did_not_pass.iter().map(|(_, has_run)| *has_run).collect();
+    assert_eq!(has_run, [true, false, false]);
+}
+
+/// A user may say of a parent how it ended: nothing of it goes on then.
+#[test]
+fn a_posted_end_ends_the_children_first() {
+    for (status, end) in [
+        (Status::Stopped, "1 canceled"),
+        (Status::Failed, "1 failed: A user says that it failed."),
+    ] {
+        let mut farm = Scenario::with_slaves(&[]);
+        split(&mut farm);
+        let (by, build) = (Actor::SecretHolder, BuildId(1));
+        let posted = Box::new(PostedStatus {
+            status,
+            message: None,
+            traceback: None,
+        });
+        let turn = farm.tell(Command::PostStatus { by, build, posted });
+        let facts: Vec<String> = turn.events.iter().skip(1).map(fact_text).collect();
+        assert_eq!(facts, ["2 canceled", "3 canceled", "4 canceled", end]);
+    }
 }

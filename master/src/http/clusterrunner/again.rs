@@ -8,6 +8,7 @@ use crate::core::builds::build::Build;
 use crate::core::builds::details::NewDetails;
 use crate::core::builds::subjob::Subjob;
 use crate::core::command::Command;
+use crate::core::refusal::Refusal;
 use crate::http::caller::actor;
 use clusterrunner_common::api::build_request::{InvalidRequest, RETRY_OF};
 use clusterrunner_common::ids::{BuildId, ProjectId, SubjobId};
@@ -50,8 +51,8 @@ struct Before {
     failed: Vec<String>,
     /// Whether its atoms are values, and no shell text.
     quotes_atoms: bool,
-    /// The builds of its matrix that did not pass.
-    children: Vec<(BuildId, Combination)>,
+    /// The builds of its matrix that did not pass, and whether all atoms of each have run.
+    children: Vec<(BuildId, Combination, bool)>,
     /// What of these is to be run again; all of it where none is.
     chosen: Vec<Chosen>,
 }
@@ -152,6 +153,16 @@ impl Again {
             }
         }
         if !self.changes.matrix.is_empty() {
+            if self.only_failed {
+                return Err(ApiError::Invalid(format!(
+                    "Field 'matrix' must be left out where '{ONLY_FAILED}' is true."
+                )));
+            }
+            if request.part.is_some() {
+                return Err(invalid(
+                    "is one combination of a matrix: Field 'matrix' must be left out.",
+                ));
+            }
             request.matrix = self.changes.matrix;
         }
         // A build of a matrix runs again alone.
@@ -210,22 +221,44 @@ impl Before {
             is_over: build.is_over(),
             failed: failed.collect(),
             quotes_atoms: build.quotes_atoms(),
-            children: build.children_that_did_not_pass(),
+            children: build
+                .children_that_did_not_pass()
+                .into_iter()
+                .map(|(child, has_run)| (child.id, child.combination.clone(), has_run))
+                .collect(),
             chosen: Vec::new(),
         }
     }
 
     /// Chooses the atoms that failed in the builds of a matrix, and all of those that could not be run.
     async fn choose(&mut self, api: &Api) -> Result<(), ApiError> {
-        for (id, variables) in std::mem::take(&mut self.children) {
-            let child = before(api, id).await?;
-            self.quotes_atoms = child.quotes_atoms;
-            self.chosen.push(Chosen {
-                variables,
-                atoms: (!child.failed.is_empty()).then_some(child.failed),
-            });
+        for (id, variables, has_run) in std::mem::take(&mut self.children) {
+            let failed = match has_run {
+                true => match before(api, id).await {
+                    Ok(child) => Some((child.failed, child.quotes_atoms)),
+                    // Nobody knows any more which of its atoms failed.
+                    Err(ApiError::Refused(Refusal::ForgottenBuild(_))) => None,
+                    Err(error) => return Err(error),
+                },
+                false => None,
+            };
+            self.take_choice(variables, failed);
         }
         Ok(())
+    }
+
+    /// A build of a matrix runs again: the atoms that failed, which are quoted or not, or all of it.
+    fn take_choice(&mut self, variables: Combination, failed: Option<(Vec<String>, bool)>) {
+        let failed = failed.filter(|(atoms, _)| !atoms.is_empty());
+        // All are of one job at one commit, so their atoms are of one kind.
+        if let Some((_, quotes_atoms)) = &failed {
+            self.quotes_atoms = *quotes_atoms;
+        }
+        self.chosen.push(Chosen {
+            variables,
+            atoms: failed.map(|(atoms, _)| atoms),
+            is_exact: true,
+        });
     }
 }
 
@@ -262,44 +295,50 @@ mod tests {
             let variable = ("PY".to_owned(), value.to_owned());
             [variable].into_iter().collect()
         };
-        let of_matrix = || Before {
-            chosen: vec![
-                Chosen {
-                    variables: combination("1"),
-                    atoms: Some(vec!["a".to_owned()]),
-                },
-                Chosen {
-                    variables: combination("2"),
-                    atoms: None,
-                },
-            ],
-            ..before(&[])
+        let of_matrix = || {
+            let mut parent = before(&[]);
+            // A build that has no plan says nothing of how atoms are written, wherever it stands.
+            parent.take_choice(combination("0"), Some((Vec::new(), false)));
+            parent.take_choice(combination("1"), Some((vec!["$(a)".to_owned()], true)));
+            parent.take_choice(combination("2"), None);
+            parent
         };
         let fields = json!({"retry_of": 5, "only_failed": true});
         let request = again(fields).request(of_matrix()).unwrap();
-        assert_eq!(
-            (request.matrix, request.atoms_override),
-            (of_matrix().chosen, None)
+        let atoms: Vec<_> = request.matrix.iter().map(|one| one.atoms.clone()).collect();
+        assert_eq!(atoms, [None, Some(vec!["$(a)".to_owned()]), None]);
+        assert!(request.matrix.iter().all(|one| one.is_exact));
+        assert!(request.quotes_atoms && request.atoms_override.is_none());
+
+        let chosen = || json!({"retry_of": 5, "matrix": [{"PY": "2"}]});
+        let request = again(chosen()).request(of_matrix()).unwrap();
+        assert_eq!((request.matrix.len(), request.quotes_atoms), (1, false));
+        let mut both = chosen();
+        both["only_failed"] = json!(true);
+        let refused = again(both).request(of_matrix()).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .contains("Field 'matrix' must be left out")
         );
-        assert!(request.quotes_atoms);
-        let chosen = json!({"retry_of": 5, "matrix": [{"PY": "2"}]});
-        let request = again(chosen).request(of_matrix()).unwrap();
-        assert_eq!(request.matrix, of_matrix().chosen[1..]);
-        assert!(!request.quotes_atoms);
-        let mut alone = before(&[]);
-        let (parent, combination) = (Some(BuildId(3)), combination("1"));
-        alone.request.part = Some(Part {
-            parent,
-            combination: combination.clone(),
-        });
-        let request = again(json!({"retry_of": 5})).request(alone).unwrap();
-        assert_eq!(
-            request.part,
-            Some(Part {
-                parent: None,
-                combination
-            })
-        );
+
+        let alone = || {
+            let mut alone = before(&[]);
+            let (parent, combination) = (Some(BuildId(3)), combination("1"));
+            alone.request.part = Some(Part {
+                parent,
+                combination,
+            });
+            alone
+        };
+        let part = again(json!({"retry_of": 5}))
+            .request(alone())
+            .unwrap()
+            .part
+            .unwrap();
+        assert_eq!((part.parent, part.combination), (None, combination("1")));
+        let refused = again(chosen()).request(alone()).unwrap_err();
+        assert!(refused.to_string().contains("one combination of a matrix"));
     }
 
     #[test]

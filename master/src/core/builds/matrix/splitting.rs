@@ -16,25 +16,33 @@ const PARENTS_LOOKED_AT: usize = 1000;
 
 /// What a child is asked to do: what its parent is, at the commit that was found, in its combination.
 fn request_of_child(
-    parent: &Build,
-    commit: Option<&str>,
+    base: &BuildRequest,
+    parent: BuildId,
     combination: &Combination,
     atoms: Option<&[String]>,
 ) -> BuildRequest {
-    let mut request = parent.request.clone();
+    let mut request = base.clone();
+    if let Some(atoms) = atoms {
+        request.atoms_override = Some(atoms.to_vec());
+    }
+    request.part = Some(Part {
+        parent: Some(parent),
+        combination: combination.clone(),
+    });
+    request
+}
+
+/// What all children are asked to do: the parent's request at the commit that was found, without what was chosen for each.
+fn request_of_all(parent: &BuildRequest, commit: Option<&str>) -> BuildRequest {
+    let mut request = BuildRequest {
+        matrix: Vec::new(),
+        ..parent.clone()
+    };
     match (&mut request.project, commit) {
         (ProjectSource::Git { hash, .. }, Some(commit)) => *hash = Some(commit.to_owned()),
         (ProjectSource::Git { .. }, None)
         | (ProjectSource::Directory { .. } | ProjectSource::Own { .. }, _) => {}
     }
-    if let Some(atoms) = atoms {
-        request.atoms_override = Some(atoms.to_vec());
-    }
-    request.matrix = Vec::new();
-    request.part = Some(Part {
-        parent: Some(parent.id),
-        combination: combination.clone(),
-    });
     request
 }
 
@@ -77,15 +85,16 @@ impl Cluster {
         };
         parent.children = children.iter().map(child).collect();
         let parent = parent.clone();
-        for (id, combination) in children {
-            let fits = |one: &&Chosen| combination.has_all(&one.variables);
-            let choice = parent.request.matrix.iter().find(fits);
+        let base = request_of_all(&parent.request, plan.commit.as_deref());
+        for (child, combination) in children {
+            let mut choices = parent.request.matrix.iter();
+            let choice = choices.find(|choice| choice.fits(combination));
             let atoms = choice.and_then(|choice| choice.atoms.as_deref());
-            let request = request_of_child(&parent, plan.commit.as_deref(), combination, atoms);
+            let request = request_of_child(&base, id, combination, atoms);
             let (project, owner) = (parent.project, parent.owner);
             self.begin_build(Build {
                 started_by: parent.started_by,
-                ..Build::new(*id, project, owner, request, at)
+                ..Build::new(*child, project, owner, request, at)
             });
         }
     }
@@ -125,10 +134,18 @@ impl Cluster {
 
     /// Cancels what is not over of a parent and its children. The parent comes last: so it is never over before them.
     pub(in crate::core) fn canceled_with_children(&self, parent: &Build) -> Vec<Fact> {
+        let mut facts = self.canceled_children(parent);
+        if !parent.is_over() {
+            facts.push(Fact::Build(parent.id, BuildFact::Canceled));
+        }
+        facts
+    }
+
+    /// Cancels the children of a build that are not over.
+    pub(in crate::core) fn canceled_children(&self, parent: &Build) -> Vec<Fact> {
         let children = parent.children.iter().map(|child| child.id);
-        let all = children.chain([parent.id]);
         let is_open = |id: &BuildId| self.builds.get(id).is_some_and(|build| !build.is_over());
-        let open = all.filter(is_open);
+        let open = children.filter(is_open);
         open.map(|id| Fact::Build(id, BuildFact::Canceled))
             .collect()
     }
