@@ -11,6 +11,7 @@ pub mod history;
 pub mod instances;
 pub mod launching;
 mod lenient;
+pub mod plan;
 pub mod projects;
 mod refusals;
 mod slave_protocol;

@@ -11,6 +11,7 @@ pub mod feed;
 pub mod forecasts;
 pub mod lists;
 pub mod metrics;
+pub mod plans;
 pub mod private;
 pub mod project_builds;
 pub mod published;

@@ -6,3 +6,4 @@ pub mod routes;
 pub mod rules;
 pub mod version;
 pub mod wanted_history;
+pub mod wanted_plan;

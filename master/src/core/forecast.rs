@@ -33,7 +33,7 @@ use std::time::Duration;
 
 /// How many ways into the future are looked at as a rule, and at least.
 const DRAWS: u64 = 32;
-const FEWEST_DRAWS: u64 = 8;
+const FEWEST_DRAWS: u64 = 19;
 
 /// How many lots are handed out in all ways together: what a forecast costs.
 const MOST_HAND_OUTS: u64 = 32_000;
@@ -55,7 +55,8 @@ pub struct Finish {
     pub high: u64,
 }
 
-/// When the builds of a scene will end. Those of which nothing is known yet, or that no slave can end, are not in it.
+/// When the builds of a scene will end; nothing while nothing is known of one of them. One that no slave can end is not in
+/// it.
 /// `learned` has what earlier runs say of each build; where one is missing, little.
 #[must_use]
 pub fn forecast(
@@ -77,16 +78,17 @@ fn run(
         Some((*id, Belief::of(*id, build, learned, scene.now)?))
     });
     let beliefs: BTreeMap<BuildId, Belief<'_>> = beliefs.collect();
-    // Builds of which nothing is known would end at once, or never: they are left out of the farm.
-    let mut scene = scene.clone();
-    scene.builds.retain(|id, _| beliefs.contains_key(id));
+    // A build that nobody can foretell holds executors for nobody knows how long: then nothing is foretold of others.
+    if !scene.is_whole || beliefs.len() < scene.builds.len() {
+        return BTreeMap::new();
+    }
     let lots: usize = scene.builds.values().map(|build| build.lots.len()).sum();
     let draws = (MOST_HAND_OUTS / (lots.max(1) as u64)).clamp(FEWEST_DRAWS, DRAWS);
-    let copy = copy::cluster_of(&scene);
+    let copy = copy::cluster_of(scene);
     let mut ends: BTreeMap<BuildId, Vec<u64>> = BTreeMap::new();
     for number in 0..draws {
         let way = Way {
-            scene: &scene,
+            scene,
             number,
             draws: beliefs
                 .iter()

@@ -21,6 +21,7 @@ mod lists;
 mod multipart;
 pub(super) mod openapi;
 mod original;
+mod plans;
 mod private;
 mod projects;
 mod reads;

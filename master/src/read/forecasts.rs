@@ -14,7 +14,7 @@ use clusterrunner_common::lock::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 /// The shortest time from one forecast to the next.
 const EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +41,8 @@ struct Shared {
     running: RunningAtoms,
     timings: Timings,
     latest: Mutex<Latest>,
+    /// Held while something is foretold: one thing at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// How many forecasts were made.
     made: watch::Sender<u64>,
 }
@@ -96,6 +98,7 @@ impl Forecasts {
             running,
             timings,
             latest: Mutex::default(),
+            turn: Arc::default(),
             made: watch::Sender::default(),
         }))
     }
@@ -149,11 +152,23 @@ impl Forecasts {
         known
     }
 
+    /// Waits until nothing else is foretold.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.0.turn).lock_owned().await
+    }
+
+    /// What earlier builds have left.
+    pub(super) fn timings(&self) -> Timings {
+        self.0.timings.clone()
+    }
+
     async fn make(&self) -> Result<(), Gone> {
+        let turn = self.turn().await;
         let began = Instant::now();
         let scene = self.scene(0).await?;
         let learned = self.learned(&scene).await?;
         let looking = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let busy = Instant::now();
             (forecast(&scene, &learned), busy.elapsed())
         });
@@ -171,7 +186,7 @@ impl Forecasts {
     }
 
     /// The farm as it stands, with what slaves say that they run, for a forecast with so many executors or fewer.
-    async fn scene(&self, executors: u64) -> Result<Scene, Gone> {
+    pub(super) async fn scene(&self, executors: u64) -> Result<Scene, Gone> {
         let look = move |cluster: &Cluster| Scene::of(cluster, Timestamp::now(), executors);
         let mut scene = self.0.cluster.read(look).await?;
         for (id, build) in &mut scene.builds {
@@ -186,7 +201,10 @@ impl Forecasts {
     }
 
     /// What earlier runs say of the builds of a scene.
-    async fn learned(&self, scene: &Scene) -> Result<BTreeMap<BuildId, Arc<Learned>>, Gone> {
+    pub(super) async fn learned(
+        &self,
+        scene: &Scene,
+    ) -> Result<BTreeMap<BuildId, Arc<Learned>>, Gone> {
         let mut learned = std::mem::take(&mut self.latest().learned);
         learned.retain(|id, _| scene.builds.contains_key(id));
         for id in scene.builds.keys() {

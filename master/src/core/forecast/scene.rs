@@ -26,7 +26,7 @@ const FEWEST_LOTS: usize = 16;
 /// lots, which get the smaller the nearer the end is.
 const TAPER: u64 = 2;
 
-/// How many builds are looked at, those with the lowest ids. Nothing is foretold of others.
+/// How many builds are looked at. Where there are more nothing is foretold.
 const BUILDS: usize = 128;
 
 /// How many ended subjobs of a build are looked at.
@@ -41,6 +41,8 @@ pub struct Scene {
     pub slaves: BTreeMap<SlaveId, SlaveThere>,
     /// The builds that slaves work on, by their ids.
     pub builds: BTreeMap<BuildId, BuildThere>,
+    /// Whether these are all: there may be too many.
+    pub is_whole: bool,
 }
 
 /// A slave of the farm.
@@ -127,6 +129,7 @@ impl Scene {
                 .map(|slave| (slave.id, SlaveThere::of(slave)))
                 .collect(),
             builds: builds.collect(),
+            is_whole: cluster.working().nth(BUILDS).is_none(),
         }
     }
 
@@ -216,7 +219,8 @@ impl BuildThere {
             started: None,
         });
         let aside = build.set_aside().map(|(id, subjob)| Lot::of(id, subjob));
-        let expected_ms = progress.unstarted.expected_ms() + progress.again.expected_ms();
+        let expected_ms = progress.unstarted.expected_ms();
+        let expected_ms = expected_ms.saturating_add(progress.again.expected_ms());
         let whole = (build.num_unstarted(), is_known.then_some(expected_ms));
         lots.extend(bundling.lots(aside.chain(waiting), whole));
         let every = build.subjobs.len().div_ceil(ENDED_LOOKED_AT).max(1);
@@ -231,15 +235,23 @@ impl BuildThere {
         }
     }
 
-    /// A build of these subjobs that nothing runs of yet, on the terms of an earlier one, whose set-ups took as long, and
-    /// of whose subjobs some are in `ended`. So many executors work on it at most.
+    /// A build on the terms of an earlier one, whose set-ups take as long; without atoms, see [`Self::waiting`].
     #[must_use]
-    pub fn anew(
-        earlier: &Build,
-        mut waiting: Vec<Lot>,
-        ended: Vec<EndedThere>,
-        executors: u64,
-    ) -> Self {
+    pub fn like(earlier: &Build) -> Self {
+        Self {
+            lots: Vec::new(),
+            ended: Vec::new(),
+            ended_earlier: true,
+            setup_ms: earlier.setup_ms(),
+            request: earlier.request.source(),
+            plan: terms(earlier),
+        }
+    }
+
+    /// The same with these subjobs, which wait for so many executors at most. Of the earlier build those in `ended` have
+    /// ended.
+    #[must_use]
+    pub fn waiting(self, mut waiting: Vec<Lot>, ended: Vec<EndedThere>, executors: u64) -> Self {
         waiting.sort_by_key(|lot| (std::cmp::Reverse(lot.expected_ms), lot.first));
         let mut expected_ms = waiting.iter().map(|lot| lot.expected_ms);
         let expected_ms = expected_ms.try_fold(0_u64, |sum, lot| Some(sum.saturating_add(lot?)));
@@ -247,10 +259,7 @@ impl BuildThere {
         Self {
             lots: Bundling::of(1, executors).lots(waiting.into_iter(), whole),
             ended,
-            ended_earlier: true,
-            setup_ms: earlier.setup_ms(),
-            request: earlier.request.source(),
-            plan: terms(earlier),
+            ..self
         }
     }
 
@@ -300,16 +309,23 @@ fn terms(build: &Build) -> Plan {
 }
 
 fn ended_there((index, subjob): (usize, &Arc<Subjob>)) -> Option<EndedThere> {
-    let id = SubjobId(u32::try_from(index).ok()?);
-    let (_, outcomes) = subjob.result.as_ref()?;
-    let ended_itself = outcomes.iter().all(|outcome| outcome.trouble.is_none());
-    let took_ms = outcomes.iter().map(|outcome| outcome.duration_ms).sum();
-    ended_itself.then(|| EndedThere {
-        id,
-        slave: subjob.slave,
-        expected_ms: Lot::of(id, subjob).expected_ms,
-        took_ms,
-    })
+    EndedThere::of(SubjobId(u32::try_from(index).ok()?), subjob)
+}
+
+impl EndedThere {
+    /// A subjob, if it has ended by itself.
+    #[must_use]
+    pub fn of(id: SubjobId, subjob: &Subjob) -> Option<Self> {
+        let (_, outcomes) = subjob.result.as_ref()?;
+        let ended_itself = outcomes.iter().all(|outcome| outcome.trouble.is_none());
+        let took_ms = outcomes.iter().map(|outcome| outcome.duration_ms).sum();
+        ended_itself.then(|| Self {
+            id,
+            slave: subjob.slave,
+            expected_ms: Lot::of(id, subjob).expected_ms,
+            took_ms,
+        })
+    }
 }
 
 /// How the waiting subjobs of a build become a bounded number of lots.

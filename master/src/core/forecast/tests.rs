@@ -130,6 +130,7 @@ impl World {
             now: NOW,
             slaves: slaves.collect(),
             builds: [(BUILD, build)].into(),
+            is_whole: true,
         }
     }
 
@@ -313,6 +314,18 @@ fn nothing_is_foretold_without_slaves_or_knowledge() {
         lot.expected_ms = None;
     }
     assert!(forecast(&scene, &BTreeMap::new()).is_empty());
+}
+
+#[test]
+fn beside_a_build_that_nobody_knows_nothing_is_foretold() {
+    let mut world = World::new(2);
+    world.atoms.truncate(20);
+    let mut scene = world.scene();
+    let mut other = scene.builds[&BUILD].clone();
+    other.lots.iter_mut().for_each(|lot| lot.expected_ms = None);
+    assert_eq!(forecast(&scene, &world.learned()).len(), 1);
+    scene.builds.insert(BuildId(2), other);
+    assert!(forecast(&scene, &world.learned()).is_empty());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
-    history, hosting, instances, lists, openapi, projects, reads, session, slaves, sources, steps,
-    templates, tested, uploads,
+    history, hosting, instances, lists, openapi, plans, projects, reads, session, slaves, sources,
+    steps, templates, tested, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -47,6 +47,12 @@ fn page_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/build/[build_id]/explanation",
             "/builds/[build_id]/explanation",
             get(explanation::show),
+        )
+        .route(
+            "",
+            "/build/[build_id]/plan",
+            "/builds/[build_id]/plan",
+            get(plans::show),
         )
         .route("", "/history", "/history", get(history::show))
         .route("", "/flaky", "/flaky", get(history::flaky))

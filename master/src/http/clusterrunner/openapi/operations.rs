@@ -135,6 +135,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("post", "/builds/{build_id}/steps", "Deliver what a step printed, as slaves do"), Who::Slave, "", UPLOAD, &[(200, Json(DONE))], &[404, 408, 411, 413, 507]),
     operation(("get", "/builds/{build_id}/steps/{step_id}/console", "What a step printed"), Who::Read, "max_lines?: integer, offset_line?: integer, offset_byte?: integer", Body::None, &[(200, JsonOrText(CONSOLE))], &[400, 404, 502]),
     operation(("get", "/builds/{build_id}/explanation", "Where the time of a build went"), Who::Read, "", Body::None, &[(200, Json("explanation: Explanation"))], &[404]),
+    operation(("get", "/builds/{build_id}/plan", "How long a build takes with how many slaves"), Who::Read, "slaves?: integer, under?: number", Body::None, &[(200, Json("plan: Plan"))], &[400, 404]),
     operation(("get", "/builds/{build_id}/events", "The build and its atoms as they change"), Who::Read, "", Body::None, &[(200, Other("text/event-stream"))], &[400, 404]),
     operation(("get", "/history", "What earlier builds say of an atom or a test"), Who::Read, "atom?: string, test?: string, name?: string, project?: string, job?: string", Body::None, &[(200, Json("history: [History]"))], &[400]),
     operation(("get", "/flaky", "The atoms and tests that are flaky or may be"), Who::Read, "project?: string, job?: string, offset?: integer, limit?: integer", Body::None, &[(200, Json("flaky: [History], total: integer"))], &[400]),

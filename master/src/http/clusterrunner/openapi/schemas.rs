@@ -28,6 +28,15 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     ("Finish", "median: number, low: number, high: number"),
     (
+        "Plan",
+        "build_id: integer, is_anew: boolean, num_atoms: integer, num_slaves: integer, executors_per_slave: integer, \
+         choices: [PlanChoice], next_slave_saves: number|null, under: PlanChoice|null",
+    ),
+    (
+        "PlanChoice",
+        "num_slaves: integer, num_executors: integer, finish: Finish",
+    ),
+    (
         "SettingUp",
         "slave_id: integer, url: string, state: 'SETTING_UP'|'READY'|'TEARING_DOWN', since: number|null",
     ),

@@ -325,6 +325,45 @@ async fn the_time_of_a_build_is_explained() {
 }
 
 #[tokio::test]
+async fn what_nobody_knows_is_not_planned() {
+    let master = Master::start();
+    let (status, _) = master.get("/v2/builds/1/plan").await;
+    assert_eq!(status, 404);
+    master.documented("POST", "/v1/build", BUILD).await;
+    let (status, body) = master.get("/v2/builds/1/plan?slaves=3&under=60").await;
+    assert_eq!(status, 200, "{body}");
+    let plan = &body["plan"];
+    assert_eq!(
+        (&plan["num_atoms"], &plan["is_anew"]),
+        (&json!(0), &json!(true))
+    );
+    assert_eq!(
+        (&plan["choices"], &plan["under"]),
+        (&json!([]), &json!(null))
+    );
+    for query in [
+        "slaves=0",
+        "slaves=x",
+        "slaves=1025",
+        "under=0",
+        "under=-1",
+        "under=NaN",
+        "under=x",
+    ] {
+        let (status, body) = master.get(&format!("/v2/builds/1/plan?{query}")).await;
+        assert_eq!(status, 400, "{query}: {body}");
+        let name = query.split('=').next().unwrap();
+        assert!(
+            body["error"]
+                .as_str()
+                .unwrap()
+                .contains(&format!("'{name}'")),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_badge_says_how_the_latest_build_stands() {
     let master = Master::start();
     let (status, _) = master.get("/v2/projects/1/badge.svg").await;

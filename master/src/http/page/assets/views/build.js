@@ -186,7 +186,7 @@ class BuildView {
     const [since, took, left] = this.clock;
     fill(since, over ? ["queued ", time(began, ago(began, now), moment(began)), ", took"] : time(began, "queued for", moment(began)));
     fill(took, began ? duration((end ?? now) - began) : "–");
-    fill(left, build.seconds_left !== null && !over ? `about ${duration(build.seconds_left)} left` : null);
+    fill(left, over ? null : leftOf(build));
   }
 
   notifyButton() {
@@ -225,4 +225,10 @@ function waitWords(build) {
   const found = /It waits: .*/.exec(build.details ?? "");
   if (found) return found[0];
   return build.status === "QUEUED" ? "It waits for its turn, or the master looks for its atoms." : "No atoms yet.";
+}
+
+/** How long a build will still take, with the interval where the master foretells it; null where nobody knows. */
+function leftOf({ finish, seconds_left }) {
+  if (finish) return `about ${duration(finish.median)} left (${duration(finish.low)} to ${duration(finish.high)})`;
+  return seconds_left === null ? null : `about ${duration(seconds_left)} left`;
 }
