@@ -200,7 +200,11 @@ impl Work {
                 self.start_subjobs(build, subjobs, timeout, &mut effects)?;
             }
             Command::TearDown(build) => self.tear_down(build, &mut effects),
-            Command::Connected { resumed } => self.connected(resumed, &mut effects),
+            Command::Connected { resumed } => {
+                // Whoever waited for them is gone.
+                self.end_hunts(|_| true, &mut effects);
+                self.connected(resumed, &mut effects);
+            }
             Command::Stop => self.stop(&mut effects),
             Command::Note { build, text } => self.note(build, text),
             Command::SetupEnded { build, outcome } => {

@@ -12,22 +12,21 @@ use clusterrunner_common::junit::TestOutcome::Passed;
 use std::fs;
 use std::path::Path;
 
-/// A job whose first atom waits until a file `go` is there. The second fails when it runs for the second time. The third
-/// leaves a file `hunting` when it runs again, and goes on for ever then.
+/// A job whose first atom waits until a file `go` is there. The second fails when it runs for the third time. The third
+/// leaves a file `hunting` when it runs after the second one has passed once more, and goes on for ever then.
 fn tempting_job(repository: &Repository) -> Job {
-    let [go, runs, third, hunting] =
-        ["go", "runs", "third", "hunting"].map(|name| repository.outside(name));
+    let [go, runs, hunting] = ["go", "runs", "hunting"].map(|name| repository.outside(name));
     job(format!(
         "while [ $N = 1 ] && [ ! -e '{}' ]; do sleep 0.05; done",
         go.display()
     ))
     .then(format!(
-        "if [ $N = 3 ] && ! mkdir '{}' 2>/dev/null; then touch '{}'; exec sleep 3600; fi",
-        third.display(),
+        "if [ $N = 3 ] && [ \"$(grep -c . '{}')\" = 4 ]; then touch '{}'; exec sleep 3600; fi",
+        runs.display(),
         hunting.display()
     ))
     .then(format!(
-        "[ $N != 2 ] || {{ echo run >> '{runs}'; grep -c . '{runs}' | tee \"$ARTIFACT_DIR/note\"; [ $(grep -c . '{runs}') != 2 ]; }}",
+        "[ $N != 2 ] || {{ echo run >> '{runs}'; grep -c . '{runs}' | tee \"$ARTIFACT_DIR/note\"; [ $(grep -c . '{runs}') != 3 ]; }}",
         runs = runs.display()
     ))
     .atoms(3)
@@ -75,7 +74,7 @@ fn assert_one_flake(atom: &HistoryView) {
     let flakiness = &atom.flakiness;
     assert_eq!(
         (flakiness.trials, flakiness.flakes, flakiness.hunted),
-        (2, 1, 1)
+        (3, 1, 2)
     );
     assert_eq!(flakiness.verdict, FlakyVerdict::Suspicious);
     assert_eq!(atom.runs.len(), 1);
@@ -115,14 +114,14 @@ async fn a_flake_is_found_and_neither_its_build_nor_another_one_notices() {
 
     assert_one_flake(&known(&farm, "2").await);
     let shown = farm.user(&["history", "2"]).stdout;
-    assert!(shown.contains("in 1 of 2 runs (1 hunts)"), "{shown}");
+    assert!(shown.contains("in 1 of 3 runs (2 hunts)"), "{shown}");
     let explained = farm.user(&["explain", &build.to_string()]).stdout;
     assert!(
         explained.contains("hunted for flakes meanwhile"),
         "{explained}"
     );
     let runs = fs::read_to_string(repository.outside("runs")).unwrap();
-    assert_eq!(runs.lines().count(), 3, "once, and twice more");
+    assert_eq!(runs.lines().count(), 4, "once, and three times more");
 }
 
 #[tokio::test]
@@ -145,5 +144,5 @@ async fn what_a_hunt_found_counts_once_though_the_master_dies_while_another_runs
     farm.run(&other.request()).await.passes();
     assert_one_flake(&known(&farm, "2").await);
     let runs = fs::read_to_string(repository.outside("runs")).unwrap();
-    assert_eq!(runs.lines().count(), 3, "once, and twice more");
+    assert_eq!(runs.lines().count(), 4, "once, and three times more");
 }

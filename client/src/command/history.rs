@@ -221,7 +221,11 @@ fn said_of(flakiness: &FlakinessView) -> (Style, String) {
     let (style, word) = verdict(flakiness.verdict);
     let builds = match flakiness.hunted {
         0 => count(flakiness.trials.into(), "build"),
-        hunted => format!("{} runs ({hunted} hunts)", flakiness.trials),
+        hunted => format!(
+            "{} runs ({})",
+            flakiness.trials,
+            count(hunted.into(), "hunt")
+        ),
     };
     let said = match flakiness.flakes {
         0 => format!("{word}: no flake in {builds}"),
@@ -238,7 +242,7 @@ fn flakes(flakiness: &FlakinessView) -> String {
     let flakes = format!("{} of {}", flakiness.flakes, flakiness.trials);
     match flakiness.hunted {
         0 => flakes,
-        hunted => format!("{flakes} ({hunted} hunts)"),
+        hunted => format!("{flakes} ({})", count(hunted.into(), "hunt")),
     }
 }
 

@@ -256,9 +256,10 @@ impl Historian {
         let told = told_beside_the_commit(&build.request);
         let times = build.timestamps;
         let over = times.finished.or(times.error).or(times.canceled);
+        let hunted = |atom: &SubjobId| (*atom, build.hunted.of(*atom));
         Ok(Some(OfBuild {
             job,
-            hunted: build.hunted.atoms,
+            hunted: build.hunted.atoms.keys().map(hunted).collect(),
             of: Failure {
                 build: id,
                 commit: plan.commit,

@@ -24,10 +24,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// How often it looks though nothing happened: slaves that took no hunt may take one again.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often it looks at most: a look takes a turn of the coordinator.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it tells the cluster what was found: each report is a write to the journal.
+const REPORT: Duration = Duration::from_secs(1);
 
 /// Hunts for flakes.
 #[derive(Debug)]
@@ -55,6 +62,9 @@ struct Hunting {
     learning: JoinSet<Learned>,
     /// What the cluster is to be told.
     found: BTreeMap<BuildId, Vec<HuntedRun>>,
+    /// Whether anything happened since it looked.
+    is_changed: bool,
+    looked: Instant,
 }
 
 /// A build, and what is known of its atoms.
@@ -77,6 +87,8 @@ impl Hunter {
             begun: BTreeMap::new(),
             learning: JoinSet::new(),
             found: BTreeMap::new(),
+            is_changed: true,
+            looked: Instant::now(),
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -88,7 +100,9 @@ impl Hunter {
 
 impl Hunting {
     async fn run(mut self, mut reader: Reader) -> Result<(), Gone> {
-        let mut look = tokio::time::interval(LOOK);
+        let (mut look, mut report) = (interval(PAUSE), interval(REPORT));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.begin().await?;
         loop {
             tokio::select! {
@@ -103,17 +117,23 @@ impl Hunting {
                         self.hunts.learn(&build, trials);
                     }
                 }
-                _ = look.tick(), if self.has_work() => {}
+                _ = look.tick(), if self.has_work() => {
+                    if self.is_changed || self.looked.elapsed() >= LOOK {
+                        self.look().await?;
+                    }
+                    continue;
+                }
+                _ = report.tick(), if !self.found.is_empty() => {
+                    self.report().await?;
+                    continue;
+                }
             }
+            self.is_changed = true;
             while let Some(news) = reader.ready() {
                 self.note(news).await?;
             }
             while let Some(ended) = self.calls.try_join_next() {
                 self.end(ended.ok());
-            }
-            self.report().await?;
-            if self.has_work() {
-                self.look().await?;
             }
         }
     }
@@ -167,7 +187,8 @@ impl Hunting {
         };
         match outcome {
             Outcome::Ended(end) => {
-                let found = self.hunts.ended(id, end, elapsed_ms(&begun));
+                let now = Timestamp::now();
+                let found = self.hunts.ended(id, end, elapsed_ms(&begun), now);
                 if let Some((build, run)) = found {
                     self.found.entry(build).or_default().push(run);
                 }
@@ -198,6 +219,7 @@ impl Hunting {
     }
 
     async fn look(&mut self) -> Result<(), Gone> {
+        (self.is_changed, self.looked) = (false, Instant::now());
         let mut hunts = std::mem::take(&mut self.hunts);
         let look = move |cluster: &Cluster| {
             let look = hunts.look(cluster, Timestamp::now());
@@ -213,6 +235,10 @@ impl Hunting {
         };
         let (hunts, calls, ended, going_on, unknown) = self.hunter.cluster.read(look).await?;
         self.hunts = hunts;
+        // Slaves may put a build away as soon as nothing is to be found, and then nothing more of it counts.
+        if going_on.iter().any(|(_, goes_on)| !goes_on) {
+            self.report().await?;
+        }
         for (build, goes_on) in going_on {
             self.tell(Command::ReportHunting { build, goes_on }).await?;
         }

@@ -181,8 +181,9 @@ pub(super) async fn tear_down(
     api.carry_out(build, proof, from, None, order).await
 }
 
-/// How often a byte tells who waits for the end of a hunt that it goes on: far more often than callers lose patience.
-const HUNT_SIGN: Duration = Duration::from_secs(5);
+/// How often a byte tells who waits for the end of a hunt that it goes on: more often than callers lose patience,
+/// whose shortest `default_http_timeout` is a second.
+const HUNT_SIGN: Duration = Duration::from_millis(500);
 
 /// One atom once more, while nothing else needs an executor.
 pub(super) async fn hunt(

@@ -107,13 +107,13 @@ impl ArtifactDirectories {
         }
     }
 
-    /// It is unknown what the last atom, which is of this build, left.
-    pub(crate) fn give_up(&mut self, data: &DataDirectory, build: BuildId) {
-        if let Some(Ready { path, .. }) = self.ready.take()
-            && let Err(error) = move_to(data, build, path)
-        {
+    /// It is unknown what the last atom, which is of this build, left. Says where that is now, if there is any.
+    pub(crate) fn give_up(&mut self, data: &DataDirectory, build: BuildId) -> Option<PathBuf> {
+        let Ready { path, .. } = self.ready.take()?;
+        move_to(data, build, path).unwrap_or_else(|error| {
             tracing::debug!(build.id = %build, %error, "a directory stays until the slave is started again");
-        }
+            None
+        })
     }
 
     fn make(&mut self, data: &DataDirectory) -> Result<Ready, AtomFileError> {

@@ -2,7 +2,7 @@
 //! more is done than starting its shell and waiting for it.
 
 use crate::containers::{BuildContainer, BuildContainers, ContainerError, ContainerPlace};
-use crate::data_directory::DataDirectory;
+use crate::data_directory::{DataDirectory, remove_all};
 use crate::run::artifact_directory::ArtifactDirectories;
 use crate::run::console_file::{AtomEnding, ConsoleFiles};
 use crate::run::consoles::Consoles;
@@ -122,13 +122,39 @@ impl SubjobExecutor {
     pub(crate) fn start_afresh(&mut self, build: BuildId) {
         self.means.consoles.dropped(self.executor);
         self.console_files.discard();
-        self.directories.give_up(&self.means.data, build);
+        drop(self.directories.give_up(&self.means.data, build));
+    }
+
+    /// The same after a hunt, of which nothing is to be left. Work may wait for this executor, so that it does not take
+    /// the time to remove what may be much.
+    fn drop_hunted(&mut self, build: BuildId) {
+        self.console_files.discard();
+        let Some(path) = self.directories.give_up(&self.means.data, build) else {
+            return;
+        };
+        let removal = move || {
+            if let Err(error) = remove_all(&path) {
+                tracing::debug!(path = %path.display(), %error, "what a hunt left stays until its build ends");
+            }
+        };
+        let thread = std::thread::Builder::new().name("after-hunt".to_owned());
+        if let Err(error) = thread.spawn(removal) {
+            tracing::debug!(%error, "what a hunt left stays until its build ends");
+        }
     }
 
     fn grace(&self) -> Duration {
-        match self.is_hunt || self.closing.load(Ordering::Relaxed) {
+        match self.closing.load(Ordering::Relaxed) {
             true => Duration::ZERO,
             false => self.means.limits.kill_grace,
+        }
+    }
+
+    /// Ends what runs. Work may wait for the end of a hunt, which is not asked.
+    fn end(&self, running: &mut RunningCommand, mark: &str) -> Result<(), CommandError> {
+        match self.is_hunt {
+            true => running.kill(mark),
+            false => running.end(mark, self.grace()),
         }
     }
 
@@ -151,13 +177,18 @@ impl SubjobExecutor {
             let end = ended.as_ref().ok().and_then(Option::as_ref);
             events.atom_finished(atom, end.map(|end| end.exit_code));
             if end.is_none() {
-                self.start_afresh(order.hand_out.build);
+                match self.is_hunt {
+                    true => self.drop_hunted(order.hand_out.build),
+                    false => self.start_afresh(order.hand_out.build),
+                }
             }
             match ended {
                 Ok(Some(end)) => atoms.push(end),
                 Ok(None) => {
-                    // Also what earlier atoms of it left in the background.
-                    end_marked_blocking(&mark, self.grace());
+                    // Also what earlier atoms of it left in the background. A hunt has none.
+                    if !self.is_hunt {
+                        end_marked_blocking(&mark, self.grace());
+                    }
                     return RunOutcome::Canceled;
                 }
                 Err(RunError::NoProject(command)) => {
@@ -243,7 +274,7 @@ impl SubjobExecutor {
             // What is left in a container is not known.
             Ended::Exited(_) | Ended::Signaled(_) => container.is_some() || running.has_left_some(),
             Ended::TimedOut | Ended::Canceled => {
-                running.end(&shell_command.mark, self.grace())?;
+                self.end(&mut running, &shell_command.mark)?;
                 if container
                     .as_ref()
                     .is_some_and(|container| !container.shows_processes())

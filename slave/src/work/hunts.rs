@@ -63,7 +63,11 @@ impl Work {
         });
         let is_idle =
             |index: &usize| self.executors[*index].is_none() && !self.hunts.are_on(*index);
-        let idle = (0..self.executors.len()).find(is_idle);
+        // What its master has given up may be about to end yet.
+        let runs_already = |hunt: &HandOut| hunt.build == build && hunt.subjob == order.subjob;
+        let mut running = self.hunts.running.keys();
+        let is_new = !running.any(runs_already);
+        let idle = (0..self.executors.len()).find(is_idle).filter(|_| is_new);
         let index = idle.and_then(|index| u32::try_from(index).ok());
         let (Some(known), Some(index)) = (known, index) else {
             return Err(Refusal::NoRoomToHunt { build });
@@ -71,6 +75,10 @@ impl Work {
         let Stage::Ready(project) = &known.stage else {
             return Err(Refusal::NoRoomToHunt { build });
         };
+        // A container takes long to end.
+        if project.image.is_some() {
+            return Err(Refusal::NoRoomToHunt { build });
+        }
         self.hunts.begun = (self.hunts.begun + 1) % FIRST;
         let hand_out = HandOut {
             build,
@@ -87,7 +95,7 @@ impl Work {
             variables: Arc::clone(&project.variables),
             atomic_commands: vec![order.command],
             timeout: order.timeout,
-            image: project.image.clone(),
+            image: None,
             junit: project.junit.clone(),
         }));
         let hunt = Hunt {

@@ -41,6 +41,15 @@ pub fn end_marked_blocking(prefix: &str, grace: Duration) {
     }
 }
 
+/// Kills them without asking. Blocks.
+pub(super) fn kill_marked_blocking(prefix: &str) {
+    let mut sweep = Sweep::new(prefix, Duration::ZERO);
+    sweep.stage = Stage::Killing { rounds: 0 };
+    while let Some(pause) = sweep.round() {
+        std::thread::sleep(pause);
+    }
+}
+
 /// One search after the other for the processes with a mark.
 #[derive(Debug)]
 struct Sweep {

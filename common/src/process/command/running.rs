@@ -1,5 +1,6 @@
 //! A command that runs, in the hands of a thread that may wait.
 
+use super::marked::kill_marked_blocking;
 use super::usage::{self, Usage};
 use super::{CommandError, Ended, end_marked_blocking, ended, signal_group};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -69,6 +70,16 @@ impl RunningCommand {
         end_marked_blocking(mark, grace);
         // What is left in the group threw its environment away.
         signal_group(self.group, Signal::KILL);
+        self.reap().map(|_| ())
+    }
+
+    /// Kills it, its group, and every process with this mark, without asking. Blocks.
+    ///
+    /// # Errors
+    /// When it can not be awaited.
+    pub fn kill(&mut self, mark: &str) -> Result<(), CommandError> {
+        signal_group(self.group, Signal::KILL);
+        kill_marked_blocking(mark);
         self.reap().map(|_| ())
     }
 

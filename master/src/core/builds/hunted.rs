@@ -2,14 +2,14 @@
 
 use clusterrunner_common::ids::SubjobId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A run of an atom that had passed already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HuntedRun {
     /// The atom's subjob, which has no other.
     pub subjob: SubjobId,
-    /// What it says; none where it was ended, or failed and nothing tells yet whether that was a flake.
+    /// How it ended; none where it was ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<HuntTrial>,
     /// How long it kept an executor, in milliseconds.
@@ -24,6 +24,8 @@ pub enum HuntTrial {
     Passed,
     /// It passed, and the run before it on the same slave had failed.
     Flaked,
+    /// It failed, and nothing tells yet whether that was a flake.
+    Failed,
 }
 
 /// What hunts found so far.
@@ -39,6 +41,9 @@ pub struct Hunted {
     pub ms: u64,
     /// The atoms of which a run says something.
     pub atoms: BTreeMap<SubjobId, HuntTrials>,
+    /// Those whose last failure is not known to be a flake: that they passed says nothing, either.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unresolved: BTreeSet<SubjobId>,
 }
 
 /// What hunts say of one atom.
@@ -68,21 +73,38 @@ impl Hunted {
     /// How many trials there are of all atoms, and how many of them are flakes.
     #[must_use]
     pub fn trials(&self) -> (u64, u64) {
-        let atoms = self.atoms.values();
-        atoms.fold((0, 0), |(trials, flakes), atom| {
+        let atoms = self.atoms.iter();
+        let atoms = atoms.filter(|(id, _)| !self.unresolved.contains(id));
+        atoms.fold((0, 0), |(trials, flakes), (_, atom)| {
             let flaked = u64::from(atom.flakes);
             (trials + u64::from(atom.passes) + flaked, flakes + flaked)
         })
+    }
+
+    /// What hunts say of an atom in the end.
+    #[must_use]
+    pub fn of(&self, atom: SubjobId) -> HuntTrials {
+        match self.unresolved.contains(&atom) {
+            true => HuntTrials::default(),
+            false => self.atoms.get(&atom).copied().unwrap_or_default(),
+        }
     }
 
     pub(in crate::core) fn add(&mut self, run: &HuntedRun) {
         self.runs += 1;
         self.ms = self.ms.saturating_add(run.ms);
         let Some(trial) = run.trial else { return };
-        let atom = self.atoms.entry(run.subjob).or_default();
+        let atoms = &mut self.atoms;
         let number = match trial {
-            HuntTrial::Passed => &mut atom.passes,
-            HuntTrial::Flaked => &mut atom.flakes,
+            HuntTrial::Failed => {
+                self.unresolved.insert(run.subjob);
+                return;
+            }
+            HuntTrial::Passed => &mut atoms.entry(run.subjob).or_default().passes,
+            HuntTrial::Flaked => {
+                self.unresolved.remove(&run.subjob);
+                &mut atoms.entry(run.subjob).or_default().flakes
+            }
         };
         *number = number.saturating_add(1);
     }

@@ -14,7 +14,15 @@ pub(super) fn is_hunted(build: &Build, by_default: bool) -> bool {
     let of_job = plan.and_then(|plan| plan.hunt_flakes);
     // Of atoms in an order that was asked for, and of those that make templates, nothing is remembered.
     let is_remembered = !build.request.in_order && build.request.product.is_none();
-    plan.is_some() && is_remembered && of_job.unwrap_or(by_default)
+    // What is killed in a container takes long to go.
+    let is_quick = plan.is_some_and(|plan| plan.image.is_none());
+    is_quick && is_remembered && of_job.unwrap_or(by_default)
+}
+
+/// Whether the job of a build says that its atoms may run again beside others of it in the same work tree.
+pub(super) fn bears_company(build: &Build) -> bool {
+    let plan = build.plan.as_ref();
+    plan.is_some_and(|plan| plan.hunt_flakes == Some(true))
 }
 
 /// Whether all that is left of a build runs already, or it is over and slaves keep it for hunts.
@@ -49,13 +57,21 @@ pub(super) fn is_prey(subjob: &Subjob) -> bool {
         && subjob.mishaps().slaves_lost == 0
 }
 
+/// How many builds wait at most where is hunted: of each is asked, for each slave, whether it could use the slave.
+const MOST_WAITING: usize = 64;
+
+/// Whether anything waits that may need any slave.
+pub(super) fn something_waits(cluster: &Cluster) -> bool {
+    !cluster.suspicious.is_empty() || cluster.line.iter().nth(MOST_WAITING).is_some()
+}
+
 /// How many executors of a slave nothing can use: none where anything waits that might.
 pub(super) fn num_idle(cluster: &Cluster, slave: &Slave) -> usize {
     let mut places = slave.builds.values();
     let is_quiet = places.all(|place| *place == BuildOnSlave::Ready);
     let is_sound = slave.limit.is_none() && !slave.is_legacy;
     // A suspect that waits needs a slave for itself.
-    if !is_quiet || !is_sound || !cluster.suspicious.is_empty() {
+    if !is_quiet || !is_sound || something_waits(cluster) {
         return 0;
     }
     let mut waiting = cluster.line.iter().filter_map(|id| cluster.build(id));

@@ -1,7 +1,9 @@
 //! All hunts of a farm. They live as long as the master's process: one that is not over when a master dies just did not
 //! happen.
 
-use super::grounds::{builds, is_at_its_end, is_hunted, is_prey, num_idle};
+use super::grounds::{
+    bears_company, builds, is_at_its_end, is_hunted, is_prey, num_idle, something_waits,
+};
 use super::prey::Prey;
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
@@ -17,10 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many hunts there are at a time on the whole farm: each keeps a connection.
 const MOST_HUNTS: usize = 64;
 
+/// On how many slaves a hunt may begin in one look: the farm waits for the look.
+const MOST_SLAVES: usize = 64;
+
 /// How many atoms of a build are hunted.
 const MOST_PREY: usize = 1_000;
 
-/// How long a slave is left alone that took no hunt, in milliseconds.
+/// How long a slave is left alone that took no hunt or brought none to its end, in milliseconds.
 const REST_MS: u64 = 1_000;
 
 /// Names a hunt in this life of the master.
@@ -62,7 +67,7 @@ pub struct Hunts {
     last: HuntId,
     /// Slaves that can not hunt: they are of an earlier version.
     unable: BTreeSet<SlaveId>,
-    /// Slaves that took no hunt, and until when they are left alone.
+    /// Slaves that took no hunt or brought none to its end, and until when they are left alone.
     resting: BTreeMap<SlaveId, Timestamp>,
 }
 
@@ -106,7 +111,8 @@ impl Hunts {
                     if goes_on != build.hunted.goes_on && (build.wants_slaves() || !goes_on) {
                         look.goes_on.push((id, goes_on));
                     }
-                    if goes_on && is_at_its_end(cluster, build) {
+                    let waits = goes_on && prey.values().any(Prey::is_waiting);
+                    if waits && is_at_its_end(cluster, build) {
                         at_their_end.push(build);
                     }
                 }
@@ -115,14 +121,20 @@ impl Hunts {
         for id in &look.unknown {
             self.builds.insert(*id, None);
         }
-        if at_their_end.is_empty() {
+        if at_their_end.is_empty() || something_waits(cluster) {
             return look;
         }
         // The slaves with most idle executors first, as for hand-outs.
-        for (.., slave) in cluster.roomy.iter().rev() {
-            let Some(slave) = cluster.slave(*slave) else {
-                continue;
-            };
+        let slaves = cluster.roomy.iter().rev();
+        let slaves = slaves.filter_map(|(.., slave)| cluster.slave(*slave));
+        let is_there = |slave: &&Slave| {
+            let mut builds = at_their_end.iter();
+            builds.any(|build| slave.builds.contains_key(&build.id))
+        };
+        for slave in slaves.filter(is_there).take(MOST_SLAVES) {
+            if self.running.len() >= MOST_HUNTS {
+                break;
+            }
             while let Some(begun) = self.begin_on(cluster, slave, &at_their_end) {
                 look.begun.push(begun);
             }
@@ -134,18 +146,33 @@ impl Hunts {
     pub fn learn(&mut self, build: &Build, atoms: impl IntoIterator<Item = (SubjobId, Trials)>) {
         // It may be over by now.
         if let Some(known) = self.builds.get_mut(&build.id) {
-            let hunted = |id| build.hunted.atoms.get(&id).copied().unwrap_or_default();
             let atoms = atoms.into_iter();
-            let prey = atoms.filter_map(|(id, trials)| Some((id, Prey::of(&trials, hunted(id))?)));
-            *known = Some(prey.take(MOST_PREY).collect());
+            let prey = atoms.filter_map(|(id, trials)| {
+                let prey = Prey::of(&trials, build.hunted.of(id))?;
+                let is_resolved = !build.hunted.unresolved.contains(&id);
+                (is_resolved && is_left(build, id, &prey)).then_some((id, prey))
+            });
+            let mut prey: Vec<_> = prey.collect();
+            prey.sort_by_key(|(id, prey)| (prey.rank(), *id));
+            prey.truncate(MOST_PREY);
+            *known = Some(prey.into_iter().collect());
         }
     }
 
-    /// Takes note of the end of a hunt, after `ms` milliseconds. What the build is to be told.
-    pub fn ended(&mut self, id: HuntId, end: HuntEnd, ms: u64) -> Option<(BuildId, HuntedRun)> {
+    /// Takes note of the end of a hunt at a moment, after `ms` milliseconds. What the build is to be told.
+    pub fn ended(
+        &mut self,
+        id: HuntId,
+        end: HuntEnd,
+        ms: u64,
+        at: Timestamp,
+    ) -> Option<(BuildId, HuntedRun)> {
         let hunt = self.running.remove(&id)?;
-        let prey = self.prey(&hunt);
-        let trial = prey.and_then(|prey| prey.ended(end, hunt.slave));
+        let trial = self.prey(&hunt).and_then(|prey| prey.ended(end));
+        // It is busy, or has a trouble that does not pass at once.
+        if end == HuntEnd::Dropped {
+            self.rest(hunt.slave, at);
+        }
         let subjob = hunt.subjob;
         Some((hunt.build, HuntedRun { subjob, trial, ms }))
     }
@@ -156,12 +183,17 @@ impl Hunts {
             return;
         };
         if let Some(prey) = self.prey(&hunt) {
-            prey.is_running = false;
+            prey.refused();
         }
         match is_unable {
             true => drop(self.unable.insert(hunt.slave)),
-            false => drop(self.resting.insert(hunt.slave, Timestamp(at.0 + REST_MS))),
+            false => self.rest(hunt.slave, at),
         }
+    }
+
+    fn rest(&mut self, slave: SlaveId, at: Timestamp) {
+        let until = Timestamp(at.0.saturating_add(REST_MS));
+        self.resting.insert(slave, until);
     }
 
     /// The hunts.
@@ -196,7 +228,7 @@ impl Hunts {
                 break;
             };
             if let Some(prey) = self.prey(&hunt) {
-                prey.is_running = false;
+                prey.broken_off();
             }
             // An atom that is run again may be why.
             if !is_there(cluster, hunt.slave) {
@@ -250,7 +282,8 @@ impl Hunts {
             subjob,
             attempt: Attempt(known.attempts).next(),
         };
-        self.prey(&hunt)?.is_running = true;
+        let has_passed_there = known.slave == Some(slave.id);
+        self.prey(&hunt)?.begun(slave.id, has_passed_there);
         self.last += 1;
         self.running.insert(self.last, hunt.clone());
         Some((self.last, hunt))
@@ -295,8 +328,12 @@ fn num_allowed(build: &Build) -> usize {
     build.max_executors().saturating_sub(build.num_running())
 }
 
-/// The same on a slave.
+/// The same on a slave. Where only the master's settings say that is hunted, nobody has said that atoms bear to run again
+/// beside others in one work tree.
 fn num_allowed_on(slave: &Slave, build: &Build) -> usize {
-    let most = build.max_executors_per_slave();
-    most.saturating_sub(slave.num_running(build.id))
+    let (most, running) = (build.max_executors_per_slave(), slave.num_running(build.id));
+    match running > 0 && !bears_company(build) {
+        true => 0,
+        false => most.saturating_sub(running),
+    }
 }

@@ -12,8 +12,15 @@ const FEW_TRIALS: u32 = 100;
 const RUNS_OF_NEW: u8 = 5;
 const RUNS_OF_SUSPICIOUS: u8 = 20;
 
-/// After so many failures one after the other an atom is left alone: it does not bear to run twice, or its slave is sick.
+/// After so many failures one after the other an atom is left alone.
 const MOST_FAILURES: u8 = 3;
+
+/// After so many hunts one after the other that came to no end an atom is left alone: its slave can not run it, or is busy.
+const MOST_DROPS: u8 = 3;
+
+/// So often an atom must have passed on a slave before a failure there may be a flake: the second pass shows that the
+/// first one left nothing in the work tree that makes the atom fail.
+const PASSES_THAT_TELL: u8 = 2;
 
 /// An atom, and what is known of it in its build.
 #[derive(Clone, Debug)]
@@ -23,11 +30,27 @@ pub(in crate::core) struct Prey {
     trials: u32,
     /// In how many runs of this build it has passed.
     passes: u8,
-    /// Where it failed, and how often one after the other.
-    failed: Option<(SlaveId, u8)>,
+    /// Where it is hunted: only runs on one slave are compared.
+    home: Option<Home>,
+    /// How many hunts one after the other came to no end.
+    drops: u8,
+    /// Whether a hunt was ended: what was seen before says nothing of the work tree that this has left.
+    was_ended: bool,
     /// Whether nothing more is to be learned of it in this build.
     is_done: bool,
-    pub(in crate::core) is_running: bool,
+    is_running: bool,
+}
+
+/// How an atom went on a slave, since the last run there that was ended.
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    slave: SlaveId,
+    /// Whether a hunt there came to its end.
+    is_tried: bool,
+    /// How often it passed, with the run of the build if that was there.
+    passes: u8,
+    /// How often it failed since, one after the other.
+    failures: u8,
 }
 
 /// The order of atoms: the smallest is next.
@@ -60,15 +83,31 @@ impl Prey {
             is_suspicious,
             trials: trials.all(),
             passes: hunted.passes,
-            failed: None,
+            home: None,
+            drops: 0,
+            was_ended: false,
             is_done: hunted.flakes > 0,
             is_running: false,
         })
     }
 
+    /// Which atoms are hunted where a build has very many: the smallest.
+    pub(in crate::core) fn rank(&self) -> impl Ord + use<> {
+        (!self.is_suspicious, self.trials)
+    }
+
     /// Whether it runs, or is to run once more.
     pub(in crate::core) fn is_wanted(&self) -> bool {
-        self.is_running || !self.is_over()
+        self.is_running || self.is_waiting()
+    }
+
+    /// Whether it is to run once more, and does not run.
+    pub(in crate::core) fn is_waiting(&self) -> bool {
+        !self.is_running && !self.is_over()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.home.is_some_and(|home| home.failures > 0)
     }
 
     fn is_over(&self) -> bool {
@@ -76,41 +115,69 @@ impl Prey {
             true => RUNS_OF_SUSPICIOUS,
             false => RUNS_OF_NEW,
         };
-        self.is_done || self.failed.is_none() && self.passes >= most
+        self.is_done || !self.has_failed() && self.passes >= most
     }
 
     /// When it is its turn on a slave; `None` if never now.
     pub(in crate::core) fn turn_on(&self, slave: SlaveId) -> Option<Turn> {
-        let is_elsewhere = self.failed.is_some_and(|(on, _)| on != slave);
-        let waits = !(self.is_over() || self.is_running || is_elsewhere);
+        let is_elsewhere = self.home.is_some_and(|home| home.slave != slave);
+        let waits = self.is_waiting() && !is_elsewhere;
         waits.then(|| Turn {
-            is_not_failed: self.failed.is_none(),
+            is_not_failed: !self.has_failed(),
             is_not_suspicious: !self.is_suspicious,
             trials: self.trials + u32::from(self.passes),
         })
     }
 
-    /// Takes note of how a run ended. What that says: a failure is a flake once the atom passes again on the same slave.
-    /// So neither a sick slave makes flakes, nor an atom that can not run twice in a work tree.
-    pub(in crate::core) fn ended(&mut self, end: HuntEnd, slave: SlaveId) -> Option<HuntTrial> {
+    /// Takes note that it begins to run on a slave, and whether the run there is of the build that passed.
+    pub(in crate::core) fn begun(&mut self, slave: SlaveId, has_passed_there: bool) {
+        self.is_running = true;
+        self.home.get_or_insert(Home {
+            slave,
+            is_tried: false,
+            passes: u8::from(has_passed_there && !self.was_ended),
+            failures: 0,
+        });
+    }
+
+    /// Takes note that it did not begin.
+    pub(in crate::core) fn refused(&mut self) {
         self.is_running = false;
-        match end {
-            HuntEnd::Dropped => None,
-            HuntEnd::Failed => {
-                let times = self.failed.map_or(0, |(_, times)| times) + 1;
-                self.failed = Some((slave, times));
-                self.is_done = times >= MOST_FAILURES;
-                None
-            }
-            HuntEnd::Passed => {
-                self.passes = self.passes.saturating_add(1);
-                // A build makes one flake of an atom at most, as without hunts.
-                self.is_done = self.failed.is_some();
-                Some(match self.is_done {
-                    true => HuntTrial::Flaked,
-                    false => HuntTrial::Passed,
-                })
-            }
+        self.home.take_if(|home| !home.is_tried);
+    }
+
+    /// Takes note that its run was ended: what that left may make it fail there.
+    pub(in crate::core) fn broken_off(&mut self) {
+        self.is_running = false;
+        self.was_ended = true;
+        self.home = None;
+    }
+
+    /// Takes note of how a run ended. What that says: a failure is a flake only if the atom has passed more than once on
+    /// this slave before, no run there was ended since, and it passes there again. So neither a sick slave makes flakes,
+    /// nor an atom that can not run twice in a work tree.
+    pub(in crate::core) fn ended(&mut self, end: HuntEnd) -> Option<HuntTrial> {
+        let Some(home) = self.home.as_mut().filter(|_| end != HuntEnd::Dropped) else {
+            self.broken_off();
+            self.drops = self.drops.saturating_add(1);
+            self.is_done |= self.drops >= MOST_DROPS;
+            return None;
+        };
+        self.is_running = false;
+        self.drops = 0;
+        home.is_tried = true;
+        if end == HuntEnd::Failed {
+            home.failures = home.failures.saturating_add(1);
+            self.is_done = home.passes < PASSES_THAT_TELL || home.failures >= MOST_FAILURES;
+            return Some(HuntTrial::Failed);
         }
+        home.passes = home.passes.saturating_add(1);
+        self.passes = self.passes.saturating_add(1);
+        // A build makes one flake of an atom at most, as without hunts.
+        self.is_done = home.failures > 0;
+        Some(match self.is_done {
+            true => HuntTrial::Flaked,
+            false => HuntTrial::Passed,
+        })
     }
 }

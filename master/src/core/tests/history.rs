@@ -38,20 +38,26 @@ fn marked_at(flakiness: u64, seed: u64, is_hunted: bool) -> Option<u64> {
             || is_broken || random.happens(flakiness) || random.below(MACHINE_FAILS_IN) == 0;
         let failed = fails();
         let failed_again = failed && fails();
-        let mut hunted = HuntTrials::default();
+        let (mut hunted, mut is_resolved) = (HuntTrials::default(), true);
         let prey = Prey::of(&memory.trials(), hunted).filter(|_| is_hunted && !failed);
         if let Some(mut prey) = prey {
             while prey.turn_on(SLAVE).is_some() {
+                prey.begun(SLAVE, true);
                 let end = match fails() {
                     true => HuntEnd::Failed,
                     false => HuntEnd::Passed,
                 };
-                match prey.ended(end, SLAVE) {
+                match prey.ended(end) {
                     Some(HuntTrial::Passed) => hunted.passes += 1,
                     Some(HuntTrial::Flaked) => hunted.flakes += 1,
-                    None => {}
+                    Some(HuntTrial::Failed) | None => {}
                 }
+                is_resolved = end == HuntEnd::Passed;
             }
+        }
+        // What a build does not explain says nothing.
+        if !is_resolved {
+            hunted = HuntTrials::default();
         }
         let run = Run {
             hunted,

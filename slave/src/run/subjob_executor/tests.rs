@@ -376,6 +376,31 @@ fn a_canceled_subjob_has_no_result_and_leaves_nothing_running() {
 }
 
 #[test]
+fn a_hunt_that_is_ended_leaves_neither_processes_nor_artifacts() {
+    let mut scenario = Scenario::new();
+    let there = scenario.base.path().join("there");
+    let atom = "trap '' TERM; echo x > $ARTIFACT_DIR/half; touch there; while :; do sleep 60; done";
+    let stop = scenario.stop.clone();
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !there.exists() {
+                std::thread::yield_now();
+            }
+            stop.cancel();
+        });
+        scenario.run_as(Some(Attempt(3)), &[atom], None)
+    });
+    assert_eq!(outcome, RunOutcome::Canceled);
+    assert_eq!(scenario.marked(), 0);
+    let of_build = scenario.means.data.artifacts(BUILD);
+    let began = Instant::now();
+    while of_build.read_dir().unwrap().next().is_some() {
+        assert!(began.elapsed().as_secs() < 60, "its files stay");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn what_the_slave_can_not_do_is_no_result() {
     let mut scenario = Scenario::new();
     let artifacts = scenario.means.data.path().join("artifacts");

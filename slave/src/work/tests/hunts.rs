@@ -5,9 +5,13 @@ use super::*;
 pub(super) const FIRST: u32 = 1 << 31;
 
 fn hunt_of(build: BuildId) -> Command {
+    hunt_in(build, 0)
+}
+
+fn hunt_in(build: BuildId, subjob: u32) -> Command {
     Command::Hunt(HuntOrder {
         build,
-        subjob: SubjobId(0),
+        subjob: SubjobId(subjob),
         attempt: Attempt(2),
         command: "true".to_owned(),
         timeout: None,
@@ -16,6 +20,10 @@ fn hunt_of(build: BuildId) -> Command {
 
 fn numbered(hunt: u32) -> HandOut {
     hand_out(B, 0, FIRST + hunt)
+}
+
+fn hunted(hunt: u32, subjob: u32, outcome: RunOutcome) -> Command {
+    ran(hand_out(B, subjob, FIRST + hunt), outcome)
 }
 
 fn with_code(exit_code: i32) -> RunOutcome {
@@ -56,15 +64,15 @@ fn a_hunt_takes_an_idle_executor_and_its_end_is_told_and_not_delivered() {
 #[test]
 fn work_ends_all_hunts_and_waits_for_none() {
     let mut scenario = Scenario::ready(2);
-    scenario.check(hunt_of(B), &["run hunt 1 on 0"]);
-    scenario.check(hunt_of(B), &["run hunt 2 on 1"]);
+    scenario.check(hunt_in(B, 2), &["run hunt 1 on 0"]);
+    scenario.check(hunt_in(B, 3), &["run hunt 2 on 1"]);
     let ended = ["cancel hunt 1", "cancel hunt 2", "run 7/1.1 on 0"];
     scenario.check(start(hand_out(B, 1, 1)), &ended);
     // The executor that only hunts is not taken for idle until that is over.
     scenario.check_refused(hunt_of(B), NO_ROOM);
-    scenario.check(ran(numbered(2), RunOutcome::Canceled), &["hunt 2 Dropped"]);
+    scenario.check(hunted(2, 3, RunOutcome::Canceled), &["hunt 2 Dropped"]);
     // It may have failed since it was to end.
-    scenario.check(ran(numbered(1), with_code(1)), &["hunt 1 Dropped"]);
+    scenario.check(hunted(1, 2, with_code(1)), &["hunt 1 Dropped"]);
     scenario.check(hunt_of(B), &["run hunt 3 on 1"]);
     scenario.check(Command::SetUp(order(OTHER)), &["set up 8", "cancel hunt 3"]);
     scenario.check(ran(numbered(3), with_code(0)), &["hunt 3 Passed"]);
@@ -120,4 +128,16 @@ fn a_stop_waits_for_hunts_to_be_killed() {
     scenario.check(ran(numbered(1), RunOutcome::Canceled), &over);
     scenario.check(cleaned_up(), &[]);
     assert!(scenario.work.is_over());
+}
+
+#[test]
+fn no_atom_is_hunted_twice_at_once_and_a_master_that_comes_back_waits_for_no_hunt() {
+    let mut scenario = Scenario::ready(2);
+    scenario.check(hunt_of(B), &["run hunt 1 on 0"]);
+    scenario.check_refused(hunt_of(B), NO_ROOM);
+    let resumed = ["cancel hunt 1", "report 7 set up"];
+    scenario.check(Command::Connected { resumed: true }, &resumed);
+    scenario.check_refused(hunt_of(B), NO_ROOM);
+    scenario.check(ran(numbered(1), RunOutcome::Canceled), &["hunt 1 Dropped"]);
+    scenario.check(hunt_of(B), &["run hunt 2 on 0"]);
 }

@@ -128,7 +128,7 @@ impl World {
             }
             HuntHappening::Ends(id, Some(end)) => {
                 let number = hunting.next_number();
-                let found = hunting.hunts.ended(id, end, number);
+                let found = hunting.hunts.ended(id, end, number, at);
                 if let Some((build, run)) = found {
                     let runs = vec![run];
                     let delay = 1 + hunting.random.below(10);
