@@ -201,7 +201,8 @@ async fn a_master_that_is_killed_around_the_split_loses_no_child() {
     let build = farm.submit(&project.request()).await;
     let is_split = |view: &BuildView| !view.children.is_empty();
     let has_begun = |view: &BuildView| view.num_atoms_completed > 0 || view.status.is_over();
-    let stages: [(&str, &dyn Fn(&BuildView) -> bool); 4] = [
+    type Stage<'a> = (&'a str, &'a dyn Fn(&BuildView) -> bool);
+    let stages: [Stage<'_>; 4] = [
         ("it is there", &|_| true),
         ("it is split", &is_split),
         ("it has begun", &has_begun),
