@@ -162,6 +162,8 @@ async fn requests_are_measured_by_the_originals_endpoints() {
             "http_request_duration_seconds histogram",
             "internal_errors counter",
             "master_removed_total counter",
+            "notifications_total counter",
+            "notifications_waiting gauge",
             "build_state_duration_seconds histogram",
             "serialized_build_time_seconds histogram",
             "hunt_runs_total counter",
