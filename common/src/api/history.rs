@@ -114,7 +114,7 @@ pub struct FlakinessView {
     pub trials: u32,
     /// How many of them were flakes.
     pub flakes: u32,
-    /// How many of the trials of the builds in `runs` were hunts.
+    /// How many of the trials of the builds in `runs` were hunts; 0 where hunts are left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hunted: u32,
 }

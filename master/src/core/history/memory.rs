@@ -1,5 +1,6 @@
 //! What is remembered of one atom or test.
 
+use super::beta::Beta;
 use super::trials::Trials;
 use crate::core::builds::hunted::HuntTrials;
 use clusterrunner_common::clock::Timestamp;
@@ -87,8 +88,10 @@ pub struct Failure {
 pub struct Memory {
     /// The runs of the latest builds, the oldest first; at most `KEPT_RUNS`.
     pub runs: Vec<Run>,
-    /// What earlier ones said of flakiness.
+    /// What earlier ones said of flakiness, with their hunts.
     pub older: Trials,
+    /// The same without hunts.
+    pub older_alone: Trials,
     /// The last build whose run is not kept any more. It and those before it count, or never will.
     pub older_until: Option<BuildId>,
     /// The first build in which it failed, of all that were told.
@@ -122,6 +125,10 @@ impl Memory {
                 self.older.add(is_flake);
                 self.older.forget_oldest();
             }
+            if let Some(is_flake) = trial(&self.runs, 0) {
+                self.older_alone.add(is_flake);
+                self.older_alone.forget_oldest();
+            }
             self.older_until = Some(self.runs.remove(0).build);
         }
     }
@@ -130,17 +137,45 @@ impl Memory {
     /// what fails again and again in one build may have met one sick machine. To that come the trials of hunts, in which
     /// what had passed ran again; also with them each build is at most one flake. A failure is a flake if the same build or
     /// a later one passed on the same commit and was told the same, and else no trial: perhaps the commit is broken.
+    ///
+    /// Hunts only add suspicion: where these are the worse ones without them, they are left out. So what fails in builds
+    /// and never in hunts is found as soon as without hunts.
     #[must_use]
     pub fn trials(&self) -> Trials {
-        let mut trials = self.older.clone();
-        let kept = (0..self.runs.len()).flat_map(|number| self::trials(&self.runs, number));
-        kept.for_each(|is_flake| trials.add(is_flake));
-        trials
+        self.worse_trials().0
+    }
+
+    /// The trials, and whether hunts are among them.
+    fn worse_trials(&self) -> (Trials, bool) {
+        let (mut with, mut alone) = (self.older.clone(), self.older_alone.clone());
+        for number in 0..self.runs.len() {
+            trials(&self.runs, number).for_each(|is_flake| with.add(is_flake));
+            if let Some(is_flake) = trial(&self.runs, number) {
+                alone.add(is_flake);
+            }
+        }
+        let is_worse = match alone.flakes() {
+            // What never failed without cause is as stable as all that is known says.
+            0 => false,
+            // All the same but passes.
+            flakes if flakes == with.flakes() => alone.all() < with.all(),
+            _ => {
+                let least = |trials: &Trials| Beta::after(trials).interval().0;
+                least(&alone) > least(&with)
+            }
+        };
+        match is_worse {
+            true => (alone, false),
+            false => (with, true),
+        }
     }
 
     /// How many of the trials of the builds that are kept come from hunts.
     #[must_use]
     pub fn hunted(&self) -> u32 {
+        if !self.worse_trials().1 {
+            return 0;
+        }
         let numbered = (0..self.runs.len()).map(|number| hunted(&self.runs, number).count());
         numbered.fold(0, |sum, number| {
             sum.saturating_add(u32::try_from(number).unwrap_or(u32::MAX))
@@ -202,6 +237,7 @@ fn trial(runs: &[Run], number: usize) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::history::Verdict;
     use proptest::prelude::*;
 
     fn run(build: u64, commit: u32, ended: Ended, failed_before: u8) -> Run {
@@ -268,6 +304,28 @@ mod tests {
         ] {
             assert_eq!(trials(runs), expected, "{runs:?}");
         }
+    }
+
+    #[test]
+    fn passes_of_hunts_hide_no_flakes() {
+        // Hunts never see it fail.
+        let hunted = |build: u64| Run {
+            hunted: HuntTrials {
+                passes: 20,
+                flakes: 0,
+            },
+            ..run(build, 7, Ended::Passed, u8::from(build.is_multiple_of(30)))
+        };
+        let with: Vec<Run> = (1..=90).map(hunted).collect();
+        let alone = with.iter().map(|run| Run {
+            hunted: HuntTrials::default(),
+            ..*run
+        });
+        let alone: Vec<Run> = alone.collect();
+        let (with, alone) = (told(&with), told(&alone));
+        assert_eq!(with.trials(), alone.trials());
+        assert_eq!(Beta::verdict(&with.trials()), Verdict::Flaky);
+        assert_eq!((with.trials().flakes(), with.hunted()), (3, 0));
     }
 
     #[test]

@@ -35,6 +35,9 @@ struct Head {
     last_at: Timestamp,
     #[serde(default)]
     older: Vec<u16>,
+    /// The same without hunts, where that is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    older_alone: Option<Vec<u16>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     older_until: Option<BuildId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +58,8 @@ pub(super) fn written(entry: &Entry) -> serde_json::Result<Vec<u8>> {
         },
         last_at: entry.last_at,
         older: memory.older.passes().to_vec(),
+        older_alone: (memory.older_alone != memory.older)
+            .then(|| memory.older_alone.passes().to_vec()),
         older_until: memory.older_until,
         first_failed: memory.first_failed.clone(),
         last_failed: memory.last_failed.clone(),
@@ -155,6 +160,11 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
             ms,
         });
     }
+    let older = Trials::from_passes(head.older)?;
+    let older_alone = match head.older_alone {
+        Some(alone) => Trials::from_passes(alone)?,
+        None => older.clone(),
+    };
     let atom = head.atom.unwrap_or_else(|| head.name.clone());
     Some(Entry {
         what: What {
@@ -166,7 +176,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Entry> {
         last_at: head.last_at,
         memory: Memory {
             runs,
-            older: Trials::from_passes(head.older)?,
+            older,
+            older_alone,
             older_until: head.older_until,
             first_failed: head.first_failed,
             last_failed: head.last_failed,
@@ -239,9 +250,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_read_as_it_was_written(runs in runs(), is_test in any::<bool>()) {
+        fn it_is_read_as_it_was_written(
+            runs in runs(),
+            is_test in any::<bool>(),
+            is_same in any::<bool>(),
+        ) {
             let mut older = Trials::default();
             older.add(true);
+            let mut older_alone = older.clone();
+            if is_same {
+                older.add(false);
+            }
+            older_alone.add(false);
             let failure = Failure { build: BuildId(3), commit: Some("c".to_owned()), at: Timestamp(4) };
             let entry = Entry {
                 what: What {
@@ -254,6 +274,7 @@ mod tests {
                 memory: Memory {
                     runs,
                     older,
+                    older_alone,
                     older_until: Some(BuildId(2)),
                     first_failed: None,
                     last_failed: Some(failure),

@@ -529,7 +529,7 @@ fn hunts_find_flakes_in_fewer_builds_and_cost_no_build_time() {
         hunted.hunted_ms * 10 > hunted.worked_ms,
         "idle executors hunt"
     );
-    for (flakiness, within, share) in [(50, 50, 80), (100, 35, 95), (200, 20, 95), (300, 15, 95)] {
+    for (flakiness, within, share) in [(50, 50, 80), (100, 35, 90), (200, 20, 95), (300, 15, 95)] {
         let (with, of) = found(&hunted, flakiness, within);
         let (without, _) = found(&plain, flakiness, within);
         println!(
