@@ -1,6 +1,7 @@
 //! Words of the farm that no API owns: the cores of master and slave speak them, and messages carry them as they are.
 
 mod atom_usage;
+mod batch_terms;
 mod build_event;
 mod build_request;
 mod master_mark;
@@ -9,6 +10,7 @@ mod reports;
 mod setup_job;
 
 pub use atom_usage::{AtomUsage, ProcessUsage};
+pub use batch_terms::BatchTerms;
 pub use build_event::{BuildEvent, UnknownEvent};
 pub use build_request::{BuildRequest, ENV, INHERITED_ENV, ProjectSource, Repository};
 pub use master_mark::{MasterMark, Seen};

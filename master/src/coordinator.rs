@@ -16,6 +16,7 @@ use crate::core::effect::Effect;
 use crate::core::event::{Event, Fact, SlaveFact};
 use crate::core::instances::orders::latest_orders;
 use crate::core::refusal::Refusal;
+use crate::core::scheduling::followed::note_followed;
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, InstanceId, ProjectId, SessionId, SlaveId};
@@ -427,7 +428,9 @@ impl Coordinator {
                 Answer::Outcomes(sender, outcomes) => drop(sender.send(outcomes)),
             }
         }
-        for effect in latest_orders(turn.effects) {
+        let mut effects = latest_orders(turn.effects);
+        note_followed(&mut effects);
+        for effect in effects {
             // The receiver goes only at the end of the process.
             drop(self.effects.send(effect));
         }

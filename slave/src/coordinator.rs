@@ -403,7 +403,11 @@ impl Coordinator {
     }
 
     fn run_subjob(&self, order: RunOrder, stops: &mut BuildStops) {
-        let stop = stops.hand_out(order.hand_out);
+        let stop = match &order.batch {
+            None => stops.hand_out(order.hand_out),
+            // That one of its hand-outs is not wanted any more does not stop the others.
+            Some(_) => stops.all.child_token(),
+        };
         let events = self.surroundings.events.clone();
         let events = SubjobEvents::new(events, &order, stops.job_name.clone());
         self.executors.run(order, stop, events);

@@ -6,6 +6,7 @@
 //! repos/                              mirrors of repositories, kept from build to build within bounds
 //! work/<build>/                       work tree of a git build
 //! artifacts/executor_<E>_<N>/         $ARTIFACT_DIR of atoms, one after the other while they leave nothing in it
+//! artifacts/atoms_<E>                 the values of the atoms of a batch that an executor runs
 //! artifacts/<build>/executor_<E>_<N>/ the same with what an atom left, until it is packed
 //! artifacts/<build>/console_<S>_<K>.<attempt>   a large console that waits to be packed
 //! artifacts/<build>/*_build_output    what setup_build and teardown_build wrote
@@ -236,11 +237,19 @@ impl DataDirectory {
             .join(format!("executor_{executor}_{number}"))
     }
 
+    /// Where the consoles of all executors are.
+    pub(crate) fn all_consoles(&self) -> PathBuf {
+        self.path.join("consoles")
+    }
+
+    /// Where the values of the atoms are that an executor runs in one process.
+    pub(crate) fn atoms_file(&self, executor: ExecutorIndex) -> PathBuf {
+        self.all_artifacts().join(format!("atoms_{executor}"))
+    }
+
     /// Where an executor's atoms print: its file with this number.
     pub(crate) fn console(&self, executor: ExecutorIndex, number: u64) -> PathBuf {
-        self.path
-            .join("consoles")
-            .join(format!("{executor}.{number}"))
+        self.all_consoles().join(format!("{executor}.{number}"))
     }
 
     /// Where the set-up of a build prints.

@@ -156,6 +156,7 @@ impl Setup {
             teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
             image: image.map(Arc::from),
             junit: Arc::new(job.junit.unwrap_or_default()),
+            batch_command: job.batch_command.map(Arc::from),
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
@@ -321,6 +322,8 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         image: job.image,
         templates: Vec::new(),
         junit: job.junit,
+        // It does not say which of its hand-outs may run together.
+        batch_command: None,
     })
 }
 

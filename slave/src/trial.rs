@@ -53,7 +53,7 @@ impl Trial {
         let executors = Executors::start(number, &means, move |_, outcome, _| {
             let told = match outcome {
                 RunOutcome::Completed(atoms) => Ok(atoms.len()),
-                RunOutcome::Canceled => Err("canceled".to_owned()),
+                RunOutcome::Canceled | RunOutcome::Batch(_) => Err("canceled".to_owned()),
                 RunOutcome::Trouble(reason) => Err(reason),
                 RunOutcome::NoProject { .. } => Err("the directory is gone".to_owned()),
             };
@@ -90,6 +90,8 @@ impl Trial {
                 project_directory: self.directory.clone(),
                 variables: Arc::default(),
                 atomic_commands: vec![command.to_owned()],
+                batch: None,
+                head: None,
                 timeout: Some(Duration::from_secs(60)),
                 image: None,
                 junit: Arc::default(),

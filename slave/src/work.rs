@@ -6,10 +6,12 @@
 //! meanwhile begins after that.
 //!
 //! Life of a hand-out: it waits, runs, is packed, is delivered. Of two attempts of one subjob the
-//! newer begins when the older one is packed: a request for an atom's console names no attempt.
+//! newer begins when the older one is packed: a request for an atom's console names no attempt. Several hand-outs may run
+//! in one process, see [`batches`].
 //!
 //! Builds share the executors by weight, see [`sharing`]. What they leave idle may be used by [`hunts`].
 
+mod batches;
 mod ending;
 mod hand_outs;
 mod hunts;
@@ -22,8 +24,10 @@ mod tests;
 #[cfg(test)]
 mod walk;
 
+pub(crate) use batches::{Again, BatchEnding, Verdict, judge};
 pub(crate) use vocabulary::*;
 
+use batches::{Batches, TriedBefore};
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use hunts::Hunts;
 use sharing::{Part, Sharing};
@@ -64,6 +68,8 @@ pub(crate) struct Work {
 struct Waiting {
     subjob: OrderedSubjob,
     timeout: Option<Duration>,
+    /// That it ran in a batch that did not settle it.
+    tried: Option<TriedBefore>,
 }
 
 #[derive(Debug)]
@@ -90,6 +96,7 @@ struct Build {
     notes: Vec<String>,
     /// Its share of the executors: what it had, and what is due to it.
     part: Part,
+    batches: Batches,
 }
 
 #[derive(Debug)]
@@ -157,6 +164,15 @@ impl Build {
             order: Box::new(order.clone()),
             renewals: 0,
             notes: Vec::new(),
+            batches: Batches::default(),
+        }
+    }
+
+    /// The project, where atoms may begin.
+    fn ready_project(&self) -> Option<&Project> {
+        match &self.stage {
+            Stage::Ready(project) => Some(project),
+            Stage::SettingUp | Stage::Renewing(_) | Stage::Ending { .. } => None,
         }
     }
 }

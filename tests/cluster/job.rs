@@ -13,6 +13,11 @@ pub(crate) fn job(command: impl Display) -> Job {
 }
 
 impl Job {
+    /// A job of which nothing is said yet.
+    pub(crate) fn empty() -> Self {
+        Self(Map::new())
+    }
+
     /// So many atoms.
     pub(crate) fn atoms(self, number: u32) -> Self {
         self.atomizer(format!("seq 1 {number}"))

@@ -39,6 +39,7 @@ mod atomizers;
 mod atoms;
 mod bad_atoms;
 mod bad_line;
+mod batches;
 mod binder;
 mod bisect;
 mod canceling;

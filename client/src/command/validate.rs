@@ -84,6 +84,7 @@ fn slips(file: &str, config: &JobConfig) -> Vec<(ShellText, String)> {
         let (_, job) = config.job(Some(&one.job)).ok()?;
         let joined = match one.section.as_str() {
             "commands" => Some(&job.commands),
+            "batch_command" => job.batch_command.as_ref(),
             "setup_build" => job.setup_build.as_ref(),
             "teardown_build" => job.teardown_build.as_ref(),
             // Each runs by itself.
@@ -177,10 +178,17 @@ fn describe(name: &str, job: &Job) {
             shortened(setup)
         ));
     }
-    output::say(format!(
-        "  each atom runs:             {}",
-        shortened(&job.commands)
-    ));
+    if let Some(batch) = &job.batch_command {
+        output::say(format!(
+            "  many atoms in one process:  {}",
+            shortened(batch)
+        ));
+    }
+    let what = match job.batch_command.is_some() {
+        true => "an atom alone runs:         ",
+        false => "each atom runs:             ",
+    };
+    output::say(format!("  {what}{}", shortened(&job.commands)));
     if let Some(junit) = &job.junit {
         let paths = Vec::from(junit.clone());
         output::say(format!(

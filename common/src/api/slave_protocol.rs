@@ -7,7 +7,7 @@ use crate::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId,
 };
 use crate::process::variables::BuildVariables;
-use crate::work::{AtomUsage, FinishedAttempt, MasterMark, Seen, SetupJob};
+use crate::work::{AtomUsage, BatchTerms, FinishedAttempt, MasterMark, Seen, SetupJob};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -326,6 +326,9 @@ pub struct SubjobOrder {
     pub attempt: Attempt,
     /// Its atoms, such as `export TEST="x";`; the index is the atom's id.
     pub atoms: Vec<String>,
+    /// Ours: it may run in one process with other subjobs that have this; absent where it runs alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchTerms>,
 }
 
 /// Body of the slave's `POST /v1/build/<id>/hunt`: ours. An atom that has its result runs once more, on an executor that is

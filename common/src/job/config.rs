@@ -5,6 +5,8 @@
 //! is stricter (every list element is checked, limits start at 1) the message has its form.
 
 mod atomizers;
+mod batch;
+mod batch_of_one;
 mod check;
 mod commands;
 mod document;
@@ -24,8 +26,9 @@ mod tests;
 mod time_limit;
 mod words;
 
+pub use batch_of_one::{ATOMS, ATOMS_FILE, BATCH_SIZE};
 use commands::join_commands;
-pub use commands::{Lines, quoted_atom, values_from_output, variable_of};
+pub use commands::{Lines, quoted_atom, value_for_shell, values_from_output, variable_of};
 pub use limits::MOST_RETRIES;
 pub use problem::{Place, Problem};
 pub use product::{Factor, TooLarge, atoms_of_product};
@@ -48,8 +51,12 @@ use std::num::NonZeroU32;
 /// Stored in journals as JSON: add fields only as optional ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// What one atom runs: the list joined by ` && `.
+    /// What one atom runs: the list joined by ` && `. Of a job that has only a `batch_command`, this runs that one for a
+    /// batch of one atom.
     pub commands: String,
+    /// What runs many atoms in one process; `None` where each atom has a process of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_command: Option<String>,
     /// What gives the atoms, in file order; never empty.
     pub atomizers: Vec<Atomizer>,
     /// Runs once per slave before its first subjob.

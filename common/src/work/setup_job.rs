@@ -41,6 +41,9 @@ pub struct SetupJob {
     /// Which files that atoms leave are reports of tests; absent for those of the usual names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub junit: Option<Patterns>,
+    /// Joined command that runs many atoms in one process; absent where each atom has a process of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_command: Option<String>,
 }
 
 #[expect(

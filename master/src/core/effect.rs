@@ -7,7 +7,7 @@ use clusterrunner_common::ids::{
 };
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::templates::TemplateContent;
-use clusterrunner_common::work::{BuildRequest, SetupJob};
+use clusterrunner_common::work::{BatchTerms, BuildRequest, SetupJob};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -192,6 +192,10 @@ pub enum SlaveCall {
         command: Arc<str>,
         /// How long each atom may run; absent for no limit.
         timeout_s: Option<u64>,
+        /// Whether it may run in one process with others.
+        batch: Option<BatchTerms>,
+        /// Whether another that may do so follows at once, so that both go to the slave together.
+        is_followed: bool,
     },
     /// It ended early: bring what these had printed to disk, as far as they run there.
     KeepConsoles(Vec<HeldSubjob>),

@@ -168,6 +168,7 @@ impl Cluster {
                 image: plan.image.clone(),
                 templates: self.named_templates(plan),
                 junit: plan.junit.clone(),
+                batch_command: plan.batch_command.clone(),
             },
         };
         let call = SlaveCall::SetUp(Box::new(set_up));
@@ -211,6 +212,8 @@ impl Cluster {
             atoms: atoms.map(Cow::into_owned).collect(),
             command: building.shared_command()?,
             timeout_s: plan.timeouts.atom.and_then(TimeLimit::seconds),
+            batch: building.batch_terms(subjob),
+            is_followed: false,
         };
         Some(Effect::Call { slave, build, call })
     }

@@ -2,6 +2,7 @@
 
 pub(in crate::core) mod build_queue;
 pub(in crate::core) mod dirty;
+pub(crate) mod followed;
 pub(in crate::core) mod hand_outs;
 pub(in crate::core) mod load;
 pub(in crate::core) mod prefetch;

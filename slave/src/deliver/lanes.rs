@@ -118,6 +118,7 @@ mod tests {
             console,
             artifacts: None,
             junit: Arc::default(),
+            tests: None,
         };
         let mut atoms = vec![atom(console, None)];
         let slow = || {

@@ -41,8 +41,8 @@ pub(crate) fn pack<'a, W: Write>(
         block.begin(hand_out.subjob, hand_out.attempt);
         for (id, atom) in (0..).map(AtomId).zip(atoms) {
             let reports = match taker {
-                Taker::Ours => reports(hand_out.subjob, id, atom, to_stop),
-                Taker::Original => None,
+                Taker::Ours if atom.tests.is_none() => reports(hand_out.subjob, id, atom, to_stop),
+                Taker::Ours | Taker::Original => None,
             };
             let (tests, warning) = match reports {
                 // In this order: what does not fit is said too.
@@ -50,7 +50,8 @@ pub(crate) fn pack<'a, W: Write>(
                 None => (None, None),
             };
             said.extend(warning);
-            add(&mut block, id, atom, tests.as_deref())?;
+            let known = atom.tests.as_deref().filter(|known| !known.is_empty());
+            add(&mut block, id, atom, tests.as_deref().or(known))?;
         }
     }
     said.extend(block.left_out());
@@ -206,6 +207,7 @@ mod tests {
                     console: AtomConsole::File(directory.join(CONSOLE_FILE)),
                     artifacts: Some(directory),
                     junit: std::sync::Arc::default(),
+                    tests: None,
                 }
             };
             (0..num_atoms).map(end).collect()
@@ -344,6 +346,7 @@ mod tests {
             console: AtomConsole::Memory(text.as_bytes().to_vec()),
             artifacts: None,
             junit: std::sync::Arc::default(),
+            tests: None,
         };
         let ends = [vec![end("a"), end("b")], vec![end("c")]];
         let mut second = hand_out();

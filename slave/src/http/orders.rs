@@ -3,7 +3,7 @@
 use super::api::{Api, Ids};
 use super::error::ApiError;
 use super::legacy;
-use crate::work::{Answer, Command, HuntOrder, JobSource, OrderedSubjob, SetupOrder};
+use crate::work::{Answer, Batchable, Command, HuntOrder, JobSource, OrderedSubjob, SetupOrder};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -96,6 +96,7 @@ pub(super) async fn start_subjob(
             subjob,
             attempt,
             atomic_commands: request.atomic_commands,
+            batch: None,
         }],
         timeout: request.timeout_s.map(Duration::from_secs),
     };
@@ -126,15 +127,23 @@ fn ordered(request: SubjobsRequest) -> Result<(Vec<OrderedSubjob>, Option<Durati
             subjob_id: subjob,
             attempt,
             atoms,
+            batch,
         } = order;
         if atoms.is_empty() {
             return Err(ApiError::NoAtoms(subjob));
         }
-        let commands = atoms.into_iter().map(|atom| format!("{atom} {command}"));
+        let commands = atoms.iter().map(|atom| format!("{atom} {command}"));
+        let atomic_commands = commands.collect();
+        let only = <[String; 1]>::try_from(atoms).ok();
+        let batch = batch.zip(only).map(|(terms, [atom])| Batchable {
+            atom,
+            expected_ms: terms.expected_ms,
+        });
         ordered.push(OrderedSubjob {
             subjob,
             attempt,
-            atomic_commands: commands.collect(),
+            atomic_commands,
+            batch,
         });
     }
     let mut commands = ordered.iter().flat_map(|order| &order.atomic_commands);

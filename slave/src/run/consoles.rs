@@ -39,6 +39,8 @@ struct Shown {
 struct Running {
     hand_out: HandOut,
     atom: AtomId,
+    /// Hand-outs of one atom each that run in the same process.
+    others: Vec<HandOut>,
     run: u64,
     console: Arc<File>,
     started_at: Timestamp,
@@ -48,6 +50,17 @@ struct Running {
 impl Running {
     fn key(&self) -> AtomKey {
         (self.hand_out.build, self.hand_out.subjob, self.atom)
+    }
+
+    /// All atoms that run.
+    fn atoms(&self) -> impl Iterator<Item = (HandOut, AtomId)> {
+        let others = self.others.iter().map(|other| (*other, AtomId(0)));
+        std::iter::once((self.hand_out, self.atom)).chain(others)
+    }
+
+    fn shows(&self, (build, subjob, atom): AtomKey) -> bool {
+        self.atoms()
+            .any(|(hand_out, id)| (hand_out.build, hand_out.subjob, id) == (build, subjob, atom))
     }
 }
 
@@ -62,11 +75,11 @@ pub(crate) enum FoundConsole {
 }
 
 impl Consoles {
-    /// An atom starts, and prints to this file.
+    /// An atom starts, and prints to this file; others may run in the same process.
     pub(crate) fn started(
         &self,
         executor: ExecutorIndex,
-        (hand_out, atom): (HandOut, AtomId),
+        (hand_out, atom, others): (HandOut, AtomId, Vec<HandOut>),
         console: Arc<File>,
         started_at: Timestamp,
     ) {
@@ -75,6 +88,7 @@ impl Consoles {
         let running = Running {
             hand_out,
             atom,
+            others,
             run: shown.runs,
             console,
             started_at,
@@ -89,16 +103,17 @@ impl Consoles {
         let mut shown = self.lock();
         let running = shown.running.iter_mut();
         let running = running.filter(|(_, running)| running.started_at.until(now) >= MOMENT);
-        let running = running.map(|(executor, running)| {
+        let running = running.flat_map(|(executor, running)| {
             running.is_told = true;
-            RunningAtom {
-                build_id: running.hand_out.build,
-                subjob_id: running.hand_out.subjob,
-                attempt: running.hand_out.attempt,
-                atom_id: running.atom,
-                executor_id: *executor,
-                started_at_ms: running.started_at,
-            }
+            let (executor_id, started_at_ms) = (*executor, running.started_at);
+            running.atoms().map(move |(hand_out, atom_id)| RunningAtom {
+                build_id: hand_out.build,
+                subjob_id: hand_out.subjob,
+                attempt: hand_out.attempt,
+                atom_id,
+                executor_id,
+                started_at_ms,
+            })
         });
         running.collect()
     }
@@ -148,7 +163,7 @@ impl Consoles {
     /// What there is of an atom's console.
     pub(crate) fn find(&self, atom: AtomKey) -> Option<FoundConsole> {
         let shown = self.lock();
-        let running = shown.running.values().find(|running| running.key() == atom);
+        let running = shown.running.values().find(|running| running.shows(atom));
         if let Some(Running { run, console, .. }) = running.cloned() {
             return Some(FoundConsole::Running { file: console, run });
         }
@@ -200,7 +215,7 @@ mod tests {
             subjob,
             attempt: Attempt(1),
         };
-        consoles.started(EXECUTOR, (hand_out, atom), file, Timestamp(0));
+        consoles.started(EXECUTOR, (hand_out, atom, Vec::new()), file, Timestamp(0));
     }
 
     fn run(consoles: &Consoles, atom: AtomKey, text: &[u8]) {

@@ -31,6 +31,14 @@ impl SubjobEvents {
         }
     }
 
+    /// The same of another hand-out of the build, on the same executor.
+    pub(crate) fn of(&self, hand_out: HandOut) -> Self {
+        Self {
+            hand_out,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn subjob_started(&self) {
         self.subjob("SUBJOB_EXECUTION_START");
     }

@@ -7,8 +7,8 @@ use crate::run::artifact_directory::ArtifactDirectories;
 use crate::run::console_file::{AtomEnding, ConsoleFiles};
 use crate::run::consoles::Consoles;
 use crate::run::event_log::SubjobEvents;
-use crate::run::file_error::AtomFileError;
-use crate::work::{AtomEnd, RunOrder, RunOutcome};
+use crate::run::file_error::{AtomFileError, files};
+use crate::work::{AtomEnd, HandOut, RunOrder, RunOutcome};
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::{DiskSpace, ShortOfSpace};
@@ -19,6 +19,8 @@ use clusterrunner_common::process::command::{
 use clusterrunner_common::process::console::ConsoleCap;
 use clusterrunner_common::work::{AtomUsage, ProcessUsage};
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +53,18 @@ enum RunError {
     /// The command of the atom is kept: it may be run when the project is there again.
     #[error("the project's directory is gone")]
     NoProject(String),
+}
+
+/// What is run in one process.
+struct Commanded<'a> {
+    atom: AtomId,
+    command: String,
+    /// What it finds in its environment beside what every atom finds.
+    variables: Vec<(String, OsString)>,
+    /// What stands before its output.
+    head: Option<&'a str>,
+    /// The other hand-outs that run in this process.
+    others: Vec<HandOut>,
 }
 
 /// What holds for every command that is run.
@@ -111,6 +125,9 @@ impl SubjobExecutor {
         events: &SubjobEvents,
     ) -> RunOutcome {
         self.is_hunt = order.hunt.is_some();
+        if order.batch.is_some() {
+            return self.run_batch(order, stop, events);
+        }
         events.subjob_started();
         let outcome = self.run_atoms(order, stop, events);
         events.subjob_finished();
@@ -173,7 +190,14 @@ impl SubjobExecutor {
                 return RunOutcome::Canceled;
             }
             events.atom_started(atom);
-            let ended = self.run_atom(&order, atom, command, &mark, stop);
+            let what = Commanded {
+                atom,
+                command,
+                variables: Vec::new(),
+                head: order.head.as_deref().filter(|_| atom == AtomId(0)),
+                others: Vec::new(),
+            };
+            let ended = self.run_command(&order, what, &mark, stop);
             let end = ended.as_ref().ok().and_then(Option::as_ref);
             events.atom_finished(atom, end.map(|end| end.exit_code));
             if end.is_none() {
@@ -212,21 +236,26 @@ impl SubjobExecutor {
         RunOutcome::Completed(atoms)
     }
 
-    /// Runs one atom; `None` when it was stopped.
-    fn run_atom(
+    /// Runs the command of one atom, or of a batch; `None` when it was stopped.
+    fn run_command(
         &mut self,
         order: &RunOrder,
-        atom: AtomId,
-        command: String,
+        what: Commanded<'_>,
         mark: &str,
         stop: &CancellationToken,
     ) -> Result<Option<AtomEnd>, RunError> {
+        let Commanded {
+            atom,
+            command,
+            variables,
+            head,
+            others,
+        } = what;
         let Means {
             data,
             space,
             limits,
-            consoles: _,
-            containers,
+            ..
         } = self.means.clone();
         let hand_out = order.hand_out;
         if order.image.is_some() && !order.project_directory.is_dir() {
@@ -236,20 +265,22 @@ impl SubjobExecutor {
             Err(ContainerError::Canceled) => return Ok(None),
             container => container?,
         };
-        let (console, output) = self.console_files.open(&data)?;
+        let (console, output) = self.console(head)?;
         let directory = self.directories.take(&data)?;
+        let mut environment = environment(order, atom, directory);
+        environment.extend(variables);
         let shell_command = ShellCommand {
             command_line: command,
             working_directory: order.project_directory.clone(),
             variables: Arc::clone(&order.variables),
-            environment: environment(order, atom, directory),
+            environment,
             // Of its own: that it runs too long is no matter of the atoms before it.
             mark: format!("{mark}{atom}:"),
             max_output: limits.max_console_size,
         };
         let started_at = Timestamp::now();
         self.shown(|consoles| {
-            consoles.started(self.executor, (hand_out, atom), console, started_at);
+            consoles.started(self.executor, (hand_out, atom, others), console, started_at);
         });
         let started = Instant::now();
         let running = match &container {
@@ -270,20 +301,9 @@ impl SubjobExecutor {
             Ended::TimedOut => order.timeout,
             Ended::Exited(_) | Ended::Signaled(_) | Ended::Canceled => None,
         };
-        let has_left_some = match ended {
-            // What is left in a container is not known.
-            Ended::Exited(_) | Ended::Signaled(_) => container.is_some() || running.has_left_some(),
-            Ended::TimedOut | Ended::Canceled => {
-                self.end(&mut running, &shell_command.mark)?;
-                if container
-                    .as_ref()
-                    .is_some_and(|container| !container.shows_processes())
-                {
-                    containers.give_up(hand_out.build, self.executor);
-                }
-                true
-            }
-        };
+        let mark = &shell_command.mark;
+        let has_left_some =
+            self.end_rest(&mut running, (ended, mark), container.as_deref(), hand_out)?;
         let took = started.elapsed();
         if ended == Ended::Canceled {
             return Ok(None);
@@ -324,6 +344,7 @@ impl SubjobExecutor {
                 .directories
                 .left(&data, hand_out.build, nobody_is_left)?,
             junit: Arc::clone(&order.junit),
+            tests: None,
         }))
     }
 
@@ -332,6 +353,40 @@ impl SubjobExecutor {
         if !self.is_hunt {
             tell(&self.means.consoles);
         }
+    }
+
+    /// Ends what takes too long or is to stop, with all that it started. Says whether some of what it started may run on.
+    fn end_rest(
+        &self,
+        running: &mut RunningCommand,
+        (ended, mark): (Ended, &str),
+        container: Option<&BuildContainer>,
+        hand_out: HandOut,
+    ) -> Result<bool, CommandError> {
+        match ended {
+            // What is left in a container is not known.
+            Ended::Exited(_) | Ended::Signaled(_) => {
+                Ok(container.is_some() || running.has_left_some())
+            }
+            Ended::TimedOut | Ended::Canceled => {
+                self.end(running, mark)?;
+                if container.is_some_and(|container| !container.shows_processes()) {
+                    let containers = &self.means.containers;
+                    containers.give_up(hand_out.build, self.executor);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// An empty console, but for what stands before the output.
+    fn console(&mut self, head: Option<&str>) -> Result<(Arc<File>, File), AtomFileError> {
+        let (console, mut output) = self.console_files.open(&self.means.data)?;
+        if let Some(head) = head {
+            let written = output.write_all(head.as_bytes());
+            written.map_err(files("write", &self.means.data.all_consoles()))?;
+        }
+        Ok((console, output))
     }
 
     /// What the atoms of an order run in.
@@ -410,5 +465,6 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
     .into()
 }
 
+mod batch;
 #[cfg(test)]
 mod tests;

@@ -58,13 +58,19 @@ impl Work {
             {
                 self.num_waiting -= 1;
             }
-            known.waiting.insert(number, Waiting { subjob, timeout });
+            let waiting = Waiting {
+                subjob,
+                timeout,
+                tried: None,
+            };
+            known.waiting.insert(number, waiting);
         }
         Ok(())
     }
 
     /// Starts hand-outs on idle executors: of the build whose turn it is, the hand-out that has waited longest.
     pub(super) fn start_waiting(&mut self, effects: &mut Vec<Effect>) {
+        let num_executors = self.executors.len();
         while self.num_waiting > 0 && self.unpacked <= MAX_UNPACKED {
             let Some(free) = self.free_executor() else {
                 return;
@@ -78,31 +84,18 @@ impl Work {
             let Some(build) = self.builds.get_mut(&id) else {
                 return;
             };
-            let Stage::Ready(project) = &build.stage else {
-                return;
-            };
-            let Some(waiting) = build.waiting.remove(&number) else {
-                return;
-            };
-            build.places.remove(&waiting.subjob.subjob);
-            self.num_waiting -= 1;
-            let hand_out = waiting.subjob.of(id);
             let executor = ExecutorIndex(index);
-            build.active.insert(hand_out, Step::Running { executor });
+            let Some(order) = build.next_order(id, number, executor, num_executors) else {
+                return;
+            };
+            let hand_outs = order.hand_outs();
+            self.num_waiting -= hand_outs.len();
+            for hand_out in hand_outs {
+                build.active.insert(hand_out, Step::Running { executor });
+            }
             build.num_running += 1;
-            self.executors[free] = Some(hand_out);
-            effects.push(Effect::Run(RunOrder {
-                hand_out,
-                hunt: None,
-                executor,
-                build_executor_index: build.start_index.saturating_add(index),
-                project_directory: project.directory.clone(),
-                variables: Arc::clone(&project.variables),
-                atomic_commands: waiting.subjob.atomic_commands,
-                timeout: waiting.timeout,
-                image: project.image.clone(),
-                junit: project.junit.clone(),
-            }));
+            self.executors[free] = Some(order.hand_out);
+            effects.push(Effect::Run(order));
         }
     }
 
@@ -141,31 +134,59 @@ impl Work {
         if let Some(build) = self.builds.get_mut(&hand_out.build) {
             build.num_running -= 1;
         }
+        let ended = (outcome, took);
+        let Some(outcome) = self.take_batch_end(hand_out, executor, ended, effects) else {
+            return;
+        };
         let trouble = match outcome {
             RunOutcome::Completed(atoms) => {
-                if self.step_that_counts(hand_out).is_none() {
-                    return self.step_ended(hand_out, None, effects);
-                }
-                if let Some(build) = self.builds.get_mut(&hand_out.build) {
-                    build.renewals = 0;
-                }
-                let weight = atoms.iter().map(weight).sum();
-                self.unpacked += weight;
-                self.advance(hand_out, Step::Packing { weight });
-                return effects.push(Effect::Deliver {
-                    hand_out,
-                    executor,
-                    atoms,
-                });
+                return self.completed(hand_out, executor, atoms, effects);
             }
-            RunOutcome::Canceled => None,
+            // A batch has ended above.
+            RunOutcome::Canceled | RunOutcome::Batch(_) => None,
             RunOutcome::Trouble(reason) => Some(reason),
             RunOutcome::NoProject {
                 atomic_commands,
                 timeout,
-            } => return self.project_is_gone(hand_out, atomic_commands, timeout, effects),
+            } => {
+                let waiting = Waiting {
+                    subjob: OrderedSubjob {
+                        subjob: hand_out.subjob,
+                        attempt: hand_out.attempt,
+                        atomic_commands,
+                        batch: None,
+                    },
+                    timeout,
+                    tried: None,
+                };
+                return self.project_is_gone(hand_out.build, waiting, effects);
+            }
         };
         self.step_ended(hand_out, trouble, effects);
+    }
+
+    /// A hand-out has a result, which is delivered if it is still wanted.
+    pub(super) fn completed(
+        &mut self,
+        hand_out: HandOut,
+        executor: ExecutorIndex,
+        atoms: Vec<AtomEnd>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.step_that_counts(hand_out).is_none() {
+            return self.step_ended(hand_out, None, effects);
+        }
+        if let Some(build) = self.builds.get_mut(&hand_out.build) {
+            build.renewals = 0;
+        }
+        let weight = atoms.iter().map(weight).sum();
+        self.unpacked += weight;
+        self.advance(hand_out, Step::Packing { weight });
+        effects.push(Effect::Deliver {
+            hand_out,
+            executor,
+            atoms,
+        });
     }
 
     pub(super) fn packed(&mut self, hand_out: HandOut) {
@@ -244,8 +265,44 @@ impl Build {
         Ok(new)
     }
 
+    /// What an executor runs next: the hand-out that waits under this number, alone or with others.
+    fn next_order(
+        &mut self,
+        id: BuildId,
+        number: u64,
+        executor: ExecutorIndex,
+        num_executors: usize,
+    ) -> Option<RunOrder> {
+        let batch = self.take_batch(id, number, num_executors);
+        let (hand_out, atomic_commands, batch, timeout, head) = match batch {
+            Some((leader, batch, timeout)) => (leader, Vec::new(), Some(batch), timeout, None),
+            None => {
+                let waiting = self.waiting.remove(&number)?;
+                self.places.remove(&waiting.subjob.subjob);
+                let (hand_out, head) = (waiting.subjob.of(id), waiting.head());
+                let commands = waiting.subjob.atomic_commands;
+                (hand_out, commands, None, waiting.timeout, head)
+            }
+        };
+        let project = self.ready_project()?;
+        Some(RunOrder {
+            hand_out,
+            hunt: None,
+            executor,
+            build_executor_index: self.start_index.saturating_add(executor.0),
+            project_directory: project.directory.clone(),
+            variables: Arc::clone(&project.variables),
+            atomic_commands,
+            batch,
+            head,
+            timeout,
+            image: project.image.clone(),
+            junit: project.junit.clone(),
+        })
+    }
+
     /// What is under way of a subjob.
-    fn attempts_of(
+    pub(super) fn attempts_of(
         &self,
         build: BuildId,
         subjob: SubjobId,

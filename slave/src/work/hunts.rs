@@ -94,6 +94,8 @@ impl Work {
             project_directory: project.directory.clone(),
             variables: Arc::clone(&project.variables),
             atomic_commands: vec![order.command],
+            batch: None,
+            head: None,
             timeout: order.timeout,
             image: None,
             junit: project.junit.clone(),
@@ -128,9 +130,10 @@ impl Work {
         };
         let atoms = match outcome {
             RunOutcome::Completed(atoms) => std::mem::take(atoms),
-            RunOutcome::Canceled | RunOutcome::Trouble(_) | RunOutcome::NoProject { .. } => {
-                Vec::new()
-            }
+            RunOutcome::Canceled
+            | RunOutcome::Batch(_)
+            | RunOutcome::Trouble(_)
+            | RunOutcome::NoProject { .. } => Vec::new(),
         };
         let end = match atoms.first() {
             Some(atom) if atom.exit_code == 0 => HuntEnd::Passed,

@@ -1,10 +1,9 @@
 //! A project whose directory is gone: an atom can remove it. That atom's own result stands. The slave sets the build
 //! up again for later atoms and tells the master in a note at the build's end.
 
-use super::{Effect, HandOut, MAX_RENEWALS, OrderedSubjob, Stage, Waiting, Work};
+use super::{Effect, MAX_RENEWALS, Stage, Waiting, Work};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::work::ProjectSource;
-use std::time::Duration;
 
 const NOTE: &str = "an atom or another process removed the project's directory; the build was set up again for the \
                     atoms after it";
@@ -13,16 +12,11 @@ impl Work {
     /// A hand-out could not be started without its project: it waits again, until that is there.
     pub(super) fn project_is_gone(
         &mut self,
-        hand_out: HandOut,
-        atomic_commands: Vec<String>,
-        timeout: Option<Duration>,
+        id: BuildId,
+        waiting: Waiting,
         effects: &mut Vec<Effect>,
     ) {
-        let HandOut {
-            build: id,
-            subjob,
-            attempt,
-        } = hand_out;
+        let hand_out = waiting.subjob.of(id);
         let is_wanted = self.step_that_counts(hand_out).is_some();
         let Some(build) = self.builds.get_mut(&id).filter(|_| is_wanted) else {
             return self.step_ended(hand_out, None, effects);
@@ -39,16 +33,11 @@ impl Work {
             }
         }
         build.active.remove(&hand_out);
-        let subjob = OrderedSubjob {
-            subjob,
-            attempt,
-            atomic_commands,
-        };
         let number = self.num_arrived;
         self.num_arrived += 1;
         self.num_waiting += 1;
-        build.places.insert(subjob.subjob, number);
-        build.waiting.insert(number, Waiting { subjob, timeout });
+        build.places.insert(hand_out.subjob, number);
+        build.waiting.insert(number, waiting);
     }
 
     /// Sets a build up again as soon as nothing of it runs.

@@ -1,5 +1,6 @@
 //! What each command means, in short scenarios.
 
+mod batches;
 mod hunts;
 mod renewal;
 mod shares;
@@ -39,6 +40,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             image: None,
             templates: Vec::new(),
             junit: None,
+            batch_command: None,
         }),
         variables: Arc::default(),
         subjobs: Vec::new(),
@@ -64,6 +66,7 @@ pub(super) fn project() -> Project {
         teardown_timeout: None,
         image: None,
         junit: Arc::default(),
+        batch_command: None,
     }
 }
 
@@ -83,6 +86,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
         console: AtomConsole::Memory(vec![0; output]),
         artifacts: None,
         junit: Arc::default(),
+        tests: None,
     }]
 }
 
@@ -206,6 +210,7 @@ pub(super) fn ordered(hand_outs: &[HandOut]) -> Vec<OrderedSubjob> {
         subjob: hand_out.subjob,
         attempt: hand_out.attempt,
         atomic_commands: vec!["true".to_owned()],
+        batch: None,
     };
     hand_outs.iter().map(subjob).collect()
 }

@@ -112,6 +112,8 @@ pub(crate) struct Project {
     pub(crate) image: Option<Arc<str>>,
     /// Which files that atoms leave are reports of tests.
     pub(crate) junit: Arc<Patterns>,
+    /// What runs many atoms in one process; none where each has a process of its own.
+    pub(crate) batch_command: Option<Arc<str>>,
 }
 
 /// How a set-up ended.
@@ -146,6 +148,9 @@ pub(crate) struct AtomEnd {
     pub(crate) artifacts: Option<PathBuf>,
     /// Which files there are reports of tests.
     pub(crate) junit: Arc<Patterns>,
+    /// Its tests in the form that is kept, where they are known already and not looked for in files: of an atom of a
+    /// batch.
+    pub(crate) tests: Option<Vec<u8>>,
 }
 
 /// What an atom printed.
@@ -174,6 +179,17 @@ pub(crate) struct OrderedSubjob {
     pub(crate) attempt: Attempt,
     /// Atom, a blank, and the job's command; the index is the atom's id.
     pub(crate) atomic_commands: Vec<String>,
+    /// There where it may run in one process with others.
+    pub(crate) batch: Option<Batchable>,
+}
+
+/// A subjob of one atom that may run in one process with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Batchable {
+    /// Its atom, such as `export TEST="x";`, as the shell is given it.
+    pub(crate) atom: String,
+    /// How long it is expected to take, if that is known.
+    pub(crate) expected_ms: Option<u64>,
 }
 
 impl OrderedSubjob {
@@ -205,6 +221,8 @@ pub(crate) struct HuntOrder {
 pub(crate) enum RunOutcome {
     /// Every atom has a result, in their order.
     Completed(Vec<AtomEnd>),
+    /// A batch ran to its end.
+    Batch(BatchRun),
     /// We ended it; there is no result.
     Canceled,
     /// The slave itself could not run it.
@@ -213,6 +231,29 @@ pub(crate) enum RunOutcome {
     NoProject {
         atomic_commands: Vec<String>,
         timeout: Option<Duration>,
+    },
+}
+
+/// What a batch left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BatchRun {
+    /// One for each of its members, in their order.
+    pub(crate) ends: Vec<BatchEnd>,
+    /// How long its tests took, where it says so.
+    pub(crate) tests: Option<Duration>,
+}
+
+/// What it means for a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BatchEnd {
+    /// The atom has a result.
+    Ended(Box<AtomEnd>),
+    /// It runs again.
+    Again {
+        /// In how many atoms' company at most; alone where that is one.
+        most: usize,
+        /// What is printed before its output once it runs alone.
+        head: Arc<str>,
     },
 }
 
@@ -377,12 +418,48 @@ pub(crate) struct RunOrder {
     pub(crate) project_directory: PathBuf,
     /// What the build's commands find in their environment.
     pub(crate) variables: Arc<BuildVariables>,
-    /// Atom, a blank, and the job's command; the index is the atom's id.
+    /// Atom, a blank, and the job's command; the index is the atom's id. Empty for a batch.
     pub(crate) atomic_commands: Vec<String>,
-    /// How long each of them may run.
+    /// Several hand-outs that run in one process; `hand_out` is the first of them.
+    pub(crate) batch: Option<BatchOrder>,
+    /// What is printed before the output of its first atom.
+    pub(crate) head: Option<Arc<str>>,
+    /// How long each of them may run; the whole batch, if it is one.
     pub(crate) timeout: Option<Duration>,
     /// What they run in; none for no container.
     pub(crate) image: Option<Arc<str>>,
     /// Which files that they leave are reports of tests.
     pub(crate) junit: Arc<Patterns>,
+}
+
+impl RunOrder {
+    /// All hand-outs that it runs.
+    pub(crate) fn hand_outs(&self) -> Vec<HandOut> {
+        match &self.batch {
+            Some(batch) => batch.members.iter().map(|member| member.hand_out).collect(),
+            None => vec![self.hand_out],
+        }
+    }
+}
+
+/// Atoms that run in one process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BatchOrder {
+    /// What runs them.
+    pub(crate) command: Arc<str>,
+    /// At least two.
+    pub(crate) members: Vec<BatchMember>,
+}
+
+/// An atom of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BatchMember {
+    /// Its hand-out, of which it is the only atom.
+    pub(crate) hand_out: HandOut,
+    /// What runs it alone.
+    pub(crate) command: String,
+    /// Its value, as a shell would have it.
+    pub(crate) value: String,
+    /// How long it is expected to take.
+    pub(crate) expected: Duration,
 }

@@ -58,6 +58,7 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
         image: None,
         templates: Vec::new(),
         junit: None,
+        batch_command: None,
     });
     order
 }

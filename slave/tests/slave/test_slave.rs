@@ -153,6 +153,7 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         image: None,
         templates: Vec::new(),
         junit: None,
+        batch_command: None,
     }
 }
 
@@ -238,6 +239,7 @@ impl TestSlave {
             subjob_id: SubjobId(*subjob),
             attempt: Attempt(*attempt),
             atoms: vec![(*atom).to_owned()],
+            batch: None,
         };
         let body = SubjobsRequest {
             command: command.to_owned(),

@@ -45,6 +45,11 @@ Pytest:
     # Atoms run side by side in one directory: none may write caches there.
     - export PYTHONDONTWRITEBYTECODE=1
     - python3 -m pytest -p no:cacheprovider --junitxml=\"$ARTIFACT_DIR/junit.xml\" \"$TEST_FILE\"
+  batch_command:
+    # Many atoms in one process: $ATOMS_FILE has their values. What fails there runs again alone, as above.
+    - export PYTHONDONTWRITEBYTECODE=1
+    - mapfile -t FILES < \"$ATOMS_FILE\"
+    - python3 -m pytest -p no:cacheprovider --junitxml=\"$ARTIFACT_DIR/junit.xml\" \"${{FILES[@]}}\"
   atomizers:
     # Each line of output becomes one atom, with $TEST_FILE set to the line.
     - TEST_FILE: {find}
@@ -168,20 +173,35 @@ Cargo:
 }
 
 /// Test runners for JavaScript: the word that a test script has, the name of the job, the command for one file, with a
-/// report of its tests where the runner makes one by itself.
-const NODE_RUNNERS: [(&str, &str, &str); 4] = [
+/// report of its tests where the runner makes one by itself, and the command for many files, where its report says of which
+/// file a test is.
+const NODE_RUNNERS: [(&str, &str, &str, Option<&str>); 4] = [
     (
         "vitest",
         "Vitest",
         "npx vitest run --reporter=default --reporter=junit --outputFile.junit=\"$ARTIFACT_DIR/junit.xml\" \"$TEST_FILE\"",
+        None,
     ),
-    ("jest", "Jest", "npx jest --runTestsByPath \"$TEST_FILE\""),
-    ("mocha", "Mocha", "npx mocha \"$TEST_FILE\""),
+    (
+        "jest",
+        "Jest",
+        "npx jest --runTestsByPath \"$TEST_FILE\"",
+        None,
+    ),
+    (
+        "mocha",
+        "Mocha",
+        "npx mocha \"$TEST_FILE\"",
+        Some(
+            "npx mocha --reporter xunit --reporter-option output=\"$ARTIFACT_DIR/junit.xml\" \"${FILES[@]}\"",
+        ),
+    ),
     (
         "--test",
         "Node",
         "node --test --test-reporter=spec --test-reporter-destination=stdout --test-reporter=junit \
          --test-reporter-destination=\"$ARTIFACT_DIR/junit.xml\" \"$TEST_FILE\"",
+        None,
     ),
 ];
 
@@ -206,7 +226,13 @@ fn node(project: &Project) -> Option<Job> {
     };
     let runner = NODE_RUNNERS.iter().find(|(word, ..)| script.contains(word));
     let tests: Vec<&str> = project.files().filter(|file| is_node_test(file)).collect();
-    if let (Some((_, job, command)), Some(first)) = (runner, tests.first()) {
+    if let (Some((_, job, command, batch)), Some(first)) = (runner, tests.first()) {
+        let batch = batch.map_or_else(String::new, |batch| {
+            format!(
+                "  batch_command:\n    # Many atoms in one process: $ATOMS_FILE has their values. What fails there runs again \
+                 alone, as above.\n    - mapfile -t FILES < \"$ATOMS_FILE\"\n    - {batch}\n"
+            )
+        });
         let find = find_command(&tests, &NODE_PATTERNS);
         return Some(Job {
             because: format!("`npm test` runs `{script}`, with test files such as {first}"),
@@ -215,7 +241,7 @@ fn node(project: &Project) -> Option<Job> {
 {job}:
 {set_up}  commands:
     - {command}
-  atomizers:
+{batch}  atomizers:
     # Each line of output becomes one atom, with $TEST_FILE set to the line.
     - TEST_FILE: {find}
 "

@@ -2,7 +2,7 @@
 
 use super::document::{Node, Value, python_type};
 use super::problem::{Place, Problem};
-use super::{Job, Timeouts, join_commands};
+use super::{Job, Timeouts, batch_of_one, join_commands};
 use crate::text::nearest::nearest;
 use std::collections::BTreeMap;
 
@@ -44,10 +44,12 @@ const JUNIT: &str = "junit";
 
 // And in which combinations of variables it is built.
 const MATRIX: &str = "matrix";
+// And what runs many atoms in one process.
+pub(super) const BATCH_COMMAND: &str = "batch_command";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 23] = [
+const SECTIONS: [&str; 24] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -71,6 +73,7 @@ const SECTIONS: [&str; 23] = [
     IMAGE,
     JUNIT,
     MATRIX,
+    BATCH_COMMAND,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -126,6 +129,9 @@ impl Check<'_> {
         let atomizers = sections
             .get(ATOMIZERS)
             .and_then(|list| self.atomizers(list));
+        let batch_command = sections
+            .get(BATCH_COMMAND)
+            .and_then(|command| self.batch_command(command, &sections, atomizers.as_deref()));
         let setup_build = sections
             .get(SETUP_BUILD)
             .and_then(|list| self.command_list(SETUP_BUILD, list));
@@ -186,9 +192,18 @@ impl Check<'_> {
             teardown: time_limit(TEARDOWN_TIMEOUT),
         };
 
+        let is_there = |name: &&str| {
+            // What runs many atoms runs one, too.
+            let other = if *name == COMMANDS {
+                BATCH_COMMAND
+            } else {
+                name
+            };
+            sections.contains_key(name) || sections.contains_key(other)
+        };
         let missing: Vec<_> = [COMMANDS, ATOMIZERS]
             .into_iter()
-            .filter(|name| !sections.contains_key(name))
+            .filter(|name| !is_there(name))
             .collect();
         if !missing.is_empty() {
             let message = format!(
@@ -206,9 +221,15 @@ impl Check<'_> {
             };
             self.note(name_place, message, cure);
         }
+        let atomizers = atomizers?;
+        let commands = match sections.contains_key(COMMANDS) {
+            true => commands?,
+            false => batch_of_one::of_one(&atomizers.first()?.name, batch_command.as_deref()?),
+        };
         Some(Job {
-            commands: commands?,
-            atomizers: atomizers?,
+            commands,
+            batch_command,
+            atomizers,
             setup_build: setup_build.filter(|command| !command.is_empty()),
             teardown_build: teardown_build.filter(|command| !command.is_empty()),
             max_executors,
@@ -261,7 +282,7 @@ impl Check<'_> {
         sections
     }
 
-    fn command_list(&mut self, section: &str, node: &Node) -> Option<String> {
+    pub(super) fn command_list(&mut self, section: &str, node: &Node) -> Option<String> {
         const EXPECTED: &str = "(<class 'list'>, <class 'str'>)";
         let Value::List(elements) = &node.value else {
             let cure = match &node.value {

@@ -5,7 +5,7 @@
 
 use super::atomizers::is_variable_name;
 use super::product;
-use super::quoting::{PROJECT, quoted};
+use super::quoting::{PROJECT, SPECIAL, quoted};
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
 use std::borrow::Cow;
 
@@ -88,6 +88,39 @@ pub fn variable_of(atom: &str, is_shell_text: bool) -> Option<(Cow<'_, str>, Cow
     let (name, value) = name_and_value(atom)?;
     let is_certain = !is_shell_text || quoted(value) == value;
     is_certain.then_some((Cow::Borrowed(name), Cow::Borrowed(value)))
+}
+
+/// The value that the shell gives to the variable of an atom that slaves get ([`quoted_atom`]); none of an atom whose value
+/// only a shell can find out, as that of a command in it.
+#[must_use]
+pub fn value_for_shell(atom: &str, project_directory: &str) -> Option<String> {
+    let (_, quoted) = name_and_value(atom)?;
+    let mut value = String::with_capacity(quoted.len());
+    let mut rest = quoted;
+    while let Some(next) = rest.find(SPECIAL) {
+        let (plain, special) = rest.split_at(next);
+        value.push_str(plain);
+        if let Some(escaped) = special.strip_prefix('\\') {
+            let character = escaped.chars().next().filter(|one| SPECIAL.contains(one))?;
+            value.push(character);
+            rest = &escaped[1..];
+            continue;
+        }
+        let after = special.strip_prefix("${PROJECT_DIR}").or_else(|| {
+            special
+                .strip_prefix(PROJECT)
+                .filter(|after| !continues_a_name(after))
+        })?;
+        value.push_str(project_directory);
+        rest = after;
+    }
+    value.push_str(rest);
+    Some(value)
+}
+
+/// Whether a name that stands before this text would be longer.
+fn continues_a_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn name_and_value(atom: &str) -> Option<(&str, &str)> {
@@ -261,7 +294,10 @@ mod tests {
             (r#"";"#, r#"\";"#),
         ] {
             let atom = atom_command("A", value);
-            assert_eq!(quoted_atom(&atom), atom_command("A", expected));
+            let quoted = quoted_atom(&atom);
+            assert_eq!(quoted, atom_command("A", expected));
+            let is_at = value.replace("$PROJECT_DIR", "/p");
+            assert_eq!(value_for_shell(&quoted, "/p"), Some(is_at));
             assert_eq!(variable_of(&atom, false), Some(("A".into(), value.into())));
             let is_plain = value == expected;
             assert_eq!(variable_of(&atom, true).is_some(), is_plain, "{value}");
@@ -270,6 +306,27 @@ mod tests {
             assert_eq!(quoted_atom(other), other);
             assert_eq!(variable_of(other, false), None);
         }
+    }
+
+    #[test]
+    fn only_the_shell_knows_the_value_of_shell_text() {
+        for text in [
+            "$HOME",
+            "$(ls)",
+            "`ls`",
+            "a\\",
+            "a\\n",
+            "${PROJECT_DIR:-x}",
+            "$PROJECT_DIRECTORY",
+            "a\"b",
+        ] {
+            assert_eq!(
+                value_for_shell(&atom_command("A", text), "/p"),
+                None,
+                "{text}"
+            );
+        }
+        assert_eq!(value_for_shell("cd x", "/p"), None);
     }
 
     #[test]

@@ -17,7 +17,13 @@ pub struct ShellText {
 }
 
 /// The sections that have commands.
-const SECTIONS: [&str; 4] = ["setup_build", "commands", "atomizers", "teardown_build"];
+const SECTIONS: [&str; 5] = [
+    "setup_build",
+    "commands",
+    "batch_command",
+    "atomizers",
+    "teardown_build",
+];
 
 /// All commands of a job file, in its order; none where it is not YAML.
 #[must_use]

@@ -18,6 +18,9 @@ pub struct Plan {
     pub job_name: String,
     /// The job's joined command, appended to each atom.
     pub command: String,
+    /// What runs many atoms in one process; none where each atom has a process of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_command: Option<String>,
     /// Joined command, run on each slave before its first subjob.
     pub setup_build: Option<String>,
     /// Joined command, run on each slave at the end.
@@ -94,6 +97,7 @@ impl Plan {
             commit: None,
             job_name,
             command: job.commands,
+            batch_command: job.batch_command,
             setup_build: job.setup_build,
             teardown_build: job.teardown_build,
             max_executors: job.max_executors,

@@ -6,7 +6,7 @@ use crate::core::scheduling::load::Rank;
 use crate::core::slaves::slave::Slave;
 use clusterrunner_common::ids::{SubjobId, TemplateId};
 use clusterrunner_common::job::config::quoted_atom;
-use clusterrunner_common::work::ProjectSource;
+use clusterrunner_common::work::{BatchTerms, ProjectSource};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -54,6 +54,28 @@ impl Build {
     pub(in crate::core) fn shared_command(&self) -> Option<Arc<str>> {
         let command = &self.plan.as_ref()?.command;
         Some(self.command.get_or_share(command))
+    }
+
+    /// Whether its slaves may run many of its atoms in one process.
+    pub(in crate::core) fn has_batches(&self) -> bool {
+        self.plan
+            .as_ref()
+            .is_some_and(|plan| plan.batch_command.is_some())
+    }
+
+    /// What a slave is told of a subjob that may run in one process with others. One of which something is to be found
+    /// out, such as whether its atom fails again, runs alone.
+    pub(in crate::core) fn batch_terms(&self, id: SubjobId) -> Option<BatchTerms> {
+        let subjob = self.subjob(id).filter(|_| self.has_batches())?;
+        let mishaps = subjob.mishaps();
+        let runs_alone = subjob.atoms.iter().len() != 1
+            || subjob.is_watched()
+            || !mishaps.failed.is_empty()
+            || !mishaps.unusable_from.is_empty()
+            || mishaps.doubted_from.is_some();
+        (!runs_alone).then(|| BatchTerms {
+            expected_ms: subjob.known_us().map(|_| subjob.expected_ms()),
+        })
     }
 
     /// The commands of a subjob's atoms, as slaves run them.

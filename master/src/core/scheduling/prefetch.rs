@@ -15,6 +15,10 @@ use clusterrunner_common::ids::SubjobId;
 /// slave that reports several results at a time.
 const WINDOW_US: u64 = 250_000;
 
+/// The same for a build whose slaves run many atoms in one process. A process costs the start of an interpreter, so that
+/// it is worth having seconds of work for the next one, beside what runs.
+const BATCHED_WINDOW_US: u64 = 30_000_000;
+
 /// An atom that is expected to take longer is never prefetched: a round trip is nothing beside it.
 pub(in crate::core) const LONG_US: u64 = 2_000_000;
 
@@ -28,9 +32,17 @@ const TAPER: u64 = 4;
 /// a round trip takes, each of the last atoms would cost one.
 const LAST_US: u64 = 100_000;
 
+/// The same two for a build whose slaves run many atoms in one process.
+const BATCHED_TAPER: u64 = 2;
+const BATCHED_LAST_US: u64 = 4_000_000;
+
+/// What an atom of such a build is taken to last as long as nothing is known of any.
+const BATCHED_UNKNOWN_US: u64 = 20_000;
+
 /// How many subjobs may be prefetched for each executor, and by one slave: all of them are handed out again if the slave
 /// is lost.
 const MAX_WAITING: usize = 256;
+const MAX_BATCHED: usize = 1024;
 const MAX_WAITING_ON_SLAVE: usize = 4096;
 
 /// A subjob that was handed out so often is handed to idle executors only.
@@ -59,8 +71,10 @@ impl Build {
     /// The expected duration of an atom without one of its own, in microseconds: the mean of those that ended.
     pub(in crate::core) fn mean_us(&self) -> Option<u64> {
         let standing = &self.standing;
-        let mean = (standing.ended_ms * 1000).checked_div(standing.ended)?;
-        Some(mean + OVERHEAD_US)
+        match (standing.ended_ms * 1000).checked_div(standing.ended) {
+            Some(mean) => Some(mean + OVERHEAD_US),
+            None => self.has_batches().then_some(BATCHED_UNKNOWN_US),
+        }
     }
 
     /// The expected duration of all unstarted subjobs in microseconds, as far as it is known.
@@ -78,6 +92,33 @@ impl Build {
     }
 }
 
+/// How much is prefetched of a build.
+struct Terms {
+    window_us: u64,
+    taper: u64,
+    last_us: u64,
+    most: usize,
+}
+
+impl Terms {
+    fn of(build: &Build) -> Self {
+        match build.has_batches() {
+            true => Self {
+                window_us: BATCHED_WINDOW_US,
+                taper: BATCHED_TAPER,
+                last_us: BATCHED_LAST_US,
+                most: MAX_BATCHED,
+            },
+            false => Self {
+                window_us: WINDOW_US,
+                taper: TAPER,
+                last_us: LAST_US,
+                most: MAX_WAITING,
+            },
+        }
+    }
+}
+
 /// The subjob of a build that a slave may prefetch. `mean_of` gives the expected duration of atoms of a build that have
 /// none of their own.
 pub(in crate::core) fn next(
@@ -91,8 +132,9 @@ pub(in crate::core) fn next(
     }
     let id = build.progress()?.unstarted.front()?;
     let subjob = build.subjob(id)?;
+    let terms = Terms::of(build);
     let waiting = slave.running.len().saturating_sub(executors);
-    if subjob.is_watched() || waiting >= (executors * MAX_WAITING).min(MAX_WAITING_ON_SLAVE) {
+    if subjob.is_watched() || waiting >= (executors * terms.most).min(MAX_WAITING_ON_SLAVE) {
         return None;
     }
     // Executors that are busy for long take no prefetched subjob soon.
@@ -120,12 +162,15 @@ pub(in crate::core) fn next(
         let workers = standing.executors.max(executors) as u64;
         let left = build.left_us().unwrap_or(0);
         // Slaves that still set the build up will take their part of the rest.
-        let all = standing.ready_executors + standing.coming;
+        let all = (standing.ready_executors + standing.coming).max(executors);
         let ahead = build.num_running().saturating_sub(standing.executors) as u64;
-        let even = (left + ahead * takes) / all.max(executors) as u64;
-        let tapered = (left / (TAPER * workers)).max(even.min(LAST_US));
+        let even = (left + ahead * takes) / all as u64;
+        let tapered = (left / (terms.taper * workers)).max(even.min(terms.last_us));
+        // A slave that is the only one need leave nothing to others: it makes batches of what it has.
+        let is_only = build.has_batches() && all == executors;
+        let tapered = if is_only { terms.window_us } else { tapered };
         // A single subjob may be longer than the window, but not at the end of the build.
-        waits + takes <= WINDOW_US.min(tapered) * moving * part / whole
+        waits + takes <= terms.window_us.min(tapered) * moving * part / whole
             || waits == 0 && takes <= tapered * moving
     };
     (is_next || may_wait().is_some_and(fits)).then_some(id)

@@ -43,6 +43,8 @@ fn hand_out(cluster: &Cluster, slave: SlaveId, build: BuildId) -> Option<Fact> {
         || num_allowed(cluster, build) == 0
         || runs_suspect(cluster, slave)
         || !slave.quick_setups.has(job_of(build))
+        // The slave would begin batches of what travels with the set-up, and that is little.
+        || build.has_batches()
     {
         return None;
     }

@@ -109,6 +109,7 @@ fn effects_carry_all_that_is_needed() {
             image: None,
             templates: Vec::new(),
             junit: None,
+            batch_command: None,
         },
     };
     let call = |call| {
@@ -137,6 +138,8 @@ fn effects_carry_all_that_is_needed() {
         atoms: vec!["export T=A;".to_owned()],
         command: "run".into(),
         timeout_s: Some(10),
+        batch: None,
+        is_followed: false,
     };
     assert_eq!(farm.set_up(1, 1).effects, call(start(1)));
     let effects = farm.tell(unusable(hand_out(1, 1, 0, 1))).effects;

@@ -319,3 +319,61 @@ fn what_waited_on_slaves_that_were_stopped_waits_a_few_times_and_the_build_ends(
     }
     assert_eq!(slave, u64::from(MAX_HAND_OUTS));
 }
+
+/// The same plan of a job whose slaves run many atoms in one process.
+fn batched(plan: Plan) -> Plan {
+    Plan {
+        batch_command: Some("run $ATOMS".to_owned()),
+        ..plan
+    }
+}
+
+#[test]
+fn the_only_slave_has_all_that_goes_into_its_batches() {
+    // Also where nothing is known yet.
+    assert_eq!(held(&ready(batched(big_plan(200, 0, 0))), 1, 1), 200);
+    assert_eq!(held(&ready(batched(expected(200, 40))), 1, 1), 200);
+    // Half a minute for each executor, and what they run at once.
+    let farm = ready(batched(expected(200, 1_000)));
+    assert_eq!(held(&farm, 1, 1), 61);
+}
+
+#[test]
+fn slaves_leave_each_other_enough_to_make_batches_of() {
+    let mut farm = Scenario::with_slaves(&[("a", 2), ("b", 2)]);
+    farm.build(batched(expected(400, 100)));
+    farm.set_up(1, 1);
+    farm.set_up(2, 1);
+    let (one, other) = (held(&farm, 1, 1), held(&farm, 2, 1));
+    assert!(one + other < 400, "{one} {other}");
+    assert!(one > 100 && other > 40, "{one} {other}");
+}
+
+#[test]
+fn what_failed_before_shares_no_process() {
+    let mut farm = Scenario::with_slaves(&[("a", 1)]);
+    farm.build(Plan {
+        retries: 1,
+        ..batched(expected(2, 10))
+    });
+    farm.set_up(1, 1);
+    let build = |farm: &Scenario| farm.cluster.build(BuildId(1)).unwrap().clone();
+    let terms = |farm: &Scenario, subjob| build(farm).batch_terms(subjob);
+    let first = clusterrunner_common::ids::SubjobId(0);
+    assert_eq!(terms(&farm, first).unwrap().expected_ms, Some(10));
+    let outcome = AtomOutcome {
+        exit_code: 1,
+        duration_ms: 10,
+        trouble: None,
+        started_at: None,
+        usage: None,
+    };
+    farm.tell(Command::ReportFinished {
+        hand_out: hand_out(1, 1, 0, 1),
+        executor: None,
+        outcomes: vec![outcome],
+    });
+    assert_eq!(terms(&farm, first), None);
+    let plain = ready(expected(2, 10));
+    assert_eq!(terms(&plain, first), None);
+}

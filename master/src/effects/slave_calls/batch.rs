@@ -7,7 +7,7 @@ use clusterrunner_common::api::SetupRequest;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::http::MAX_BUFFERED_BODY;
 use clusterrunner_common::ids::{Attempt, SubjobId};
-use clusterrunner_common::work::MasterMark;
+use clusterrunner_common::work::{BatchTerms, MasterMark};
 use serde::Serialize;
 
 /// How many hand-outs go in one call at most.
@@ -22,7 +22,7 @@ const AROUND_MASTER: usize = 192;
 
 /// What a hand-out takes in a body beside its atoms, and an atom beside its text: names, numbers,
 /// marks.
-const AROUND_SUBJOB: usize = 96;
+const AROUND_SUBJOB: usize = 160;
 const AROUND_ATOM: usize = 3;
 
 /// Never empty; more than one order only where all are of one build, and all but the first are hand-outs.
@@ -51,6 +51,8 @@ struct SubjobBody<'a> {
     subjob_id: SubjobId,
     attempt: Attempt,
     atoms: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<BatchTerms>,
 }
 
 /// [`SetupRequest`] with what the call adds to it.
@@ -120,12 +122,15 @@ impl Batch {
                     atoms,
                     command,
                     timeout_s,
+                    batch,
+                    is_followed: _,
                 },
             ) => {
                 let subjob = SubjobBody {
                     subjob_id: *subjob,
                     attempt: *attempt,
                     atoms,
+                    batch: *batch,
                 };
                 Some((subjob, command, *timeout_s))
             }
@@ -188,6 +193,10 @@ mod tests {
             atoms: vec![atom.to_owned()],
             command: "the \"command\"".into(),
             timeout_s: Some(9),
+            batch: Some(BatchTerms {
+                expected_ms: Some(u64::MAX),
+            }),
+            is_followed: false,
         };
         Order::About(BuildId(build), call)
     }

@@ -47,9 +47,14 @@ impl Calls {
         let mut is_open = true;
         loop {
             while is_open && orders.takes_more() {
-                match inbox.try_recv() {
-                    Ok(order) => orders.add(order),
-                    Err(_) => break,
+                let order = match orders.are_followed() {
+                    // They are sent one after the other, without a pause.
+                    true => inbox.recv().await,
+                    false => inbox.try_recv().ok(),
+                };
+                match order {
+                    Some(order) => orders.add(order),
+                    None => break,
                 }
             }
             while let Some((subject, batch)) = orders.next() {

@@ -28,6 +28,8 @@ pub(super) struct Orders {
     ready_to_tear_down: VecDeque<Subject>,
     under_way: BTreeSet<Subject>,
     tearing_down: BTreeSet<Subject>,
+    /// The builds of which more hand-outs come at once.
+    followed: BTreeSet<BuildId>,
     /// The slave is told to end after all that came before.
     end: Option<Order>,
 }
@@ -41,6 +43,7 @@ impl Orders {
             ready_to_tear_down: VecDeque::new(),
             under_way: BTreeSet::new(),
             tearing_down: BTreeSet::new(),
+            followed: BTreeSet::new(),
             end: None,
         }
     }
@@ -59,6 +62,12 @@ impl Orders {
             Order::About(..) if self.is_legacy => None,
             Order::About(build, _) => Some(*build),
         };
+        if let Order::About(build, SlaveCall::Start { is_followed, .. }) = &order {
+            match is_followed {
+                true => self.followed.insert(*build),
+                false => self.followed.remove(build),
+            };
+        }
         let waiting = self.waiting.entry(subject).or_default();
         let is_first = waiting.is_empty();
         waiting.push_back(order);
@@ -80,6 +89,11 @@ impl Orders {
             Some(_) => self.ready.push_back(subject),
             None => {}
         }
+    }
+
+    /// Whether orders are sure to come that go into one call with some that are here.
+    pub(super) fn are_followed(&self) -> bool {
+        !self.followed.is_empty()
     }
 
     /// The next call, which is under way from now on.
@@ -142,6 +156,8 @@ mod tests {
             atoms: vec!["a".to_owned()],
             command: "run".into(),
             timeout_s: None,
+            batch: None,
+            is_followed: false,
         };
         Order::About(BuildId(build), call)
     }
@@ -248,5 +264,21 @@ mod tests {
         }
         orders.over(Some(BuildId(1)));
         assert_eq!(all(&mut orders), ["end"]);
+    }
+
+    #[test]
+    fn hand_outs_that_follow_are_waited_for() {
+        let mut orders = Orders::new(false);
+        for (subjob, followed) in [(0, true), (1, true), (2, false)] {
+            assert_eq!(orders.are_followed(), subjob > 0);
+            let Order::About(build, mut call) = start(1, subjob) else {
+                panic!("it is about a build");
+            };
+            if let SlaveCall::Start { is_followed, .. } = &mut call {
+                *is_followed = followed;
+            }
+            orders.add(Order::About(build, call));
+        }
+        assert!(!orders.are_followed());
     }
 }

@@ -63,6 +63,7 @@ pub(super) mod tests {
                 image: None,
                 templates: Vec::new(),
                 junit: None,
+                batch_command: None,
             },
         }
     }

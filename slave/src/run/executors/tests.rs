@@ -38,6 +38,8 @@ fn order(base: &tempfile::TempDir, executor: u32, subjob: u32, atom: &str) -> Ru
         project_directory: base.path().to_owned(),
         variables: Arc::default(),
         atomic_commands: vec![atom.to_owned()],
+        batch: None,
+        head: None,
         timeout: None,
         image: None,
         junit: Arc::default(),

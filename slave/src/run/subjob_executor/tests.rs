@@ -72,6 +72,8 @@ impl Scenario {
             variables: Arc::default(),
             atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
             timeout,
+            batch: None,
+            head: None,
             image: None,
             junit: Arc::default(),
         };

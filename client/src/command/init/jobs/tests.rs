@@ -95,6 +95,20 @@ fn javascript_is_tested_by_the_runner_that_its_script_names() {
 }
 
 #[test]
+fn runners_whose_reports_name_files_get_batches() {
+    let mocha = r#"{"scripts": {"test": "mocha"}}"#;
+    for files in [
+        [("test_a.py", "import pytest"), ("x", "")],
+        [("package.json", mocha), ("a.test.js", "")],
+    ] {
+        let job = only(files);
+        let (commands, batch) = job.split_once("  batch_command:\n").unwrap();
+        assert!(commands.contains("$TEST_FILE") && batch.contains("$ATOMS_FILE"));
+        assert!(batch.contains("\"${FILES[@]}\"\n  atomizers:\n"), "{job}");
+    }
+}
+
+#[test]
 fn packages_of_javascript_are_installed_where_there_are_some() {
     let package = r#"{"scripts": {"test": "tape"}, "devDependencies": {"tape": "5"}}"#;
     assert!(only([("package.json", package)]).contains("|| npm install\n"));

@@ -73,6 +73,8 @@ async fn hand_outs_that_wait_go_in_one_call() {
         atoms: vec!["a".to_owned()],
         command: "run".into(),
         timeout_s: None,
+        batch: None,
+        is_followed: false,
     };
     for (build, call) in [
         (1, start(0)),

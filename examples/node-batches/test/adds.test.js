@@ -1,0 +1,6 @@
+const assert = require('node:assert');
+const test = require('node:test');
+
+test('adds', () => {
+  assert.strictEqual(2 + 3, 5);
+});

@@ -1,0 +1,244 @@
+//! Batches: several hand-outs of a build that run in one process, on one executor. The master knows nothing of them: each
+//! hand-out has its own result. What a batch does not settle waits again, in its old place, to run in a smaller batch or
+//! alone.
+
+mod naming;
+mod sizes;
+mod tap;
+mod verdicts;
+
+pub(crate) use verdicts::{Again, BatchEnding, Verdict, judge};
+
+use super::{
+    BatchEnd, BatchMember, BatchOrder, BatchRun, Build, Effect, HandOut, RunOutcome, Waiting, Work,
+};
+use clusterrunner_common::ids::{BuildId, ExecutorIndex};
+use clusterrunner_common::job::config::value_for_shell;
+use sizes::{Around, Candidate, Learned, limit};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many hand-outs that wait are looked at for one batch.
+const LOOKED_AT: usize = 10_000;
+
+/// The batches of a build.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    learned: Learned,
+    /// Those that run, by the hand-out that stands for all of them.
+    running: BTreeMap<HandOut, Vec<Batched>>,
+}
+
+#[cfg(test)]
+impl Batches {
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+}
+
+/// A hand-out that runs in a batch, as it waited.
+#[derive(Debug)]
+struct Batched {
+    number: u64,
+    waiting: Waiting,
+}
+
+/// Why a hand-out runs again that was in a batch.
+#[derive(Clone, Debug)]
+pub(super) struct TriedBefore {
+    /// In how many hand-outs' company it may run.
+    most: usize,
+    /// What is printed before its output once it runs alone.
+    head: Arc<str>,
+}
+
+impl Waiting {
+    fn most(&self) -> Option<usize> {
+        self.tried.as_ref().map(|tried| tried.most)
+    }
+
+    /// What is printed before its output.
+    pub(super) fn head(&self) -> Option<Arc<str>> {
+        self.tried.as_ref().map(|tried| Arc::clone(&tried.head))
+    }
+
+    fn expected(&self) -> Option<Duration> {
+        let batch = self.subjob.batch.as_ref()?;
+        batch.expected_ms.map(Duration::from_millis)
+    }
+}
+
+impl Build {
+    /// The hand-outs that run together with the one that is next, if there are such: they are taken from those that wait.
+    pub(super) fn take_batch(
+        &mut self,
+        id: BuildId,
+        next: u64,
+        num_executors: usize,
+    ) -> Option<(HandOut, BatchOrder, Option<Duration>)> {
+        let candidates = self.candidates(id, next);
+        if candidates.len() < 2 {
+            return None;
+        }
+        let around = Around {
+            executors: num_executors.min(self.max_executors),
+            running: self.running_batches(),
+        };
+        let of_candidates: Vec<Candidate> = candidates.iter().map(|(_, one, _)| *one).collect();
+        let size = self.batches.learned.size(&of_candidates, around);
+        if size < 2 {
+            return None;
+        }
+        let command = Arc::clone(self.ready_project()?.batch_command.as_ref()?);
+        let mut taken = Vec::with_capacity(size);
+        let mut members = Vec::with_capacity(size);
+        let mut longest = None;
+        for (number, candidate, value) in candidates.into_iter().take(size) {
+            let waiting = self.waiting.remove(&number)?;
+            self.places.remove(&waiting.subjob.subjob);
+            longest = longest.max(waiting.timeout);
+            members.push(BatchMember {
+                hand_out: waiting.subjob.of(id),
+                command: waiting.subjob.atomic_commands.first()?.clone(),
+                value,
+                expected: self.batches.learned.expected(candidate.expected),
+            });
+            taken.push(Batched { number, waiting });
+        }
+        let leader = members.first()?.hand_out;
+        let expected = members.iter().map(|member| member.expected);
+        let timeout = longest.map(|longest| limit(longest, expected));
+        self.batches.running.insert(leader, taken);
+        let order = BatchOrder { command, members };
+        Some((leader, order, timeout))
+    }
+
+    /// What may run in one process, the hand-out that is next before all others; each with the value of its atom.
+    fn candidates(&self, id: BuildId, next: u64) -> Vec<(u64, Candidate, String)> {
+        let mut candidates = Vec::new();
+        let project = self.ready_project();
+        let project = project.filter(|project| project.batch_command.is_some());
+        let Some(directory) = project.and_then(|project| project.directory.to_str()) else {
+            return candidates;
+        };
+        for (number, waiting) in self.waiting.range(next..).take(LOOKED_AT) {
+            let atom = waiting.subjob.batch.as_ref().map(|batch| &batch.atom);
+            let value = atom.and_then(|atom| value_for_shell(atom, directory));
+            let mut older = self.attempts_of(id, waiting.subjob.subjob);
+            let is_free = !older.any(|(_, step)| step.uses_files());
+            let fits = waiting.most() != Some(1) && is_free;
+            match value.filter(|value| fits && !value.contains('\n')) {
+                Some(value) => candidates.push((
+                    *number,
+                    Candidate {
+                        expected: waiting.expected(),
+                        bytes: value.len(),
+                        most: waiting.most(),
+                    },
+                    value,
+                )),
+                // It is next, and runs alone.
+                None if *number == next => return candidates,
+                None => {}
+            }
+        }
+        candidates
+    }
+
+    /// How long all that runs in batches is expected to take.
+    fn running_batches(&self) -> Duration {
+        let running = self.batches.running.values().flatten();
+        let expected = running.map(|one| self.batches.learned.expected(one.waiting.expected()));
+        expected.fold(Duration::ZERO, Duration::saturating_add)
+    }
+}
+
+impl Work {
+    /// The end of what an executor ran, if that was a batch; else the outcome is given back.
+    pub(super) fn take_batch_end(
+        &mut self,
+        leader: HandOut,
+        executor: ExecutorIndex,
+        (outcome, took): (RunOutcome, Duration),
+        effects: &mut Vec<Effect>,
+    ) -> Option<RunOutcome> {
+        let build = self.builds.get_mut(&leader.build);
+        let Some(members) = build.and_then(|build| build.batches.running.remove(&leader)) else {
+            return Some(outcome);
+        };
+        match outcome {
+            RunOutcome::Batch(BatchRun { ends, tests }) => {
+                if let Some(build) = self.builds.get_mut(&leader.build) {
+                    build.renewals = 0;
+                    if let Some(tests) = tests {
+                        build.batches.learned.observe(members.len(), took, tests);
+                    }
+                }
+                // It has one end for each, in their order; what had none would run again alone.
+                let ends = ends
+                    .into_iter()
+                    .map(Some)
+                    .chain(std::iter::repeat_with(|| None));
+                for (member, end) in members.into_iter().zip(ends) {
+                    let hand_out = member.waiting.subjob.of(leader.build);
+                    match end {
+                        Some(BatchEnd::Ended(atom)) => {
+                            self.completed(hand_out, executor, vec![*atom], effects);
+                        }
+                        Some(BatchEnd::Again { most, head }) => {
+                            self.wait_again(hand_out, member, TriedBefore { most, head }, effects);
+                        }
+                        None => {
+                            let tried = TriedBefore {
+                                most: 1,
+                                head: "".into(),
+                            };
+                            self.wait_again(hand_out, member, tried, effects);
+                        }
+                    }
+                }
+            }
+            RunOutcome::NoProject { .. } => {
+                for Batched { waiting, .. } in members {
+                    self.project_is_gone(leader.build, waiting, effects);
+                }
+            }
+            RunOutcome::Canceled | RunOutcome::Completed(_) => {
+                for member in members {
+                    self.step_ended(member.waiting.subjob.of(leader.build), None, effects);
+                }
+            }
+            RunOutcome::Trouble(reason) => {
+                for member in members {
+                    let hand_out = member.waiting.subjob.of(leader.build);
+                    self.step_ended(hand_out, Some(reason.clone()), effects);
+                }
+            }
+        }
+        None
+    }
+
+    /// Has a hand-out wait where it waited before, if its result is still wanted.
+    fn wait_again(
+        &mut self,
+        hand_out: HandOut,
+        member: Batched,
+        tried: TriedBefore,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_wanted = self.step_that_counts(hand_out).is_some();
+        let Some(build) = self.builds.get_mut(&hand_out.build).filter(|_| is_wanted) else {
+            return self.step_ended(hand_out, None, effects);
+        };
+        let Batched {
+            number,
+            mut waiting,
+        } = member;
+        waiting.tried = Some(tried);
+        build.active.remove(&hand_out);
+        build.places.insert(hand_out.subjob, number);
+        build.waiting.insert(number, waiting);
+        self.num_waiting += 1;
+    }
+}
