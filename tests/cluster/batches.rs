@@ -262,7 +262,9 @@ async fn an_atom_that_is_run_again_runs_alone() {
         (build.num_atoms_failed, build.num_atoms_flaky),
         (0, Some(1))
     );
-    assert_eq!(story.alone(), ["3", "3"]);
+    let alone = story.alone();
+    let runs = alone.iter().filter(|atom| *atom == "3");
+    assert_eq!(runs.count(), 2, "{alone:?}");
 }
 
 #[tokio::test]

@@ -36,8 +36,9 @@ const LAST_US: u64 = 100_000;
 const BATCHED_TAPER: u64 = 2;
 const BATCHED_LAST_US: u64 = 4_000_000;
 
-/// What an atom of such a build is taken to last as long as nothing is known of any.
-const BATCHED_UNKNOWN_US: u64 = 20_000;
+/// What an atom of such a build is taken to last as long as nothing is known of any: so long that a slave holds few until
+/// the first batches have shown it.
+const BATCHED_UNKNOWN_US: u64 = 1_000_000;
 
 /// How many subjobs may be prefetched for each executor, and by one slave: all of them are handed out again if the slave
 /// is lost.

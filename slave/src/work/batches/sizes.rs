@@ -18,8 +18,9 @@ const LARGEST_LEAST: Duration = Duration::from_secs(20);
 /// only, and other builds wait for its executor.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What an atom is taken to last as long as nothing is known of any of its build.
-const UNKNOWN: Duration = Duration::from_millis(20);
+/// What an atom is taken to last as long as nothing is known of any of its build: so long that the first batches are
+/// small, and soon show it.
+const UNKNOWN: Duration = Duration::from_millis(600);
 
 /// The most atoms of a batch, and the most bytes of their values: these must fit into a variable.
 const MOST_ATOMS: usize = 1_000;
@@ -150,8 +151,8 @@ mod tests {
         let all = atoms(&[Some(8); 200]);
         assert_eq!(learned.size(&all, around(2, 0)), 100);
         assert_eq!(learned.size(&all[100..], around(2, 800)), 100);
-        // And so are those of which nothing is known.
-        assert_eq!(learned.size(&atoms(&[None; 200]), around(2, 0)), 100);
+        // Of those of which nothing is known a few show how long they take.
+        assert_eq!(learned.size(&atoms(&[None; 200]), around(2, 0)), 17);
         assert_eq!(learned.size(&[], around(2, 0)), 0);
     }
 
