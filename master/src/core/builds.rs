@@ -4,6 +4,7 @@ mod apply;
 pub mod atom_grouper;
 pub(in crate::core) mod bounded_text;
 pub mod build;
+pub mod children;
 pub(in crate::core) mod describing;
 pub mod details;
 pub mod durations;

@@ -1,8 +1,8 @@
 //! What a build is and where it stands.
 
 use crate::core::accounts::owner::Owner;
+use crate::core::builds::children::{Child, ChildState};
 use crate::core::builds::hunted::Hunted;
-use crate::core::builds::matrix::{Child, ChildState};
 use crate::core::builds::mishaps::CutRun;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;

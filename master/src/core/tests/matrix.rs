@@ -3,7 +3,7 @@
 use super::scenario::{Scenario, fact_text, finished, hand_out, plan, request};
 use crate::core::actor::Actor;
 use crate::core::builds::build::BuildState;
-use crate::core::builds::matrix::ChildState;
+use crate::core::builds::children::ChildState;
 use crate::core::builds::plan::Plan;
 use crate::core::builds::status::{PostedStatus, Status};
 use crate::core::command::Command;

@@ -1,7 +1,7 @@
 //! A build that was split into the builds of a matrix, and these.
 
 use crate::core::builds::build::Build;
-use crate::core::builds::matrix::{Child, ChildState};
+use crate::core::builds::children::{Child, ChildState};
 use clusterrunner_common::api::{BuildResult, BuildStatus, ChildView};
 
 /// The builds of its matrix.
