@@ -27,6 +27,7 @@ mod matrix;
 mod notify;
 mod open;
 mod password;
+mod plan;
 mod progress;
 mod report;
 mod repro;
@@ -80,6 +81,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Cancel(options) => wait_for(cancel::run(options, common)),
         Command::Open(options) => wait_for(open::run(options, common)),
         Command::Explain(options) => wait_for(explain::run(options, common)),
+        Command::Plan(options) => wait_for(plan::run(options, common)),
         Command::Tests(options) => wait_for(tests::run(options, common)),
         Command::History(options) => wait_for(history::run(options, common)),
         Command::Flaky(options) => wait_for(history::flaky(options, common)),

@@ -26,7 +26,7 @@ pub(crate) use bisect::BisectOptions;
 pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions, RetryOptions};
 pub(crate) use builds::{
     AttachOptions, CancelOptions, ExplainOptions, ListedBuilds, ListedState, LogsOptions,
-    OpenOptions, ResultsOptions, StatusOptions, TraceOptions, WaitOptions, WaitUntil,
+    OpenOptions, PlanOptions, ResultsOptions, StatusOptions, TraceOptions, WaitOptions, WaitUntil,
 };
 pub(crate) use farm::{
     DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, SlavesOptions,
@@ -192,6 +192,17 @@ without work (imbalance), retries, and the upload of the last results.
 Example:
   clusterrunner explain 7")]
     Explain(ExplainOptions),
+    /// Say how long a build takes with how many slaves, and what the next one brings
+    #[command(after_help = "\
+With a number it is about the rest of a build that is at work, or about a build that is over, run again. Without one it
+is about a new build of the project in this directory, with the atoms of the last build of the same job. The interval
+holds the end with a probability of 90 %.
+
+Examples:
+  clusterrunner plan                   the project in this directory
+  clusterrunner plan 7 --slaves 12     what is left of build 7, with 12 slaves
+  clusterrunner plan --under 5m        how many slaves it takes to end within 5 minutes")]
+    Plan(PlanOptions),
     /// Write a build as a trace, which Perfetto and chrome://tracing show
     #[command(after_help = "\
 Each executor is a line, each atom a bar on the line.

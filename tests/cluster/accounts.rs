@@ -161,6 +161,8 @@ async fn a_user_builds_from_a_machine_without_the_secret() {
     assert!(shown.contains("Build 1"), "{shown}");
     let logs = check(&farm.elsewhere(&ann, &["logs", "1", "0_0"]), 0);
     assert_eq!(logs, "atom 1\n");
+    let one = check(&farm.elsewhere(&ann, &["status", "1"]), 0);
+    assert!(one.contains("\n  user      ann\n"), "{one}");
     let status = check(&farm.elsewhere(&ann, &["status"]), 0);
     assert!(status.contains("passed"), "{status}");
     assert!(

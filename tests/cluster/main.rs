@@ -81,6 +81,7 @@ mod notify;
 mod odd_projects;
 mod operations;
 mod page;
+mod plan;
 mod polyaxon_code;
 mod polyaxon_logs;
 mod polyaxon_projects;

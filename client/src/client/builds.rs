@@ -3,9 +3,10 @@
 use super::Client;
 use crate::error::ClientError;
 use clusterrunner_common::api::explanation::{Explanation, ExplanationBody};
+use clusterrunner_common::api::plan::{PlanBody, PlanView};
 use clusterrunner_common::api::{
-    AtomBody, AtomView, BuildBody, BuildView, BuildsBody, QueueBody, SubjobBody, SubjobFilter,
-    SubjobView, SubjobsBody,
+    AtomBody, AtomView, BuildBody, BuildView, BuildsBody, FinishView, QueueBody, SubjobBody,
+    SubjobFilter, SubjobView, SubjobsBody,
 };
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::work::BuildRequest;
@@ -83,6 +84,33 @@ impl Client {
         Ok(body.explanation)
     }
 
+    /// How long a build takes with how many slaves, and with how many it ends in so many seconds.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan(
+        &self,
+        build: BuildId,
+        slaves: Option<usize>,
+        under_seconds: Option<f64>,
+    ) -> Result<PlanView, ClientError> {
+        let slaves = slaves.map(|slaves| format!("slaves={slaves}"));
+        let under = under_seconds.map(|seconds| format!("under={seconds}"));
+        let query: Vec<String> = slaves.into_iter().chain(under).collect();
+        let path = format!("/v2/builds/{build}/plan?{}", query.join("&"));
+        let body: PlanBody = self.read(&path).await?;
+        Ok(body.plan)
+    }
+
+    /// When a build will end; `None` where nothing is known of that.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn finish(&self, build: BuildId) -> Result<Option<FinishView>, ClientError> {
+        let body: BuildBody = self.read(&format!("/v2/builds/{build}")).await?;
+        Ok(body.build.finish.flatten())
+    }
+
     /// One build.
     ///
     /// # Errors
@@ -90,6 +118,20 @@ impl Client {
     pub async fn build(&self, build: BuildId) -> Result<BuildView, ClientError> {
         let body: BuildBody = self.read(&format!("/v1/build/{build}")).await?;
         Ok(body.build)
+    }
+
+    /// The same with what only version 2 of the API tells, where the master knows that.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn build_in_full(&self, build: BuildId) -> Result<BuildView, ClientError> {
+        match self.read(&format!("/v2/builds/{build}")).await {
+            Ok(BuildBody { build }) => Ok(build),
+            Err(error) if error.status().is_some_and(|status| status == 404) => {
+                self.build(build).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// All builds that the master remembers, in order of their ids.

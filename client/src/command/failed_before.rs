@@ -60,6 +60,21 @@ fn of_failed(request: BuildRequest, before: &BuildView, failed: Vec<AtomView>) -
 /// The last build that tells which atoms of a request's job fail. A request that names no job means the project's only
 /// one; where builds of several jobs are known nobody knows which.
 fn last_of<'a>(builds: &'a [BuildView], request: &BuildRequest) -> Result<&'a BuildView, Trouble> {
+    newest_of(builds, request)?.ok_or_else(|| {
+        Trouble::usage("there is no finished build of this job, so nothing is known to fail").hint(
+            format!(
+                "leave --failed out, or name a build with `{}`",
+                command("retry BUILD --failed")
+            ),
+        )
+    })
+}
+
+/// The newest finished build of a request's job, if there is one.
+pub(super) fn newest_of<'a>(
+    builds: &'a [BuildView],
+    request: &BuildRequest,
+) -> Result<Option<&'a BuildView>, Trouble> {
     let of_project = builds
         .iter()
         .rev()
@@ -89,14 +104,7 @@ fn last_of<'a>(builds: &'a [BuildView], request: &BuildRequest) -> Result<&'a Bu
             of_file().find(|build| jobs.contains(&job_of(build)))
         }
     };
-    found.copied().ok_or_else(|| {
-        Trouble::usage("there is no finished build of this job, so nothing is known to fail").hint(
-            format!(
-                "leave --failed out, or name a build with `{}`",
-                command("retry BUILD --failed")
-            ),
-        )
-    })
+    Ok(found.copied())
 }
 
 /// The job of a build, where it is one of a `clusterrunner.yaml`.

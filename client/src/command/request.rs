@@ -124,6 +124,22 @@ pub(crate) fn local_project(options: &BuildOptions) -> Result<Option<PathBuf>, T
     Ok(Some(found))
 }
 
+/// The request for a build of the project that this directory is in, by its job of this name.
+pub(crate) fn project_here(job_name: Option<&str>) -> Result<BuildRequest, Trouble> {
+    let here = Path::new(".");
+    let found = here
+        .canonicalize()
+        .map_err(|error| no_project(here, &error))?;
+    let found = nearest_project(found);
+    check_job(&found.join(JOB_FILE), job_name)?;
+    let mut body = directory(&found)?;
+    if let Some(job) = job_name {
+        body.insert("job_name".to_owned(), json!(job));
+    }
+    let request = BuildRequest::from_json(&body.into());
+    request.map_err(|error| Trouble::usage(error.to_string()))
+}
+
 /// A path that is not there. It may be meant as a job.
 fn no_project(given: &Path, error: &std::io::Error) -> Trouble {
     let trouble = Trouble::usage(format!("'{}' is no project: {error}", given.display()));

@@ -255,7 +255,7 @@ async fn show_farm(client: &Client, listed: &ListedBuilds) -> Result<(), Trouble
 }
 
 async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
-    let build = client.build(id).await?;
+    let build = client.build_in_full(id).await?;
     let (style, state) = build_state(&build);
     output::say(format!("Build {id}: {}", styled(style, state)));
     let line = |title: &str, text: &str| output::say(format!("  {title:<10}{}", plain(text)));

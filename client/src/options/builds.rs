@@ -4,6 +4,7 @@ use super::{FailureOutput, MasterAddress, ShownOptions, apps, number};
 use clap::{Args, ValueEnum};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Options of `clusterrunner status`.
 #[derive(Args, Debug)]
@@ -193,6 +194,55 @@ pub(crate) struct ExplainOptions {
     pub(crate) master: MasterAddress,
 }
 
+/// Options of `clusterrunner plan`.
+#[derive(Args, Debug)]
+pub(crate) struct PlanOptions {
+    /// The build, by its number [default: a new build of the project in this directory]
+    #[arg(value_parser = number::<BuildId>)]
+    pub(crate) build: Option<BuildId>,
+    /// The job of clusterrunner.yaml, if it has several
+    #[arg(short, long, value_name = "JOB", conflicts_with = "build")]
+    pub(crate) job_name: Option<String>,
+    /// Say how many slaves it takes to end within this time, such as 90s, 5m or 1h30m
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) under: Option<Duration>,
+    /// Say how long it takes with so many slaves
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) slaves: Option<u16>,
+    /// Print the master's JSON answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
+}
+
+/// A time: a number of seconds, or numbers with units.
+fn time(text: &str) -> Result<Duration, &'static str> {
+    let wrong = "expected a time such as 90s, 5m or 1h30m";
+    let mut seconds = 0_u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let (number, after) = rest.split_at(end);
+        let number: u64 = number.parse().map_err(|_| wrong)?;
+        let factor = match after.chars().next() {
+            None | Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some(_) => return Err(wrong),
+        };
+        let part = number.checked_mul(factor).ok_or(wrong)?;
+        seconds = seconds.checked_add(part).ok_or(wrong)?;
+        rest = after.get(1..).unwrap_or_default();
+    }
+    match seconds {
+        1..=31_622_400 => Ok(Duration::from_secs(seconds)),
+        _ => Err(wrong),
+    }
+}
+
 /// Options of `clusterrunner trace`.
 #[derive(Args, Debug)]
 pub(crate) struct TraceOptions {
@@ -224,4 +274,35 @@ fn attempt_number(text: &str) -> Result<Attempt, &'static str> {
     let number = text.parse().ok().filter(|number| *number > 0);
     let number = number.map(Attempt);
     number.ok_or("expected a whole number from 1, as `clusterrunner status` and `logs` show it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_seconds_or_have_units() {
+        for (text, seconds) in [
+            ("90", 90),
+            ("90s", 90),
+            ("5m", 300),
+            ("1h30m", 5400),
+            ("2m5", 125),
+        ] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "m",
+            "5 m",
+            "-5",
+            "1.5h",
+            "5min",
+            "9999999h",
+            "99999999999999999999",
+        ] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
 }
