@@ -1,4 +1,4 @@
-//! What hunts found of a build's atoms ([`crate::core::hunting`]). It changes nothing of the build.
+//! What hunts found of a build's atoms ([`crate::core::hunting`]). It is in no verdict, count or result of the build.
 
 use clusterrunner_common::ids::SubjobId;
 use serde::{Deserialize, Serialize};
