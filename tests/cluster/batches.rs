@@ -72,6 +72,19 @@ impl Story {
         log.lines().map(str::to_owned).collect()
     }
 
+    /// Checks that these atoms ran alone, and few others: the last ones of all may be batches of one.
+    fn ran_alone(&self, expected: &[&str]) {
+        let alone = self.alone();
+        let are_there = expected
+            .iter()
+            .all(|atom| alone.iter().any(|ran| ran == atom));
+        assert!(
+            are_there && alone.len() < expected.len() + 8,
+            "{:#?}",
+            self.log()
+        );
+    }
+
     fn alone(&self) -> Vec<String> {
         let log = self.log();
         let alone = log.iter().filter_map(|line| line.strip_prefix("alone: "));
@@ -155,7 +168,7 @@ async fn an_atom_that_fails_in_a_batch_is_judged_alone() {
     )
     .await;
     let build = story.run().await.fails(&[(3, 7)]);
-    assert_eq!(story.alone(), ["3", "4"]);
+    story.ran_alone(&["3", "4"]);
     let console = story.console_of(&build, "3").await;
     for part in ["in which it failed", "it broke", "now 3", "here is 3"] {
         assert!(console.contains(part), "{part} is not in: {console}");
@@ -172,7 +185,7 @@ async fn an_atom_that_ends_its_process_is_found_by_halving() {
     let build = story.run().await.fails(&[(5, -9)]);
     let alone = story.alone();
     assert!(
-        alone.contains(&"5".to_owned()) && alone.len() <= 3,
+        alone.contains(&"5".to_owned()) && alone.len() < 10,
         "{:#?}",
         story.log()
     );
@@ -201,7 +214,8 @@ async fn what_a_batch_does_not_name_runs_alone() {
     let even = all()
         .into_iter()
         .filter(|name| name.parse::<u32>().unwrap() % 2 == 0);
-    assert_eq!(story.alone(), even.collect::<Vec<_>>());
+    let even: Vec<String> = even.collect();
+    story.ran_alone(&even.iter().map(String::as_str).collect::<Vec<_>>());
     let console = story.console_of(&build, "6").await;
     assert!(console.contains("do not name it"), "{console}");
 }
@@ -212,7 +226,7 @@ async fn a_batch_that_fails_without_a_failed_test_passes_nobody() {
     let deed = "test $atom != 9 || exit=3; report";
     let story = Story::new(&[2], deed, Some("test $N != 9")).await;
     story.run().await.fails(&[(9, 1)]);
-    assert!(story.alone().len() <= 3, "{:#?}", story.log());
+    story.ran_alone(&["9"]);
 }
 
 #[tokio::test]
@@ -249,7 +263,7 @@ async fn lines_of_tap_name_atoms_where_there_is_no_report() {
     let deed = r#"if [ $atom = 3 ]; then echo "not ok $atom"; exit=1; else echo "ok $atom # time=3ms"; fi"#;
     let story = Story::new(&[2], deed, Some("exit $((N == 3))")).await;
     story.run().await.fails(&[(3, 1)]);
-    assert_eq!(story.alone(), ["3"]);
+    story.ran_alone(&["3"]);
 }
 
 #[tokio::test]

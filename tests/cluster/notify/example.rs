@@ -35,6 +35,7 @@ async fn the_example_checks_signatures_and_says_what_came() {
     let first = lines.next().unwrap().unwrap();
     let port = first.strip_prefix("listens on port ").unwrap();
 
+    clusterrunner_common::http::install_crypto();
     let forged = reqwest::Client::new()
         .post(format!("http://127.0.0.1:{port}/"))
         .header("webhook-id", "msg_1")

@@ -23,8 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Faults happen before this moment; from then on the network only delays and repeats, so that
 /// everything must come to its end.
 pub(super) const CALM_AT: u64 = 1500;
-/// How long the slowest walk may take after that. Hundreds of retries; none that works needs them.
-const PATIENCE: u64 = 20_000;
+/// How long the slowest walk may take after that. Hundreds of retries; none that works needs them. Builds of a matrix, and
+/// slaves that keep builds for hunts, make walks that lose many messages longer.
+const PATIENCE: u64 = 40_000;
 /// How long nothing may happen before a walk is over: longer than any message is on its way.
 const QUIET: u64 = 400;
 /// How often a slave gives a sign of life, and everybody says again what was not answered.
