@@ -26,8 +26,9 @@ pub(super) const CALM_AT: u64 = 1500;
 /// How long the slowest walk may take after that. Hundreds of retries; none that works needs them. Builds of a matrix, and
 /// slaves that keep builds for hunts, make walks that lose many messages longer.
 const PATIENCE: u64 = 40_000;
-/// How long nothing may happen before a walk is over: longer than any message is on its way.
-const QUIET: u64 = 400;
+/// How long nothing may happen before a walk is over: longer than any message is on its way, and than a slave needs to
+/// learn what it is to end.
+const QUIET: u64 = 2000;
 /// How often a slave gives a sign of life, and everybody says again what was not answered.
 pub(super) const TICK: u64 = 25;
 /// Milliseconds of a unit of time: a tick is a heartbeat of 5 seconds.
