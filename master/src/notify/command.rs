@@ -26,7 +26,7 @@ const LONGEST_VALUE: usize = 16 << 10;
 /// Where and how commands run.
 #[derive(Clone, Debug)]
 pub(super) struct CommandSurroundings {
-    /// Where.
+    /// The directory that they run in.
     pub(super) directory: PathBuf,
     /// Begins the mark of its processes.
     pub(super) mark: String,

@@ -22,6 +22,7 @@ mod incoming;
 mod index;
 mod made;
 mod matrix_archive;
+mod piece_stream;
 mod received;
 mod reported;
 mod steps;

@@ -41,7 +41,7 @@ pub enum NotifyReceiver {
 /// A program that gets each event.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// Where.
+    /// Where the requests go.
     pub url: Url,
     /// What signs the requests; none for no signature.
     pub secret: Option<Secret>,

@@ -6,6 +6,7 @@
 use super::archive::Piece;
 use super::archive_files::ArchiveFiles;
 use super::build_archive::BuildArchive;
+use super::piece_stream::{self, Pieces};
 use bytes::Bytes;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::results::block::head_below;
@@ -16,7 +17,6 @@ use flate2::write::GzEncoder;
 use futures_util::Stream;
 use std::io::{self, BufRead, BufReader, Cursor, Read as _, Write as _};
 use std::time::SystemTime;
-use tokio::task::spawn_blocking;
 
 /// How much is made at a time.
 const CHUNK: u64 = 1 << 16;
@@ -64,21 +64,7 @@ impl MatrixArchive {
             out: GzEncoder::new(Vec::new(), Compression::fast()),
             state: State::Child,
         };
-        futures_util::stream::unfold(Some((maker, turns)), |state| async {
-            let (mut maker, turns) = state?;
-            let turn = turns.take().await;
-            let made = spawn_blocking(move || {
-                let _turn = turn;
-                let made = maker.piece();
-                (maker, made)
-            });
-            match made.await {
-                Ok((_, Ok(None))) => None,
-                Ok((maker, Ok(Some(piece)))) => Some((Ok(piece), Some((maker, turns)))),
-                Ok((_, Err(error))) => Some((Err(error), None)),
-                Err(broken) => Some((Err(io::Error::other(broken)), None)),
-            }
-        })
+        piece_stream::stream(maker, turns)
     }
 }
 
@@ -116,8 +102,7 @@ enum State {
     End,
 }
 
-impl Maker {
-    /// The next bytes of the archive; nothing at its end. Blocks.
+impl Pieces for Maker {
     fn piece(&mut self) -> io::Result<Option<Bytes>> {
         while (self.out.get_ref().len() as u64) < CHUNK {
             self.state = match std::mem::replace(&mut self.state, State::End) {
@@ -128,7 +113,9 @@ impl Maker {
         let made = std::mem::take(self.out.get_mut());
         Ok((!made.is_empty()).then(|| made.into()))
     }
+}
 
+impl Maker {
     fn step(&mut self, state: State) -> io::Result<State> {
         Ok(match state {
             State::Child => match self.children.next() {

@@ -13,6 +13,7 @@ mod writer;
 
 use super::archive::{Archive, Piece};
 use super::archive_files::ArchiveFiles;
+use super::piece_stream::{self, Pieces};
 use bytes::Bytes;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::results::block::file_facts;
@@ -23,7 +24,6 @@ use futures_util::Stream;
 use std::io::{self, BufRead, BufReader, Cursor, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use tokio::task::spawn_blocking;
 use writer::ZipWriter;
 
 /// How much is made at a time.
@@ -37,21 +37,7 @@ pub(super) fn stream(
     turns: Turns,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let maker = Maker::new(files, archive);
-    futures_util::stream::unfold(Some((maker, turns)), |state| async {
-        let (mut maker, turns) = state?;
-        let turn = turns.take().await;
-        let made = spawn_blocking(move || {
-            let _turn = turn;
-            let made = maker.piece();
-            (maker, made)
-        });
-        match made.await {
-            Ok((_, Ok(None))) => None,
-            Ok((maker, Ok(Some(piece)))) => Some((Ok(piece), Some((maker, turns)))),
-            Ok((_, Err(error))) => Some((Err(error), None)),
-            Err(broken) => Some((Err(io::Error::other(broken)), None)),
-        }
-    })
+    piece_stream::stream(maker, turns)
 }
 
 /// What a piece of the tar archive, or its ending, is read from.
@@ -81,18 +67,7 @@ enum State {
     End,
 }
 
-impl Maker {
-    fn new(files: ArchiveFiles, archive: Archive) -> Self {
-        Self {
-            files,
-            pieces: archive.pieces.into_iter(),
-            ending: Some(archive.ending),
-            zip: ZipWriter::new(),
-            state: State::Piece,
-        }
-    }
-
-    /// The next bytes of the archive; nothing at its end. Blocks.
+impl Pieces for Maker {
     fn piece(&mut self) -> io::Result<Option<Bytes>> {
         while self.zip.made() < CHUNK {
             self.state = match std::mem::replace(&mut self.state, State::End) {
@@ -102,6 +77,18 @@ impl Maker {
         }
         let made = self.zip.take();
         Ok((!made.is_empty()).then(|| made.into()))
+    }
+}
+
+impl Maker {
+    fn new(files: ArchiveFiles, archive: Archive) -> Self {
+        Self {
+            files,
+            pieces: archive.pieces.into_iter(),
+            ending: Some(archive.ending),
+            zip: ZipWriter::new(),
+            state: State::Piece,
+        }
     }
 
     fn step(&mut self, state: State) -> io::Result<State> {
