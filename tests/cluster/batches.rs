@@ -72,17 +72,32 @@ impl Story {
         log.lines().map(str::to_owned).collect()
     }
 
-    /// Checks that these atoms ran alone, and few others: the last ones of all may be batches of one.
+    /// Checks that these atoms ran alone, and no other that had run in a batch: the last atoms of all may be batches of
+    /// one, which run as atoms alone do.
     fn ran_alone(&self, expected: &[&str]) {
-        let alone = self.alone();
-        let are_there = expected
-            .iter()
-            .all(|atom| alone.iter().any(|ran| ran == atom));
-        assert!(
-            are_there && alone.len() < expected.len() + 8,
-            "{:#?}",
-            self.log()
-        );
+        let (alone, log) = (self.alone(), self.log());
+        for atom in expected {
+            assert!(alone.iter().any(|ran| ran == atom), "{atom}: {log:#?}");
+        }
+        let others = alone.iter().filter(|ran| !expected.contains(&ran.as_str()));
+        for other in others {
+            assert!(!self.was_in_a_batch(other), "{other}: {log:#?}");
+        }
+    }
+
+    /// Checks that halving found this atom: it ran alone, and with it three at most that had run in a batch.
+    fn few_ran_again_alone(&self, expected: &str) {
+        let (mut alone, log) = (self.alone(), self.log());
+        assert!(alone.iter().any(|atom| atom == expected), "{log:#?}");
+        alone.retain(|atom| self.was_in_a_batch(atom));
+        assert!(alone.len() <= 3, "{log:#?}");
+    }
+
+    fn was_in_a_batch(&self, atom: &str) -> bool {
+        let log = self.log();
+        let batches = log.iter().filter(|line| line.starts_with("batch of "));
+        let mut atoms = batches.filter_map(|line| line.split_once(": "));
+        atoms.any(|(_, atoms)| atoms.split(' ').any(|one| one == atom))
     }
 
     fn alone(&self) -> Vec<String> {
@@ -183,12 +198,7 @@ async fn an_atom_that_ends_its_process_is_found_by_halving() {
     let deed = "test $atom != 5 || kill -9 $$; report";
     let story = Story::new(&[2], deed, Some("test $N != 5 || kill -9 $$")).await;
     let build = story.run().await.fails(&[(5, -9)]);
-    let alone = story.alone();
-    assert!(
-        alone.contains(&"5".to_owned()) && alone.len() < 10,
-        "{:#?}",
-        story.log()
-    );
+    story.few_ran_again_alone("5");
     let console = story.console_of(&build, "5").await;
     assert!(console.contains("ended with exit code -9"), "{console}");
     story.farm.wait_for_rest().await;
@@ -226,7 +236,7 @@ async fn a_batch_that_fails_without_a_failed_test_passes_nobody() {
     let deed = "test $atom != 9 || exit=3; report";
     let story = Story::new(&[2], deed, Some("test $N != 9")).await;
     story.run().await.fails(&[(9, 1)]);
-    story.ran_alone(&["9"]);
+    story.few_ran_again_alone("9");
 }
 
 #[tokio::test]
@@ -276,6 +286,7 @@ async fn an_atom_that_is_run_again_runs_alone() {
         (build.num_atoms_failed, build.num_atoms_flaky),
         (0, Some(1))
     );
+    story.ran_alone(&["3"]);
     let alone = story.alone();
     let runs = alone.iter().filter(|atom| *atom == "3");
     assert_eq!(runs.count(), 2, "{alone:?}");
