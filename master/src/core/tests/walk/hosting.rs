@@ -126,9 +126,9 @@ impl Hosting {
 }
 
 impl Machine {
-    /// The first report to a registration; what an earlier life of the slave began goes on.
+    /// What a slave reports after each connect; what an earlier life of the slave began goes on.
     pub(super) fn report_first(&mut self, slave: SlaveId) -> Vec<Act> {
-        if self.hosting.max_instances == 0 || self.hosting.reported_to == Some(slave) {
+        if self.hosting.max_instances == 0 {
             return Vec::new();
         }
         let is_new_life = self.hosting.reported_to.is_none();

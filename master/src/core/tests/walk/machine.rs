@@ -60,6 +60,9 @@ pub(super) struct Machine {
     pub(super) met: Option<MasterMark>,
     /// The incarnations of its registrations.
     registrations: BTreeMap<SlaveId, Incarnation>,
+    /// How many requests to connect it has made, and whether it waits for the answer to the last one.
+    num_connects: u64,
+    is_connecting: bool,
     /// Whether it is to connect, under the registration that it has.
     doubts: bool,
     /// What it has seen of each incarnation of which it still has something.
@@ -144,13 +147,22 @@ impl Machine {
         };
     }
 
+    /// The registration under which it works, unless it is to connect.
+    pub(super) fn registration(&self) -> Option<SlaveId> {
+        self.slave.filter(|_| self.is_settled && !self.doubts)
+    }
+
     /// Says again whatever was not answered, and that it lives.
-    pub(super) fn tick(&self) -> Vec<Act> {
+    pub(super) fn tick(&mut self) -> Vec<Act> {
         let (machine, session) = (self.index, self.session());
-        let sign_of_life = match self.slave.filter(|_| self.is_settled && !self.doubts) {
+        let registration = self.registration();
+        self.is_connecting = registration.is_none();
+        self.num_connects += u64::from(self.is_connecting);
+        let sign_of_life = match registration {
             None => ToMaster::Connect {
                 machine,
                 session,
+                number: self.num_connects,
                 finished: self.held.iter().map(|(held, ..)| held.clone()).collect(),
                 known_as: self.slave.filter(|_| self.is_settled),
                 seen: match self.ignores_incarnations {
@@ -181,11 +193,14 @@ impl Machine {
         match message {
             ToMachine::Connected {
                 session,
+                number,
                 slave,
                 wanted,
                 master,
             } => {
-                if session == self.session() && self.adopt(slave) {
+                let is_awaited = self.is_connecting && number == self.num_connects;
+                if session == self.session() && is_awaited && self.adopt(slave) {
+                    self.is_connecting = false;
                     self.is_settled = true;
                     self.doubts = false;
                     self.meet(slave, master);
@@ -232,6 +247,7 @@ impl Machine {
                     return self.called(slave, number, build, call, random);
                 }
                 Asked::Instances(instances, preloads) if self.admits(slave, &master) => {
+                    self.see(&Seen::first(master.clone()));
                     let mut acts = self.ordered(slave, &master, instances, preloads);
                     let (call, refusal) = (number, None);
                     acts.push(Act::Send(ToMaster::Answer { call, refusal }));

@@ -312,6 +312,7 @@ impl World {
             ToMaster::Connect {
                 machine,
                 session,
+                number,
                 finished,
                 known_as,
                 seen,
@@ -334,6 +335,7 @@ impl World {
                     let wanted = self.master.farm.cluster.to_be_delivered(slave);
                     let connected = ToMachine::Connected {
                         session,
+                        number,
                         slave,
                         wanted,
                         master: self.master.farm.cluster.mark().unwrap(),

@@ -14,6 +14,8 @@ pub(super) enum ToMaster {
     Connect {
         machine: usize,
         session: SessionId,
+        /// Counts the requests of a slave: an answer to an earlier one is read by nobody.
+        number: u64,
         finished: Vec<FinishedAttempt>,
         known_as: Option<SlaveId>,
         seen: Vec<Seen>,
@@ -42,6 +44,8 @@ pub(super) enum ToMaster {
 pub(super) enum ToMachine {
     Connected {
         session: SessionId,
+        /// The request that this answers.
+        number: u64,
         slave: SlaveId,
         wanted: Vec<KeptHandOut>,
         master: MasterMark,

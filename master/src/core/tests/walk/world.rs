@@ -4,7 +4,7 @@
 use super::apps::AppPromises;
 use super::hunting::HuntHappening;
 use super::machine::{Machine, Sickness};
-use super::master::{Doom, Master};
+use super::master::{Doom, Master, url};
 use super::messages::{Act, ToMachine, ToMaster, Work};
 use super::mutation::Mutation;
 use super::plan::{Fault, Plan};
@@ -171,15 +171,20 @@ impl World {
         }
     }
 
+    /// Whether a machine is connected and has told all, or never comes back.
+    fn machine_rests(&self, index: usize) -> bool {
+        let machine = &self.machines[index];
+        let known = self.master.farm.cluster.slave_at(&url(index));
+        let is_connected = known.is_some_and(|slave| machine.registration() == Some(slave.id));
+        machine.is_gone || machine.is_up && is_connected && machine.unheard.is_empty()
+    }
+
     fn is_quiet(&self) -> bool {
         let cluster = &self.master.farm.cluster;
         self.now > CALM_AT
             && self.master.is_up
             && self.master.calls.is_empty()
-            && self
-                .machines
-                .iter()
-                .all(|m| m.is_gone || m.is_up && m.unheard.is_empty())
+            && (0..self.machines.len()).all(|index| self.machine_rests(index))
             && cluster.builds().all(Build::is_over)
             // Slaves keep builds for a while to hunt for flakes.
             && cluster.leftover.is_empty()
