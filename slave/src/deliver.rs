@@ -4,6 +4,7 @@ pub(crate) mod delivery;
 pub(crate) mod held_results;
 pub(crate) mod lanes;
 pub(crate) mod outbox;
+mod pacing;
 pub(crate) mod packed_console;
 pub(crate) mod parcel;
 pub(crate) mod reports;

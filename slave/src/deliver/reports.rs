@@ -1,16 +1,17 @@
 //! What the master is to be told about builds, and telling it until it has heard.
 
-use crate::master::api::{Backoff, Failures, MasterApi};
+use super::pacing::Pacing;
+use crate::master::api::{Failures, MasterApi};
 use crate::master::registration::Registration;
 use clusterrunner_common::api::{SlaveState, StateReportBody};
-use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::ids::{BuildId, SlaveId};
 use clusterrunner_common::lock::lock;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::StatusCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How many reports are under way at a time, each about another build.
@@ -114,40 +115,50 @@ impl Reports {
         stop: &CancellationToken,
     ) {
         let failures = Mutex::default();
-        let telling = async {
-            let mut under_way = BTreeSet::new();
-            let mut calls = FuturesUnordered::new();
-            let mut backoff = Backoff::quick();
-            loop {
-                while calls.len() < AT_A_TIME
-                    && let Some((build, number, report)) = self.oldest(&under_way)
-                {
-                    under_way.insert(build);
-                    let failures = &failures;
-                    calls.push(async move {
-                        let told = self.tell(api, registration, build, report, failures).await;
-                        (build, number, told)
-                    });
-                }
-                tokio::select! {
-                    // Wakes up once for all that came meanwhile; what can not be begun waits for an end.
-                    () = self.changed.notified() => {}
-                    Some((build, number, told)) = calls.next() => {
-                        under_way.remove(&build);
-                        if told {
-                            self.told(build, number);
-                            backoff = Backoff::quick();
-                        } else {
-                            // A master that does not hear one does not hear the others either.
-                            backoff.pause().await;
-                        }
+        let failures = &failures;
+        let tell = |build, report| self.tell(api, registration, build, report, failures);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.tell_all(tell, registration.connects()) => {}
+        }
+    }
+
+    /// Tells all that comes. `tell` makes one try and says whether the report is done with; after a failure the next ones
+    /// wait a little, but no longer than until the master has registered this slave again (`connects` changes).
+    async fn tell_all<T: Future<Output = bool>>(
+        &self,
+        tell: impl Fn(BuildId, StateReportBody) -> T,
+        mut connects: watch::Receiver<Option<SlaveId>>,
+    ) {
+        let mut under_way = BTreeSet::new();
+        let mut calls = FuturesUnordered::new();
+        let mut pacing = Pacing::default();
+        loop {
+            while pacing.may_begin()
+                && calls.len() < AT_A_TIME
+                && let Some((build, number, report)) = self.oldest(&under_way)
+            {
+                under_way.insert(build);
+                let spell = pacing.spell();
+                let told = tell(build, report);
+                calls.push(async move { (build, number, spell, told.await) });
+            }
+            // Calls under way go on while the next ones wait.
+            tokio::select! {
+                // Wakes up once for all that came meanwhile; what can not be begun waits for an end.
+                () = self.changed.notified() => {}
+                () = pacing.pause_is_over() => pacing.goes_on(),
+                Ok(()) = connects.changed() => pacing.is_well(),
+                Some((build, number, spell, told)) = calls.next() => {
+                    under_way.remove(&build);
+                    if told {
+                        self.told(build, number);
+                        pacing.is_well();
+                    } else {
+                        pacing.failed(spell);
                     }
                 }
             }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = telling => {}
         }
     }
 
@@ -229,6 +240,7 @@ impl Drop for Expected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     #[test]
     fn a_build_has_one_report_under_way_and_keeps_no_other_waiting() {
@@ -271,6 +283,35 @@ mod tests {
         let (_, number, report) = reports.oldest(&BTreeSet::new())?;
         reports.told(BuildId(1), number);
         Some(report.state)
+    }
+
+    /// All that was under way when the master died fails together. It is told soon after the master is there again, not
+    /// after a pause for each.
+    #[tokio::test]
+    async fn many_calls_that_fail_together_are_one_failure() {
+        let reports = Reports::default();
+        for build in 1..=AT_A_TIME as u64 {
+            reports.put(BuildId(build), of(SlaveState::SetupComplete, None));
+        }
+        let (_registered, connects) = watch::channel(None);
+        let (tries, all_told) = (Cell::new(0), Notify::new());
+        let tell = |_, _| {
+            tries.set(tries.get() + 1);
+            if tries.get() == 2 * AT_A_TIME {
+                all_told.notify_one();
+            }
+            std::future::ready(tries.get() > AT_A_TIME)
+        };
+        let told = async {
+            tokio::select! {
+                () = reports.tell_all(tell, connects) => {}
+                () = all_told.notified() => {}
+            }
+        };
+        // With a pause for each it is a minute.
+        tokio::time::timeout(Duration::from_secs(30), told)
+            .await
+            .unwrap();
     }
 
     #[tokio::test]

@@ -51,6 +51,13 @@ impl Backoff {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(LONGEST_PAUSE);
     }
+
+    /// How long the next pause is, for who waits otherwise.
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        pause
+    }
 }
 
 /// Tells a new kind of failure from the same one again: each is worth a line in the log once, not
