@@ -27,7 +27,7 @@ mod walk;
 pub(crate) use batches::{Again, BatchEnding, Verdict, judge};
 pub(crate) use vocabulary::*;
 
-use batches::{Batches, TriedBefore};
+use batches::{Batches, LearnedOfJobs, TriedBefore};
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use hunts::Hunts;
 use sharing::{Part, Sharing};
@@ -59,6 +59,7 @@ pub(crate) struct Work {
     num_arrived: u64,
     sharing: Sharing,
     hunts: Hunts,
+    learned: LearnedOfJobs,
     /// Bytes of output in memory that wait to be packed.
     unpacked: usize,
     stopping: bool,
@@ -187,6 +188,7 @@ impl Work {
             num_arrived: 0,
             sharing: Sharing::default(),
             hunts: Hunts::default(),
+            learned: LearnedOfJobs::default(),
             unpacked: 0,
             stopping: false,
         }

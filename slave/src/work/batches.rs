@@ -2,6 +2,7 @@
 //! hand-out has its own result. What a batch does not settle waits again, in its old place, to run in a smaller batch or
 //! alone.
 
+mod learned;
 mod naming;
 mod sizes;
 mod tap;
@@ -14,7 +15,8 @@ use super::{
 };
 use clusterrunner_common::ids::{BuildId, ExecutorIndex};
 use clusterrunner_common::job::config::value_for_shell;
-use sizes::{Around, Candidate, Learned, limit};
+use learned::{Learned, Seen, expected};
+use sizes::{Around, Candidate, limit, size};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +24,59 @@ use std::time::Duration;
 /// How many hand-outs that wait are looked at for one batch.
 const LOOKED_AT: usize = 10_000;
 
+/// Of how many jobs a slave knows how their batches go.
+const MOST_JOBS: usize = 256;
+
+/// What batches have shown, by their command: the next build of the job begins with that.
+#[derive(Debug, Default)]
+pub(super) struct LearnedOfJobs(BTreeMap<Arc<str>, Learned>);
+
+impl LearnedOfJobs {
+    fn of(&self, command: &str) -> Learned {
+        self.0.get(command).copied().unwrap_or_default()
+    }
+
+    fn observe(&mut self, command: &Arc<str>, seen: &Seen) {
+        if self.0.len() >= MOST_JOBS && !self.0.contains_key(command) {
+            self.0.pop_first();
+        }
+        self.0.entry(Arc::clone(command)).or_default().observe(seen);
+    }
+}
+
 /// The batches of a build.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
-    learned: Learned,
     /// Those that run, by the hand-out that stands for all of them.
-    running: BTreeMap<HandOut, Vec<Batched>>,
+    running: BTreeMap<HandOut, Running>,
+    /// How long the build has run batches, as far as it is known from those that have ended.
+    now: Duration,
+}
+
+/// A batch that runs.
+#[derive(Debug)]
+struct Running {
+    command: Arc<str>,
+    members: Vec<Batched>,
+    /// When it began and when it is expected to end, on the clock of [`Batches::now`].
+    began: Duration,
+    ends: Duration,
+}
+
+impl Running {
+    /// What its end shows.
+    fn seen(&self, took: Duration, tests: Option<Duration>) -> Seen {
+        let known = self.members.iter().map(|one| one.waiting.expected());
+        Seen {
+            atoms: self.members.len(),
+            unknown: known.clone().filter(Option::is_none).count(),
+            expected: known
+                .map(expected)
+                .fold(Duration::ZERO, Duration::saturating_add),
+            took,
+            tests,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,25 +125,29 @@ impl Build {
         id: BuildId,
         next: u64,
         num_executors: usize,
+        learned: &LearnedOfJobs,
     ) -> Option<(HandOut, BatchOrder, Option<Duration>)> {
         let candidates = self.candidates(id, next);
         if candidates.len() < 2 {
             return None;
         }
+        let command = Arc::clone(self.ready_project()?.batch_command.as_ref()?);
+        let learned = learned.of(&command);
+        let running = self.batches.running.values();
+        let left = running.map(|one| one.ends.saturating_sub(self.batches.now).as_secs_f64());
         let around = Around {
             executors: num_executors.min(self.max_executors),
-            running: self.running_batches(),
+            busy: &left.collect::<Vec<f64>>(),
         };
         let of_candidates: Vec<Candidate> = candidates.iter().map(|(_, one, _)| *one).collect();
-        let size = self.batches.learned.size(&of_candidates, around);
+        let size = size(&learned, &of_candidates, around);
         if size < 2 {
             return None;
         }
-        let command = Arc::clone(self.ready_project()?.batch_command.as_ref()?);
         let mut taken = Vec::with_capacity(size);
         let mut members = Vec::with_capacity(size);
         let mut longest = None;
-        for (number, candidate, value) in candidates.into_iter().take(size) {
+        for (number, _, value) in candidates.into_iter().take(size) {
             let waiting = self.waiting.remove(&number)?;
             self.places.remove(&waiting.subjob.subjob);
             longest = longest.max(waiting.timeout);
@@ -102,14 +155,22 @@ impl Build {
                 hand_out: waiting.subjob.of(id),
                 command: waiting.subjob.atomic_commands.first()?.clone(),
                 value,
-                expected: self.batches.learned.expected(candidate.expected),
             });
             taken.push(Batched { number, waiting });
         }
         let leader = members.first()?.hand_out;
-        let expected = members.iter().map(|member| member.expected);
-        let timeout = longest.map(|longest| limit(longest, expected));
-        self.batches.running.insert(leader, taken);
+        let began = self.batches.now;
+        let mut running = Running {
+            command: Arc::clone(&command),
+            members: taken,
+            began,
+            ends: began,
+        };
+        let seen = running.seen(Duration::ZERO, None);
+        let takes = learned.model(seen.unknown > 0).batch(seen.expected);
+        let timeout = longest.map(|longest| limit(longest, takes));
+        running.ends = began.saturating_add(Duration::try_from_secs_f64(takes).unwrap_or_default());
+        self.batches.running.insert(leader, running);
         let order = BatchOrder { command, members };
         Some((leader, order, timeout))
     }
@@ -145,13 +206,6 @@ impl Build {
         }
         candidates
     }
-
-    /// How long all that runs in batches is expected to take.
-    fn running_batches(&self) -> Duration {
-        let running = self.batches.running.values().flatten();
-        let expected = running.map(|one| self.batches.learned.expected(one.waiting.expected()));
-        expected.fold(Duration::ZERO, Duration::saturating_add)
-    }
 }
 
 impl Work {
@@ -164,17 +218,26 @@ impl Work {
         effects: &mut Vec<Effect>,
     ) -> Option<RunOutcome> {
         let build = self.builds.get_mut(&leader.build);
-        let Some(members) = build.and_then(|build| build.batches.running.remove(&leader)) else {
+        let running = build.and_then(|build| {
+            let running = build.batches.running.remove(&leader)?;
+            build.batches.now = build.batches.now.max(running.began.saturating_add(took));
+            Some(running)
+        });
+        let Some(running) = running else {
             return Some(outcome);
         };
         match outcome {
             RunOutcome::Batch(BatchRun { ends, tests }) => {
                 if let Some(build) = self.builds.get_mut(&leader.build) {
                     build.renewals = 0;
-                    if let Some(tests) = tests {
-                        build.batches.learned.observe(members.len(), took, tests);
-                    }
                 }
+                // One that died in the middle of its atoms shows nothing.
+                let has_passed = ends.iter().any(|end| matches!(end, BatchEnd::Ended(_)));
+                if has_passed || tests.is_some() {
+                    let seen = running.seen(took, tests);
+                    self.learned.observe(&running.command, &seen);
+                }
+                let members = running.members;
                 // It has one end for each, in their order; what had none would run again alone.
                 let ends = ends
                     .into_iter()
@@ -200,17 +263,17 @@ impl Work {
                 }
             }
             RunOutcome::NoProject { .. } => {
-                for Batched { waiting, .. } in members {
+                for Batched { waiting, .. } in running.members {
                     self.project_is_gone(leader.build, waiting, effects);
                 }
             }
             RunOutcome::Canceled | RunOutcome::Completed(_) => {
-                for member in members {
+                for member in running.members {
                     self.step_ended(member.waiting.subjob.of(leader.build), None, effects);
                 }
             }
             RunOutcome::Trouble(reason) => {
-                for member in members {
+                for member in running.members {
                     let hand_out = member.waiting.subjob.of(leader.build);
                     self.step_ended(hand_out, Some(reason.clone()), effects);
                 }

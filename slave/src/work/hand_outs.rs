@@ -1,8 +1,8 @@
 //! The life of a hand-out: it waits, runs, is packed, is delivered.
 
 use super::{
-    AtomEnd, Build, Effect, HandOut, MAX_UNPACKED, MAX_WAITING, OrderedSubjob, Refusal, RunOrder,
-    RunOutcome, Stage, Step, Waiting, Work, setup_failed,
+    AtomEnd, Build, Effect, HandOut, LearnedOfJobs, MAX_UNPACKED, MAX_WAITING, OrderedSubjob,
+    Refusal, RunOrder, RunOutcome, Stage, Step, Waiting, Work, setup_failed,
 };
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SubjobId};
 use std::collections::BTreeMap;
@@ -85,7 +85,8 @@ impl Work {
                 return;
             };
             let executor = ExecutorIndex(index);
-            let Some(order) = build.next_order(id, number, executor, num_executors) else {
+            let order = build.next_order((id, number), executor, num_executors, &self.learned);
+            let Some(order) = order else {
                 return;
             };
             let hand_outs = order.hand_outs();
@@ -268,12 +269,12 @@ impl Build {
     /// What an executor runs next: the hand-out that waits under this number, alone or with others.
     fn next_order(
         &mut self,
-        id: BuildId,
-        number: u64,
+        (id, number): (BuildId, u64),
         executor: ExecutorIndex,
         num_executors: usize,
+        learned: &LearnedOfJobs,
     ) -> Option<RunOrder> {
-        let batch = self.take_batch(id, number, num_executors);
+        let batch = self.take_batch(id, number, num_executors, learned);
         let (hand_out, atomic_commands, batch, timeout, head) = match batch {
             Some((leader, batch, timeout)) => (leader, Vec::new(), Some(batch), timeout, None),
             None => {

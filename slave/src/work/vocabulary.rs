@@ -460,6 +460,4 @@ pub(crate) struct BatchMember {
     pub(crate) command: String,
     /// Its value, as a shell would have it.
     pub(crate) value: String,
-    /// How long it is expected to take.
-    pub(crate) expected: Duration,
 }
