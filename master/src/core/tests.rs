@@ -6,6 +6,7 @@ mod apps;
 mod builds;
 mod deleting;
 mod failing_fast;
+mod fairness;
 mod farms;
 mod health;
 mod history;

@@ -446,7 +446,8 @@ impl Build {
     }
 
     pub(in crate::core) fn share(&self) -> Share {
-        Share::of(self.standing.executors, self.weight())
+        let standing = &self.standing;
+        Share::of(standing.executors, standing.ended_ms, self.weight())
     }
 
     /// How long its set-up takes on a slave, as far as that is known.

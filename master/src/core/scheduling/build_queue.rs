@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The builds that could use another executor, in the order in which they get one.
 ///
 /// A priority without an executor goes first, then the higher priority. Of one priority the build with the fewest
-/// executors for its weight goes first, the older build where two are equal.
+/// executors for its weight goes first; of equal ones the build that got the least executor time for its weight, and
+/// then the older one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::core) struct BuildQueue {
     classes: BTreeMap<Reverse<i32>, Class>,
@@ -51,13 +52,23 @@ impl Class {
     }
 }
 
-/// The executors of a build relative to its weight.
+/// What a build has of the executors, relative to its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::core) struct Share(u64);
+pub(in crate::core) struct Share {
+    executors: u64,
+    /// How long executors worked on its results, in units of 100 ms: coarse, so that a build of short atoms seldom moves in
+    /// the queue.
+    served: u64,
+}
 
 impl Share {
-    pub(in crate::core) fn of(executors: usize, weight: u32) -> Self {
-        Self(((executors as u64) << 32) / u64::from(weight.max(1)))
+    /// The share of a build that so many executors work on, and that had so many milliseconds of executors before.
+    pub(in crate::core) fn of(executors: usize, served_ms: u64, weight: u32) -> Self {
+        let weight = u64::from(weight.max(1));
+        Self {
+            executors: ((executors as u64) << 32) / weight,
+            served: served_ms / 100 / weight,
+        }
     }
 }
 
@@ -141,6 +152,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_equal_shares_the_one_that_had_less_goes_first() {
+        let mut line = BuildQueue::default();
+        for (executors, served_ms, weight, build) in [
+            (1, 0, 1, 1),
+            (0, 9_000, 2, 2),
+            (0, 9_000, 1, 3),
+            (0, 8_099, 1, 4),
+            (0, 8_000, 1, 5),
+        ] {
+            let share = Share::of(executors, served_ms, weight);
+            line.join(0, share, BuildId(build), true);
+        }
+        let order: Vec<u64> = line.iter().map(|build| build.0).collect();
+        assert_eq!(order, [2, 4, 5, 3, 1]);
+    }
+
+    #[test]
     fn the_unserved_priority_goes_first_and_then_the_smallest_share() {
         let mut line = BuildQueue::default();
         for (priority, executors, weight, build) in [
@@ -150,7 +178,7 @@ mod tests {
             (5, 9, 1, 4),
             (-1, 0, 1, 5),
         ] {
-            let share = Share::of(executors, weight);
+            let share = Share::of(executors, 0, weight);
             line.join(priority, share, BuildId(build), build % 2 == 0);
             line.serve(priority, 0, executors);
         }
@@ -160,13 +188,13 @@ mod tests {
         assert_eq!(ready, [4, 2]);
         let placed = [(5, 9, 1, 4), (-1, 0, 1, 5), (0, 3, 1, 2), (0, 4, 2, 1)];
         let mut placed = placed.map(|(priority, executors, weight, build)| {
-            let share = Share::of(executors, weight);
+            let share = Share::of(executors, 0, weight);
             (line.place(priority, share, BuildId(build)), build)
         });
         placed.sort_by(|one, other| one.0.cmp(&other.0));
         assert_eq!(placed.map(|(_, build)| build), [5, 4, 1, 2]);
         line.serve(-1, 0, 1);
-        line.leave(5, Share::of(9, 1), BuildId(4), true);
+        line.leave(5, Share::of(9, 0, 1), BuildId(4), true);
         let order: Vec<u64> = line.iter().map(|build| build.0).collect();
         assert_eq!(order, [1, 3, 2, 5]);
     }

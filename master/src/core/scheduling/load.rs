@@ -1,6 +1,10 @@
 //! The load of a slave: its hand-outs by build, derived from what it runs and kept for speed.
 
+use crate::core::slaves::slave::Slave;
 use clusterrunner_common::ids::BuildId;
+
+/// A slave is crowded where this many more builds have something there than two for each executor.
+const CROWD: usize = 8;
 
 /// The hand-outs of a slave, and the executors that set-ups under way are for.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +82,13 @@ impl Portion {
     /// How many hand-outs are expected to wait for an executor.
     pub(in crate::core) fn waiting(&self) -> usize {
         self.held - self.executors
+    }
+}
+
+impl Slave {
+    /// Whether so many builds are more than its executors soon get to.
+    pub(in crate::core) fn is_crowded(&self, num_builds: usize) -> bool {
+        num_builds > 2 * self.num_executors as usize + CROWD
     }
 }
 

@@ -26,6 +26,14 @@ pub(in crate::core) fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fa
         return None;
     }
     let is_busy = slave.num_free() == 0;
+    // More builds would only wait there.
+    if is_busy && slave.is_crowded(slave.builds.len()) {
+        let open = slave.builds.keys();
+        let open = open.filter(|id| cluster.working.contains(id));
+        if slave.is_crowded(open.count()) {
+            return None;
+        }
+    }
     for build in cluster.line.iter().filter_map(|id| cluster.build(id)) {
         match slave.builds.get(&build.id) {
             // The next idle executor goes to a build that the slave has.

@@ -101,7 +101,7 @@ impl Cluster {
         });
     }
 
-    /// Puts a build into the queue or takes it out, as its subjobs and limits say.
+    /// Puts a build into the queue, moves it there or takes it out, as its subjobs, limits and results say.
     pub(in crate::core) fn settle(&mut self, id: BuildId) {
         let Some(build) = self.builds.get(&id) else {
             return;
@@ -112,20 +112,23 @@ impl Cluster {
             self.troubled.remove(&id);
         }
         let waits = is_in_line(self, build);
-        if waits == build.standing.in_line.is_some() {
+        let (priority, share) = (build.priority(), build.share());
+        let (before, place) = (build.standing.in_line, waits.then_some(share));
+        if before == place {
             return;
         }
-        let (priority, share) = (build.priority(), build.share());
+        let is_ready = build.standing.is_ready();
         if let Some(build) = self.builds.get_mut(&id).map(Arc::make_mut) {
-            let is_ready = build.standing.is_ready();
-            let before = std::mem::replace(&mut build.standing.in_line, waits.then_some(share));
-            match before {
-                None => {
-                    self.line.join(priority, share, id, is_ready);
-                    self.dirty.builds.insert(id);
-                }
-                Some(before) => self.line.leave(priority, before, id, is_ready),
+            build.standing.in_line = place;
+        }
+        match before {
+            Some(before) => self.line.leave(priority, before, id, is_ready),
+            None => {
+                self.dirty.builds.insert(id);
             }
+        }
+        if let Some(place) = place {
+            self.line.join(priority, place, id, is_ready);
         }
         // A slave of the original gives up a build that no longer needs it for one that does.
         if !waits && self.num_legacy > 0 {
@@ -290,7 +293,10 @@ impl Cluster {
         }
         for (id, standing) in &mut standings {
             let build = self.builds.get(id).filter(|build| is_in_line(self, build));
-            standing.in_line = build.map(|build| Share::of(standing.executors, build.weight()));
+            let share = |build: &Arc<Build>| {
+                Share::of(standing.executors, standing.ended_ms, build.weight())
+            };
+            standing.in_line = build.map(share);
         }
         standings
     }

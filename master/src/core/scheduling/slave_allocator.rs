@@ -19,9 +19,6 @@ use crate::core::scheduling::set_ups::{set_up_of_any, set_up_on};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::SlaveId;
 
-/// A slave is crowded where this many more builds have something there than two for each executor.
-const CROWD: usize = 8;
-
 /// The next hand-out or set-up that brings work to an executor, if there is one.
 pub(in crate::core) fn next(cluster: &mut Cluster) -> Option<Fact> {
     if let Some(fact) = with_setup::next(cluster) {
@@ -89,7 +86,7 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let mean_of = |portion: &crate::core::scheduling::load::Portion| {
         cluster.builds.get(&portion.build)?.mean_us()
     };
-    let is_crowded = slave.load.portions().len() > 2 * slave.num_executors as usize + CROWD;
+    let is_crowded = slave.is_crowded(slave.load.portions().len());
     let mut peers = None;
     for build in ready_in_line(cluster, slave) {
         if peers.is_some_and(|peers| peers != build.priority()) {
