@@ -107,13 +107,12 @@ fn a_small_build_gets_on_beside_more_builds_than_executors() {
 #[test]
 fn builds_of_long_atoms_take_turns() {
     let mut model = busy_with_three(60_000);
-    let before = [1, 2, 3].map(|build| model.results_of(build));
+    let all_results = |model: &Model| [1, 2, 3].map(|build| model.results_of(build));
+    let before = all_results(&model);
     model.end(60, 60_000);
-    let gained = [1, 2, 3].map(|build| model.results_of(build) - before[build as usize - 1]);
-    assert!(
-        gained.iter().all(|gained| (19..=21).contains(gained)),
-        "{gained:?}"
-    );
+    for (before, after) in before.into_iter().zip(all_results(&model)) {
+        assert!((19..=21).contains(&(after - before)), "{before} to {after}");
+    }
 }
 
 #[test]
