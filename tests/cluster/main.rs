@@ -108,3 +108,4 @@ mod terminal;
 mod tested;
 mod variables;
 mod whole_build;
+mod workers;

@@ -8,7 +8,10 @@ use crate::run::console_file::{AtomEnding, ConsoleFiles};
 use crate::run::consoles::Consoles;
 use crate::run::event_log::SubjobEvents;
 use crate::run::file_error::{AtomFileError, files};
+use crate::run::workers::{WorkerRun, Workers};
+use crate::work::workers::Broken;
 use crate::work::{AtomEnd, HandOut, RunOrder, RunOutcome};
+use by_worker::ByWorker;
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::{DiskSpace, ShortOfSpace};
@@ -50,6 +53,9 @@ enum RunError {
     Container(#[from] ContainerError),
     #[error("its container ended while it ran")]
     ContainerEnded,
+    /// It is said to the user. What the worker printed last goes with it.
+    #[error("its worker {0}")]
+    Worker(Broken, String),
     /// The command of the atom is kept: it may be run when the project is there again.
     #[error("the project's directory is gone")]
     NoProject(String),
@@ -65,6 +71,17 @@ struct Commanded<'a> {
     head: Option<&'a str>,
     /// The other hand-outs that run in this process.
     others: Vec<HandOut>,
+    /// What runs it, if that is not a process of its own.
+    by: Option<ByWorker>,
+}
+
+/// What runs, and is waited for.
+#[derive(Debug)]
+enum Running {
+    /// A process of its own.
+    Process(RunningCommand),
+    /// A worker that has an atom.
+    Worker(Box<WorkerRun>),
 }
 
 /// What holds for every command that is run.
@@ -95,6 +112,7 @@ pub(crate) struct SubjobExecutor {
     means: Means,
     directories: ArtifactDirectories,
     console_files: ConsoleFiles,
+    workers: Workers,
     /// Set when the process ends and does not wait for what runs any more.
     closing: Arc<AtomicBool>,
     /// Whether what runs is a hunt. Work waits for the end of one that is to stop.
@@ -107,6 +125,7 @@ impl SubjobExecutor {
             executor,
             directories: ArtifactDirectories::new(executor),
             console_files: ConsoleFiles::new(executor, means.limits.max_console_size),
+            workers: Workers::new(executor, Arc::clone(&means.data)),
             means,
             closing,
             is_hunt: false,
@@ -168,10 +187,11 @@ impl SubjobExecutor {
     }
 
     /// Ends what runs. Work may wait for the end of a hunt, which is not asked.
-    fn end(&self, running: &mut RunningCommand, mark: &str) -> Result<(), CommandError> {
-        match self.is_hunt {
-            true => running.kill(mark),
-            false => running.end(mark, self.grace()),
+    fn end(&self, running: &mut Running, mark: &str) -> Result<(), CommandError> {
+        match running {
+            Running::Process(running) if self.is_hunt => running.kill(mark),
+            Running::Process(running) => running.end(mark, self.grace()),
+            Running::Worker(running) => running.end(mark, self.grace()),
         }
     }
 
@@ -196,8 +216,9 @@ impl SubjobExecutor {
                 variables: Vec::new(),
                 head: order.head.as_deref().filter(|_| atom == AtomId(0)),
                 others: Vec::new(),
+                by: None,
             };
-            let ended = self.run_command(&order, what, &mark, stop);
+            let ended = self.run_atom(&order, what, &mark, stop);
             let end = ended.as_ref().ok().and_then(Option::as_ref);
             events.atom_finished(atom, end.map(|end| end.exit_code));
             if end.is_none() {
@@ -250,6 +271,7 @@ impl SubjobExecutor {
             variables,
             head,
             others,
+            by,
         } = what;
         let Means {
             data,
@@ -283,20 +305,17 @@ impl SubjobExecutor {
             consoles.started(self.executor, (hand_out, atom, others), console, started_at);
         });
         let started = Instant::now();
-        let running = match &container {
-            None => shell_command.start(output),
-            Some(container) => {
-                let program = container.command(&shell_command)?;
-                shell_command.start_program(program, output)
-            }
-        };
-        let mut running = match running {
-            Err(_) if !order.project_directory.is_dir() => {
+        let mut running = match self.start((&shell_command, by), container.as_deref(), output) {
+            Err(RunError::Command(_)) if !order.project_directory.is_dir() => {
                 return Err(RunError::NoProject(shell_command.command_line));
             }
             started => started?,
         };
-        let (ended, was_used_up) = self.watch(&mut running, started, order.timeout, stop)?;
+        let watched = self.watch(&mut running, started, order.timeout, stop);
+        let (ended, was_used_up) = match watched {
+            Ok(watched) => watched,
+            Err(error) => return Err(self.broke(running, &shell_command.mark, error)),
+        };
         let timed_out = match ended {
             Ended::TimedOut => order.timeout,
             Ended::Exited(_) | Ended::Signaled(_) | Ended::Canceled => None,
@@ -304,12 +323,14 @@ impl SubjobExecutor {
         let mark = &shell_command.mark;
         let has_left_some =
             self.end_rest(&mut running, (ended, mark), container.as_deref(), hand_out)?;
+        let used = running.used();
+        self.put_back(running, hand_out.build, (ended, mark));
         let took = started.elapsed();
         if ended == Ended::Canceled {
             return Ok(None);
         }
         // Of what is in a container only the client of the runtime was measured.
-        let used = running.used().filter(|_| container.is_none());
+        let used = used.filter(|_| container.is_none());
         let exit_code = ended.exit_code().unwrap_or(TIMED_OUT_EXIT_CODE);
         let has_ended = |container: Arc<BuildContainer>| container.has_ended();
         if exit_code != 0 && timed_out.is_none() && container.is_some_and(has_ended) {
@@ -348,6 +369,25 @@ impl SubjobExecutor {
         }))
     }
 
+    /// Starts a command, or gives it to a worker.
+    fn start(
+        &self,
+        (command, by): (&ShellCommand, Option<ByWorker>),
+        container: Option<&BuildContainer>,
+        output: File,
+    ) -> Result<Running, RunError> {
+        if let Some(by) = by {
+            // The worker opens it for itself.
+            drop(output);
+            return Ok(Running::Worker(Box::new(self.begin(by, command)?)));
+        }
+        let started = match container {
+            None => command.start(output)?,
+            Some(container) => command.start_program(container.command(command)?, output)?,
+        };
+        Ok(Running::Process(started))
+    }
+
     /// Says what is to be shown of what runs; nothing of a hunt.
     fn shown(&self, tell: impl FnOnce(&Consoles)) {
         if !self.is_hunt {
@@ -358,7 +398,7 @@ impl SubjobExecutor {
     /// Ends what takes too long or is to stop, with all that it started. Says whether some of what it started may run on.
     fn end_rest(
         &self,
-        running: &mut RunningCommand,
+        running: &mut Running,
         (ended, mark): (Ended, &str),
         container: Option<&BuildContainer>,
         hand_out: HandOut,
@@ -415,11 +455,11 @@ impl SubjobExecutor {
     /// One that takes too long or is to stop is still to be ended.
     fn watch(
         &self,
-        running: &mut RunningCommand,
+        running: &mut Running,
         started: Instant,
         limit: Option<Duration>,
         stop: &CancellationToken,
-    ) -> Result<(Ended, bool), CommandError> {
+    ) -> Result<(Ended, bool), RunError> {
         let mut was_used_up = false;
         let mut cap = self.means.limits.max_console_size.map(ConsoleCap::new);
         loop {
@@ -466,5 +506,6 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
 }
 
 mod batch;
+mod by_worker;
 #[cfg(test)]
 mod tests;

@@ -299,6 +299,7 @@ impl Build {
             timeout,
             image: project.image.clone(),
             junit: project.junit.clone(),
+            worker: project.worker.clone(),
         })
     }
 

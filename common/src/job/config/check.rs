@@ -46,10 +46,12 @@ const JUNIT: &str = "junit";
 const MATRIX: &str = "matrix";
 // And what runs many atoms in one process.
 pub(super) const BATCH_COMMAND: &str = "batch_command";
+// Or one atom after the other.
+const WORKER: &str = "worker";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 24] = [
+const SECTIONS: [&str; 25] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -74,6 +76,7 @@ const SECTIONS: [&str; 24] = [
     JUNIT,
     MATRIX,
     BATCH_COMMAND,
+    WORKER,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -132,6 +135,9 @@ impl Check<'_> {
         let batch_command = sections
             .get(BATCH_COMMAND)
             .and_then(|command| self.batch_command(command, &sections, atomizers.as_deref()));
+        let worker = sections
+            .get(WORKER)
+            .and_then(|worker| self.worker(WORKER, worker, &sections));
         let setup_build = sections
             .get(SETUP_BUILD)
             .and_then(|list| self.command_list(SETUP_BUILD, list));
@@ -229,6 +235,7 @@ impl Check<'_> {
         Some(Job {
             commands,
             batch_command,
+            worker,
             atomizers,
             setup_build: setup_build.filter(|command| !command.is_empty()),
             teardown_build: teardown_build.filter(|command| !command.is_empty()),

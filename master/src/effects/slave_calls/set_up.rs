@@ -64,6 +64,7 @@ pub(super) mod tests {
                 templates: Vec::new(),
                 junit: None,
                 batch_command: None,
+                worker: None,
             },
         }
     }

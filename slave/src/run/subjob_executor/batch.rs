@@ -80,6 +80,7 @@ impl SubjobExecutor {
                 variables,
                 head: None,
                 others: others.collect(),
+                by: None,
             };
             self.run_command(order, what, &mark, stop)
         });
