@@ -81,6 +81,16 @@ pub(crate) async fn run(
     let master = parse(options.master.as_ref().unwrap_or(&settings.master_hostname))?;
     let slaves = options.slaves.as_ref().unwrap_or(&settings.slaves);
     let slaves = slaves.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let is_named = options.master.is_some() || options.slaves.is_some();
+    if !is_named && master.is_local() && slaves.iter().all(Host::is_local) {
+        return Err(Trouble::usage(
+            "neither the command nor the settings name another machine than this one",
+        )
+        .hint(
+            "`clusterrunner deploy --master HOST --slaves HOST HOST` names them; `deploy --slaves localhost` replaces the \
+             farm of this machine",
+        ));
+    }
     let slave_port = match options.slave_port {
         Some(port) => port,
         None => Settings::slave_port(&common)?,

@@ -7,8 +7,13 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::lock;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// Signals that come so soon after the first one are of the same press: `timeout`, for one, sends its signal to the
+/// program and to the process group of the program.
+const ONE_PRESS: Duration = Duration::from_millis(200);
 
 /// Whether the user wants an end. SIGTERM counts like Ctrl-C.
 pub(crate) struct Interrupt {
@@ -44,6 +49,7 @@ impl Interrupt {
         let state = Arc::new(Mutex::new(state));
         let (first, shared) = (wanted.clone(), Arc::clone(&state));
         tokio::spawn(async move {
+            let mut pressed: Option<Instant> = None;
             loop {
                 let hangup = async {
                     match &mut hangups {
@@ -63,9 +69,12 @@ impl Interrupt {
                         continue;
                     }
                 }
-                if first.is_cancelled() {
-                    quit(*lock(&shared));
+                match pressed {
+                    Some(at) if at.elapsed() < ONE_PRESS => continue,
+                    _ if first.is_cancelled() => quit(*lock(&shared)),
+                    _ => {}
                 }
+                pressed = Some(Instant::now());
                 first.cancel();
             }
         });

@@ -286,7 +286,7 @@ fn in_words(build: &BuildView, stage: Stage) -> String {
                     command(format_args!("logs {} --setup -f", build.id))
                 );
             }
-            return format!("{atoms} waiting: slaves are being set up, or are busy");
+            return format!("{atoms} waiting: slaves are being set up, are busy, or are gone");
         }
         _ => format!("{} running", build.num_atoms_in_progress),
     };
@@ -392,7 +392,7 @@ mod tests {
         );
         assert_eq!(
             in_words(&build(6, 0), Stage::Building),
-            "6 atoms waiting: slaves are being set up, or are busy"
+            "6 atoms waiting: slaves are being set up, are busy, or are gone"
         );
     }
 }

@@ -146,6 +146,9 @@ fn no_project(given: &Path, error: &std::io::Error) -> Trouble {
     let bytes = job_file(Path::new(JOB_FILE)).unwrap_or_default();
     let jobs = JobConfig::parse(&String::from_utf8_lossy(&bytes), JOB_FILE);
     match given.to_str() {
+        Some(number) if number.parse::<u32>().is_ok() => {
+            trouble.hint("a number for --fail-fast goes behind an equals sign: --fail-fast=3")
+        }
         Some(name) if jobs.is_ok_and(|jobs| jobs.names().any(|job| job == name)) => trouble.hint(
             format!("for the job of this name: `clusterrunner build --job-name {name}`"),
         ),

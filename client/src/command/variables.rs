@@ -17,7 +17,7 @@ pub(super) fn chosen(options: &[String]) -> Result<Variables, Trouble> {
             Some((name, value)) => (name, value.to_owned()),
             None => (option.as_str(), value_here(option)?),
         };
-        variables::check(name, &value).map_err(|right| {
+        variables::check_chosen(name, &value).map_err(|right| {
             Trouble::usage(format!("--env {}: it must be {right}", plain(name)))
         })?;
         chosen.set(name, value);

@@ -19,7 +19,8 @@ machine, without ssh. To stop the farm, run this on each machine, in the remote 
 Examples:
   clusterrunner deploy --master farm-1 --slaves farm-1 farm-2 farm-3 --num-executors 8
   clusterrunner deploy -m ci@farm-1:2222 -s ci@farm-2 -o IdentityFile=~/.ssh/farm
-  clusterrunner deploy            the machines of `master_hostname` and `slaves` in the settings";
+  clusterrunner deploy            the machines of `master_hostname` and `slaves` in the settings, if they
+                                  name others than this one";
 
 /// What `drain` means.
 pub(super) const DRAIN_HELP: &str = "\

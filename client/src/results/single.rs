@@ -138,7 +138,8 @@ pub async fn find(
         tell(looked_at, all);
     }
     // Stable: files of an atom stay in their order.
-    found.files.sort_by_key(|file| (file.subjob, file.atom));
+    let place = |file: &SingleFile| (file.subjob, file.atom, file.path.clone());
+    found.files.sort_by_cached_key(place);
     Ok(found)
 }
 

@@ -258,6 +258,10 @@ fn what_can_not_be_deployed_is_refused_before_anything_is_touched() {
             .expect_code(2)
             .expect(&[], &["is no machine"]);
     }
+    deployer
+        .deploy(&[])
+        .expect_code(2)
+        .expect(&[], &["name another machine", "--slaves"]);
     let settings = deployer.user.path("base/clusterrunner.conf");
     for (text, said) in [
         (

@@ -5,6 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A user at a shell: a home, a project, a current directory.
@@ -122,6 +123,14 @@ impl Running {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    /// Presses Ctrl-C as somebody does whom the end does not come soon enough.
+    pub(crate) fn interrupt_until_it_ends(&mut self) {
+        while self.child.try_wait().unwrap().is_none() {
+            self.signal(Signal::INT);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Reads both streams to their ends and waits.

@@ -105,6 +105,27 @@ pub fn is_too_long(name: &str, value: &str) -> bool {
     name.len() + value.len() > LONGEST
 }
 
+/// Whether shells can see a variable of this name: letters, digits and underscores, no digit first.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The same as [`check`] for a variable that somebody chose, which shells are to see.
+///
+/// # Errors
+/// As `check`; or it is no name for a shell.
+pub fn check_chosen(name: &str, value: &str) -> Result<(), &'static str> {
+    match name.is_empty() || is_name(name) {
+        true => check(name, value),
+        false => Err("under a name of letters, digits and underscores: shells see no other"),
+    }
+}
+
 /// Why a build can not have a variable; the text says what would be right. The value is not in it.
 ///
 /// # Errors

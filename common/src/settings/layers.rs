@@ -37,10 +37,17 @@ impl<'a> Layers<'a> {
         let mut warnings = Vec::new();
         let config_file = match config_file {
             Some(path) => {
-                if make_missing(path)? {
-                    let path = path.display();
+                let shown = path.display();
+                // Commands only look; the file is made when a secret is to be kept.
+                if program == Program::Client {
+                    if !path.exists() {
+                        warnings.push(format!(
+                            "there is no settings file {shown}: the shipped values count"
+                        ));
+                    }
+                } else if make_missing(path)? {
                     warnings.push(format!(
-                        "there was no settings file {path}; a new one was made"
+                        "there was no settings file {shown}; a new one was made"
                     ));
                 }
                 path.to_owned()

@@ -70,6 +70,13 @@ impl Base {
     ) -> Result<Self, ServeError> {
         let general = &settings.general;
         let secret = general.secret_or_generate()?;
+        if general.secret.is_none() {
+            tracing::warn!(
+                "made a secret in {}, since there was none; a master with another secret takes no slave: put the master's \
+                 secret there",
+                general.config_file.display()
+            );
+        }
         let address = listener.local_addr().map_err(ServeError::Address)?;
         let session = SessionId::from_random(random_bytes());
         let data = {

@@ -54,7 +54,7 @@ impl Finding {
 
 /// The settings could not be read.
 pub(super) fn wrong_settings(error: &str) -> Finding {
-    let cure = "mend that line; conf/clusterrunner.conf of the project explains all keys";
+    let cure = "mend what is named there; conf/clusterrunner.conf of the project explains all keys";
     Finding::bad("settings", error, cure)
 }
 

@@ -34,7 +34,7 @@ fn a_second_ctrl_c_is_obeyed_at_once() {
     running.wait_for_output("Build is running.");
     running.signal(Signal::INT);
     running.wait_for_note("the master cancels build 1; waiting for its end");
-    running.signal(Signal::INT);
+    running.interrupt_until_it_ends();
     running
         .end()
         .expect_code(4)
@@ -51,7 +51,7 @@ fn a_second_ctrl_c_while_the_master_is_away_does_not_say_canceled() {
     drop(master);
     running.signal(Signal::INT);
     running.wait_for_note("Canceling build 1.");
-    running.signal(Signal::INT);
+    running.interrupt_until_it_ends();
     let ended = running.end().expect_code(5).expect(
         &[],
         &["quit at once; the master has not confirmed that build 1 is canceled"],

@@ -4,7 +4,7 @@ use crate::git::CommitId;
 use crate::ids::{BuildId, ProjectId};
 use crate::job::config::MOST_RETRIES;
 use crate::job::matrix::{Chosen, MOST_COMBINATIONS};
-use crate::process::variables::{Variables, check as check_variable};
+use crate::process::variables::{Variables, check, check_chosen};
 use crate::work::{BuildRequest, ENV, INHERITED_ENV, ProjectSource};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -422,7 +422,12 @@ fn variables(
         let Value::String(value) = value else {
             return Err(wrong_kind(place(), "a value in a string", value));
         };
-        check_variable(name, value).map_err(|right| wrong(place(), right))?;
+        // What a client's environment has is taken over as it is.
+        let checked = match field == ENV {
+            true => check_chosen(name, value),
+            false => check(name, value),
+        };
+        checked.map_err(|right| wrong(place(), right))?;
         variables.set(name, value);
     }
     if variables.size() > MOST_VARIABLES {

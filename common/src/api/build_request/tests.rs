@@ -63,6 +63,10 @@ fn variables_are_sent_and_stored_and_never_shown() {
         "Field 'env.A' must be a value in a string, not a number.",
     );
     refused(
+        json!({"A B": "secret"}),
+        "Field 'env.A B' must be under a name of letters, digits and underscores: shells see no other.",
+    );
+    refused(
         json!({"PROJECT_DIR": "secret"}),
         "Field 'env.PROJECT_DIR' must be left out: ClusterRunner sets this variable itself.",
     );

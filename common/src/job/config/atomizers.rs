@@ -4,6 +4,7 @@ use super::Atomizer;
 use super::check::{ATOMIZERS, Check};
 use super::document::{Node, Value, python_type};
 use super::problem::Place;
+use crate::process::variables::is_name;
 use std::collections::BTreeMap;
 
 /// The word that begins a product. With a command, and no mapping, behind it it is a variable as any other.
@@ -100,7 +101,7 @@ impl Check<'_> {
 
     fn atomizer(&mut self, key: &Node, command: &Node) -> Option<Atomizer> {
         let name = key.value.scalar_text().unwrap_or("?");
-        if !is_variable_name(name) {
+        if !is_name(name) {
             let message = format!(
                 "Definition for job \"{}\" contains an invalid atomizer name \"{name}\" in config section \
                  \"{ATOMIZERS}\": it becomes a variable of the shell.",
@@ -167,12 +168,4 @@ fn factors<'n>(key: &Node, value: &'n Node) -> Option<&'n [(Node, Node)]> {
         Value::Mapping(factors) if key.value.scalar_text() == Some(PRODUCT) => Some(factors),
         _ => None,
     }
-}
-
-pub(super) fn is_variable_name(name: &str) -> bool {
-    let mut letters = name.chars();
-    letters
-        .next()
-        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

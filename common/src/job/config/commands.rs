@@ -3,10 +3,10 @@
 //! The results are part of the API: atoms are shown to users and key the learned timings, so every
 //! oddity of the original is kept that hides no command (specification 5.2 and 5.3).
 
-use super::atomizers::is_variable_name;
 use super::product;
 use super::quoting::{PROJECT, SPECIAL, quoted};
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
+use crate::process::variables::is_name;
 use std::borrow::Cow;
 
 /// Joins the elements of a command list into one shell command, with the original's meaning.
@@ -126,7 +126,7 @@ fn continues_a_name(text: &str) -> bool {
 fn name_and_value(atom: &str) -> Option<(&str, &str)> {
     let (name, value) = atom.strip_prefix("export ")?.split_once("=\"")?;
     let value = value.strip_suffix("\";")?;
-    is_variable_name(name).then_some((name, value))
+    is_name(name).then_some((name, value))
 }
 
 /// What an atomizer's output is made of.

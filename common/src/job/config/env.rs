@@ -35,7 +35,7 @@ impl Check<'_> {
                 good = false;
                 continue;
             };
-            if let Err(right) = variables::check(name, text) {
+            if let Err(right) = variables::check_chosen(name, text) {
                 let message = format!(
                     "Definition for job \"{}\" contains an invalid variable \"{name}\" in config section \"{section}\": \
                      it must be {right}.",

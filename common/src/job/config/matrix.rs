@@ -117,7 +117,7 @@ impl Check<'_> {
             return None;
         };
         let name = key.value.scalar_text().unwrap_or_default();
-        if let Err(right) = variables::check(name, text) {
+        if let Err(right) = variables::check_chosen(name, text) {
             let message = format!(
                 "Definition for job \"{}\" contains an invalid variable \"{name}\" in config section \"{section}\": it \
                  must be {right}.",

@@ -3,8 +3,8 @@
 //! Such an atom is shell text that is quoted already, since of values that are not nobody could tell where one ends:
 //! `A="1" B="x y"; export A B;`. So no atom of one variable, whatever its value, is taken for one of several.
 
-use super::atomizers::is_variable_name;
 use super::quoting::{PROJECT, SPECIAL, quoted};
+use crate::process::variables::is_name;
 use std::borrow::Cow;
 
 /// What one atomizer of a product gives.
@@ -98,7 +98,7 @@ pub(super) fn variables_of(atom: &str) -> Option<Vec<(&str, String)>> {
     let mut rest = atom;
     loop {
         let (name, after) = rest.split_once("=\"")?;
-        if !is_variable_name(name) {
+        if !is_name(name) {
             return None;
         }
         let (value, after) = unquoted(after)?;

@@ -82,6 +82,25 @@ fn a_file_that_is_named_and_not_there_is_made() {
     );
 }
 
+#[test]
+fn a_command_makes_no_file_until_a_secret_is_to_be_kept() {
+    let place = Place::empty();
+    let named = place.directory.path().join("named.conf");
+    let load = || load_client(Some(&named), place.environment(), &Overrides::new()).unwrap();
+    let told = load().general.warnings;
+    assert_eq!(
+        told,
+        [format!(
+            "there is no settings file {}: the shipped values count",
+            named.display()
+        )]
+    );
+    assert!(!named.exists());
+    let secret = load().general.secret_or_generate().unwrap();
+    assert_eq!(load().general.warnings, [""; 0]);
+    assert_eq!(load().general.secret.unwrap().expose(), secret.expose());
+}
+
 /// As the original's programs look at a file: any key that they do not know ends them, and so does a missing section.
 fn check_as_the_original(text: &str) -> Result<(), String> {
     let mut sections = Vec::new();
