@@ -25,6 +25,17 @@ async fn only_lines_of_standard_output_are_atoms() {
     assert!(shown.stdout.contains("careful"), "{shown:#?}");
 }
 
+/// The name of a file in Latin-1, say.
+#[tokio::test]
+async fn what_is_no_text_is_told_of() {
+    let farm = Farm::start(&[2]).await;
+    let printing = r"echo one; printf 'caf\351\n'";
+    let build = farm.runs(&job("echo $N").atomizer(printing)).await.passes();
+    let told =
+        "The atomizer of N printed what is no UTF-8 text; its atom names no such file: caf\u{fffd}";
+    assert_eq!(build.warnings, [told]);
+}
+
 /// Whatever the values are: each atom sees its own, and its name is what it is found by later.
 #[tokio::test]
 async fn a_product_of_atomizers_sets_several_variables() {

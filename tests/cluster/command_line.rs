@@ -331,7 +331,9 @@ fn a_stop_that_drains_lets_atoms_finish_and_names_what_is_left() {
     build.kill().unwrap();
     build.wait().unwrap();
     // The atom that was finished is not run again.
-    machine.run_to(0, &["build"]);
+    let next = machine.run_to(0, &["build"]);
+    let goes_on = "goes on with what was not over when it was ended: 1.";
+    assert!(next.stderr.contains(goes_on), "{next:#?}");
     assert!(is_true_within(PATIENCE, || {
         machine
             .run(&["status", "1"])

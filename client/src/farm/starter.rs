@@ -1,5 +1,6 @@
 //! Starting a master and a slave of this machine.
 
+use super::connection::client_of;
 use super::daemon::{Daemon, MAX_PID, master_pid_file};
 use super::own::own_master;
 use super::probe::{Probe, probe};
@@ -24,6 +25,9 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pause between two looks whether they are.
 const LOOK: Duration = Duration::from_millis(30);
+
+/// How long a master that was just started may take to say what it goes on with.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long another `clusterrunner build` that is starting the farm is waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
@@ -102,7 +106,24 @@ impl Starter<'_> {
         })
         .await?;
         self.start_slave(&address).await?;
+        self.tell_what_goes_on(&address).await;
         Ok(address)
+    }
+
+    /// Names the builds that an earlier life of the master left, as far as the master says so in time.
+    async fn tell_what_goes_on(&self, address: &str) {
+        let Ok(client) = client_of(address, Duration::ZERO, self.settings) else {
+            return;
+        };
+        if let Ok(Ok(left)) = tokio::time::timeout(ANSWER_LIMIT, client.queue()).await
+            && !left.is_empty()
+        {
+            let ids: Vec<String> = left.iter().map(|build| build.id.to_string()).collect();
+            let ids = ids.join(", ");
+            output::note(format!(
+                "The master goes on with what was not over when it was ended: {ids}. `clusterrunner cancel BUILD` ends a build."
+            ));
+        }
     }
 
     /// Refuses another port than that of the master that runs.

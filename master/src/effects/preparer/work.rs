@@ -94,6 +94,13 @@ impl Found {
                 self.warn(name, &what);
             }
         }
+        let is_damaged = |line: &&str| line.contains(char::REPLACEMENT_CHARACTER);
+        if let Some(line) = printed.output.lines().find(is_damaged) {
+            self.warn(
+                name,
+                &format!("printed what is no UTF-8 text; its atom names no such file: {line}"),
+            );
+        }
         if let Some(errors) = printed.shown_errors() {
             self.warn(name, &format!("succeeded.{errors}"));
         }
