@@ -3,11 +3,13 @@
 use crate::farm::Farm;
 use crate::job::job;
 use crate::json_schema::Schema;
+use crate::polyaxon_projects::project_of;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView, ChildView};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::results::artifact::CONSOLE_FILE;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,6 +38,48 @@ fn names(build: &BuildView) -> Vec<&str> {
 
 async fn child(farm: &Farm, child: &ChildView) -> BuildView {
     farm.client().build(child.build_id).await.unwrap()
+}
+
+/// Of a build of a matrix is shown what its builds have; what is of one atom names them.
+fn check_what_is_shown_of_all(farm: &Farm) {
+    let logs = farm.user(&["logs", "1"]);
+    assert_eq!(logs.code, Some(0), "{logs:#?}");
+    for part in ["PY=2 OS=$c (build 4):", "artifact_1_0", "exit code 1"] {
+        assert!(logs.stdout.contains(part), "{part}: {logs:#?}");
+    }
+    let tests = farm.user(&["tests", "1", "--json"]).stdout;
+    let tests: Value = serde_json::from_str(&tests).unwrap();
+    Schema::documented().check("tests", &tests).unwrap();
+    assert_eq!(
+        (&tests["total"], &tests["counts"]["failed"]),
+        (&json!(5), &json!(1))
+    );
+    let listed = tests["tests"].as_array().unwrap();
+    let builds: BTreeSet<u64> = listed
+        .iter()
+        .map(|test| test["build_id"].as_u64().unwrap())
+        .collect();
+    assert_eq!((listed.len(), builds), (5, BTreeSet::from([2, 3, 4])));
+    let shown = farm.user(&["tests", "1"]).stdout;
+    assert!(shown.contains("PY=2 OS=$c (build 4):"), "{shown}");
+    let junit = farm.path("again.xml");
+    let written = farm.user(&["tests", "1", "--junit", junit.to_str().unwrap()]);
+    assert_eq!(written.code, Some(0), "{written:#?}");
+    let report = fs::read_to_string(&junit).unwrap();
+    assert_eq!(report.matches("<testsuite ").count(), 5, "{report}");
+    for line in [
+        &["logs", "1", "0_0"][..],
+        &["logs", "1", "-f"],
+        &["repro", "1", "0_0"],
+        &["bisect", "1", "0_0"],
+        &["artifacts", "1"],
+    ] {
+        let named = farm.user(line);
+        assert!(
+            named.code == Some(2) && named.stderr.contains("name one of them: 2 ("),
+            "{named:#?}"
+        );
+    }
 }
 
 /// What runs again of build 1, and what of the matrix may be chosen.
@@ -164,12 +208,7 @@ async fn the_builds_of_a_matrix_have_one_verdict() {
     let json = farm.user(&["status", "1", "--json"]).stdout;
     let json: Value = serde_json::from_str(&json).unwrap();
     Schema::documented().check("status_build", &json).unwrap();
-    let logs = farm.user(&["logs", "1"]);
-    assert!(
-        logs.code == Some(2) && logs.stderr.contains("name one of them: 2 ("),
-        "{logs:#?}"
-    );
-
+    check_what_is_shown_of_all(&farm);
     check_again(&farm, url).await;
 }
 
@@ -225,4 +264,98 @@ async fn a_master_that_is_killed_around_the_split_loses_no_child() {
         Some(listed["builds"].as_array()?.len())
     });
     assert_eq!(listed.await, 4);
+}
+
+/// The script of an atom sets the variables of its combination.
+#[tokio::test]
+async fn the_script_of_an_atom_has_its_combination() {
+    let farm = Farm::start(&[2]).await;
+    let project = project();
+    farm.run(&project.request()).await;
+    let script = farm.path("script.sh");
+    let written = farm.user(&["repro", "3", "1_0", "-o", script.to_str().unwrap()]);
+    assert_eq!(written.code, Some(0), "{written:#?}");
+    let ran = std::process::Command::new("bash")
+        .arg(&script)
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(printed.contains("2 on 'a \"b\"' runs 2\n"), "{ran:?}");
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+}
+
+/// Of what failed and is gone nobody knows any more which atoms did: it runs again as a whole.
+#[tokio::test]
+async fn a_matrix_is_run_again_though_one_of_its_builds_is_gone() {
+    let farm = Farm::start(&[2]).await;
+    let root = farm.polyaxon_superuser("root").await;
+    let project = project();
+    farm.run(&project.request()).await;
+    let child = format!("{}/builds/3", project_of(&project));
+    let (status, body) = root.ask(Method::DELETE, &child, Some(json!({}))).await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+    let results = farm.path("base/master/results/3");
+    wait_for("its results are gone", async || {
+        (!results.exists()).then_some(())
+    })
+    .await;
+    let again = farm.user(&["retry", "1", "--failed", "--no-results"]);
+    assert_eq!(again.code, Some(1), "{again:#?}");
+    let again = farm.client().build(BuildId(5)).await.unwrap();
+    assert_eq!(
+        (names(&again), again.num_atoms),
+        (vec![r#"PY=2 OS='a "b"'"#], Some(2))
+    );
+    let all = farm.user(&["retry", "1", "--no-results"]);
+    assert_eq!(all.code, Some(1), "{all:#?}");
+    let all = farm.client().build(BuildId(7)).await.unwrap();
+    assert_eq!((all.children.len(), all.num_atoms), (3, Some(5)));
+}
+
+/// The project that shows how it is done.
+#[tokio::test]
+async fn the_example_runs_in_all_its_combinations() {
+    let repository = Repository::empty();
+    let example = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/matrix"));
+    let files = ["clusterrunner.yaml", "speak.sh"];
+    let files = files.map(|name| (name, fs::read_to_string(example.join(name)).unwrap()));
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    repository.commit(&files);
+    repository.git(&["update-index", "--chmod=+x", "speak.sh"]);
+    repository.git(&["commit", "--quiet", "--message=executable"]);
+    let farm = Farm::start(&[2]).await;
+    let results = farm.path("results");
+    let request = repository.request();
+    let url = request["url"].as_str().unwrap();
+    let built = farm.user(&[
+        "build",
+        "git",
+        "--url",
+        url,
+        "--results-dir",
+        results.to_str().unwrap(),
+    ]);
+    assert_eq!(built.code, Some(0), "{built:#?}");
+    let parent = farm.client().build(BuildId(1)).await.unwrap();
+    assert_eq!(
+        (names(&parent), parent.num_atoms),
+        (
+            vec![
+                "GREETING=Hello CASE=lower",
+                "GREETING=Hello CASE=upper",
+                "GREETING=Moin CASE=lower",
+                "GREETING=Servus CASE=title"
+            ],
+            Some(16)
+        )
+    );
+    for combination in ["GREETING=Hello,CASE=upper", "GREETING=Servus,CASE=title"] {
+        for atom in 0..4 {
+            let spoken = results
+                .join(combination)
+                .join(format!("artifact_{atom}_0/spoken"));
+            let spoken = fs::read_to_string(&spoken).unwrap();
+            assert!(!spoken.trim().is_empty(), "{combination} {atom}");
+        }
+    }
 }

@@ -40,7 +40,7 @@ impl Farm {
 }
 
 /// The project of builds of a repository that come through ClusterRunner's API.
-fn project_of(repository: &Repository) -> String {
+pub(crate) fn project_of(repository: &Repository) -> String {
     let name = repository.path().file_name().unwrap();
     format!("clusterrunner/{}", name.to_str().unwrap())
 }

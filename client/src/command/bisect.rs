@@ -8,6 +8,7 @@ mod search;
 
 use super::attach::look_until;
 use super::interrupt::Interrupt;
+use super::matrix;
 use super::retry::{Reached, reach};
 use crate::options::{BisectOptions, CommonOptions, WaitUntil};
 use crate::output::again::command;
@@ -53,6 +54,7 @@ pub(crate) async fn run(
     let build = options.build;
     let atom = parse_atom(&options.atom).ok_or_else(|| no_atom(&options))?;
     let reached = reach(&options.master, &common).await?;
+    matrix::refuse_parent(&reached.first, build, "atoms").await?;
     let before = reached.first.build(build).await?;
     if before.request_params.get("type") == Some(&json!("directory")) {
         output::note(

@@ -61,6 +61,17 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         }
         (None, None) => return Err(Trouble::usage("name a build, or an app with --app")),
     };
+    let is_list = options.atom.is_none() && !options.follow && step_kind(&options).is_none();
+    if is_list {
+        for part in matrix::parts(&first, build).await? {
+            matrix::say_part(&part);
+            match options.failure_output {
+                FailureOutput::None => list(&first, part.0, options.failed).await?,
+                how => show_failed(&first, part.0, how).await?,
+            }
+        }
+        return Ok(ExitCode::Success);
+    }
     matrix::refuse_parent(&first, build, "output").await?;
     if let Some(kind) = step_kind(&options) {
         let step = (kind, slave(&options)?);
@@ -68,14 +79,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         return step_output::print((&client, &first), build, step, follow, raw).await;
     }
     let Some(text) = &options.atom else {
-        if options.follow {
-            return follow_all::print((&client, &first), build).await;
-        }
-        match options.failure_output {
-            FailureOutput::None => list(&first, build, options.failed).await?,
-            how => show_failed(&first, build, how).await?,
-        }
-        return Ok(ExitCode::Success);
+        return follow_all::print((&client, &first), build).await;
     };
     let (subjob, atom) = parse_atom(text).ok_or_else(|| {
         Trouble::usage(format!("'{text}' names no atom"))

@@ -4,7 +4,7 @@ use super::standing::build_state_of;
 use crate::output::again::command;
 use crate::output::table::{Cell, Table};
 use crate::output::text::count;
-use crate::output::{self, BAD, FAINT, styled};
+use crate::output::{self, BAD, FAINT, STRONG, styled};
 use crate::trouble::Trouble;
 use anstyle::Style;
 use clusterrunner_client::Client;
@@ -74,6 +74,30 @@ pub(super) async fn refuse_parent(client: &Client, id: BuildId, what: &str) -> R
         "build {id} was split into the builds of a matrix, which have the {what}"
     ))
     .hint(plain(&format!("name one of them: {}{more}", named.join(", "))).into_owned()))
+}
+
+/// The builds that have what is asked for of a build: those of its matrix, each with its variables in one line; or the
+/// build itself.
+pub(super) async fn parts(
+    client: &Client,
+    id: BuildId,
+) -> Result<Vec<(BuildId, Option<String>)>, Trouble> {
+    let build = client.build(id).await?;
+    if build.children.is_empty() {
+        return Ok(vec![(id, None)]);
+    }
+    let parts = build.children.into_iter();
+    Ok(parts
+        .map(|child| (child.build_id, Some(child.name)))
+        .collect())
+}
+
+/// Says which build of a matrix the lines below are of; nothing for other builds.
+pub(super) fn say_part((id, name): &(BuildId, Option<String>)) {
+    if let Some(name) = name {
+        let head = format!("{} (build {id}):", plain(name));
+        output::say(styled(STRONG, head));
+    }
 }
 
 /// The combinations that are meant by variables and values: any of the values of one variable, and one of each variable.

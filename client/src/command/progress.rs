@@ -9,7 +9,7 @@ use crate::output;
 use crate::output::again::command;
 use crate::output::events::{self, Event};
 use crate::output::text::{count, duration};
-use clusterrunner_common::api::{AtomView, BuildStatus, BuildView};
+use clusterrunner_common::api::{AtomView, BuildStatus, BuildView, ChildView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::text::printable::plain;
 use pace::in_units;
@@ -83,9 +83,11 @@ impl Stage {
             }
             BuildStatus::Queued if entered("preparing") => Self::Preparing,
             BuildStatus::Queued => Self::Queued,
-            BuildStatus::Building if build.num_atoms == Some(build.num_atoms_completed) => {
-                Self::Archiving
+            // The builds of its matrix have none yet.
+            BuildStatus::Building if !build.children.is_empty() && build.num_atoms == Some(0) => {
+                Self::Preparing
             }
+            BuildStatus::Building if has_run(build) => Self::Archiving,
             BuildStatus::Building => Self::Building,
             BuildStatus::Finished | BuildStatus::Error | BuildStatus::Canceled => Self::Over,
         }
@@ -113,6 +115,12 @@ impl Stage {
             Self::Over => "over",
         }
     }
+}
+
+/// Whether all atoms have results. Of a build that was split others may have atoms that are not known yet.
+fn has_run(build: &BuildView) -> bool {
+    let knows_atoms = |child: &ChildView| child.num_atoms > 0 || child.status.is_over();
+    build.num_atoms == Some(build.num_atoms_completed) && build.children.iter().all(knows_atoms)
 }
 
 impl Progress {
@@ -374,6 +382,43 @@ mod tests {
         assert_eq!(shown, (6, 2, 1, 3));
         assert!(counts(&running, Stage::Archiving).is_none());
         assert!(counts(&build(6, 0), Stage::Building).is_none());
+    }
+
+    /// Its results are packed when all atoms of all its builds have run, not while nobody knows how many there are.
+    #[test]
+    fn a_build_that_was_split_is_not_done_before_all_its_builds_are() {
+        let child = |atoms: u64, done: u64, status: &str| -> ChildView {
+            let view = serde_json::json!({
+                "build_id": 2, "name": "A=1", "matrix": {"A": "1"}, "status": status, "result": null,
+                "num_atoms": atoms, "num_atoms_completed": done, "num_atoms_failed": 0, "num_atoms_flaky": 0,
+            });
+            serde_json::from_value(view).unwrap()
+        };
+        let stage = |children: Vec<ChildView>| {
+            let atoms = children.iter().map(|child| child.num_atoms).sum();
+            let done = children.iter().map(|child| child.num_atoms_completed).sum();
+            let parent = BuildView {
+                children,
+                ..build(atoms, done)
+            };
+            Stage::of(&parent)
+        };
+        let unknown = || child(0, 0, "QUEUED");
+        let done = || child(2, 2, "FINISHED");
+        assert_eq!(stage(vec![unknown(), unknown()]), Stage::Preparing);
+        assert_eq!(stage(vec![done(), unknown()]), Stage::Building);
+        assert_eq!(
+            stage(vec![done(), child(2, 1, "BUILDING")]),
+            Stage::Building
+        );
+        assert_eq!(
+            stage(vec![done(), child(2, 2, "BUILDING")]),
+            Stage::Archiving
+        );
+        assert_eq!(
+            stage(vec![done(), child(0, 0, "CANCELED")]),
+            Stage::Archiving
+        );
     }
 
     #[test]

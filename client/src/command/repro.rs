@@ -3,6 +3,7 @@
 mod script;
 
 use super::interrupt::Interrupt;
+use super::matrix;
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, ReproOptions};
 use crate::output;
@@ -38,6 +39,7 @@ pub(crate) async fn run(options: ReproOptions, common: CommonOptions) -> Result<
     }
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let interrupt = Interrupt::listen(false)?;
+    matrix::refuse_parent(&client, options.build, "atoms").await?;
     let view = client.build(options.build).await?;
     let (subjob, atom) = found(&client, &options).await?;
     let source = source(&view)?;

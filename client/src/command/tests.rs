@@ -15,6 +15,7 @@ use clusterrunner_common::api::{TestCounts, TestView, TestsBody};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::junit::TestOutcome;
 use clusterrunner_common::text::printable::{plain, plain_lines};
+use serde_json::{Value, json};
 
 /// How many tests are asked for at a time: the most that a master gives.
 const PAGE: u64 = 1_000;
@@ -35,7 +36,6 @@ const LINES: usize = 15;
 pub(crate) async fn run(options: TestsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let build = options.build;
-    matrix::refuse_parent(&client, build, "tests").await?;
     if let Some(path) = &options.junit {
         junit_file::check(path)?;
         junit_file::write(&client, build, path).await?;
@@ -49,12 +49,27 @@ pub(crate) async fn run(options: TestsOptions, common: CommonOptions) -> Result<
         text: options.text.as_deref(),
         ..WantedTests::default()
     };
+    let parts = matrix::parts(&client, build).await?;
     if options.json {
-        output::say_versioned(&whole(&client, build, wanted).await?);
+        output::say_versioned(&of_all(&client, &parts, wanted).await?);
         return Ok(ExitCode::Success);
     }
+    for part in &parts {
+        matrix::say_part(part);
+        show(&client, part.0, &options, wanted).await?;
+    }
+    Ok(ExitCode::Success)
+}
+
+/// Shows the tests of one build.
+async fn show(
+    client: &Client,
+    build: BuildId,
+    options: &TestsOptions,
+    wanted: WantedTests<'_>,
+) -> Result<(), Trouble> {
     if options.failed || options.all {
-        let found = whole(&client, build, wanted).await?;
+        let found = whole(client, build, wanted).await?;
         let order = [
             TestOutcome::Failed,
             TestOutcome::Flaky,
@@ -67,9 +82,35 @@ pub(crate) async fn run(options: TestsOptions, common: CommonOptions) -> Result<
         }
         say_counts(build, &found.counts);
     } else {
-        overview(&client, build, wanted).await?;
+        overview(client, build, wanted).await?;
     }
-    Ok(ExitCode::Success)
+    Ok(())
+}
+
+/// All tests that are wanted of builds of a matrix, each with its build; or of one build.
+async fn of_all(
+    client: &Client,
+    parts: &[(BuildId, Option<String>)],
+    wanted: WantedTests<'_>,
+) -> Result<Value, Trouble> {
+    if let [(build, None)] = parts {
+        return Ok(json!(whole(client, *build, wanted).await?));
+    }
+    let (mut tests, mut total, mut counts) = (Vec::new(), 0, TestCounts::default());
+    for (build, _) in parts {
+        let found = whole(client, *build, wanted).await?;
+        total += found.total;
+        counts.passed += found.counts.passed;
+        counts.failed += found.counts.failed;
+        counts.skipped += found.counts.skipped;
+        counts.flaky += found.counts.flaky;
+        tests.extend(found.tests.iter().map(|test| {
+            let mut test = json!(test);
+            test["build_id"] = json!(build);
+            test
+        }));
+    }
+    Ok(json!({"tests": tests, "total": total, "counts": counts}))
 }
 
 /// All tests that are wanted.

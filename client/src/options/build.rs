@@ -78,7 +78,7 @@ pub(crate) struct BuildOptions {
     pub(crate) retries: Option<u32>,
     /// After N failed atoms (1 where no number is given) do not run the rest [default: `max_fail` of the job, else no
     /// limit]
-    #[arg(long, global = true, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    #[arg(long, global = true, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = at_least_one)]
     pub(crate) fail_fast: Option<NonZeroU32>,
     /// Of the job's matrix build only combinations with this value of a variable; several values of a variable are
     /// alternatives
@@ -161,7 +161,7 @@ pub(crate) struct RetryOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_RETRIES)))]
     pub(crate) retries: Option<u32>,
     /// After N failed atoms (1 where no number is given) do not run the rest [default: as in the other build]
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = at_least_one)]
     pub(crate) fail_fast: Option<NonZeroU32>,
     /// Unpack the results just into this directory [default: build_results/N, N being the new build]
     #[arg(long, value_name = "DIR")]
@@ -187,4 +187,9 @@ fn variable(text: &str) -> Result<(String, String), &'static str> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         Some(_) | None => Err("write a variable and a value, such as PYTHON=3.12"),
     }
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a whole number, 1 or more")
 }

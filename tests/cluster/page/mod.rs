@@ -5,6 +5,7 @@ mod browser;
 mod history;
 mod hostile;
 mod looks;
+mod matrix;
 mod modules;
 mod pictures;
 mod projects;

@@ -87,6 +87,12 @@ pub(super) async fn flaky(
     Ok(Json(body.await?))
 }
 
+/// Whether a job is meant by a name: its own, or that of a job of whose matrix it is a combination.
+fn is_job(name: &str, wanted: &str) -> bool {
+    let rest = name.strip_prefix(wanted);
+    rest.is_some_and(|rest| rest.is_empty() || (rest.starts_with(" [") && rest.ends_with(']')))
+}
+
 /// Looks at the jobs that are wanted and that the caller may know of, while other work goes on.
 async fn look<T: Send + 'static>(
     api: &Api,
@@ -101,7 +107,10 @@ async fn look<T: Send + 'static>(
     let projects = api.cluster.read(projects).await?;
     let jobs = jobs.into_iter().filter_map(move |job| {
         let name = projects.get(&job.project)?;
-        let is_wanted = wanted.job.as_ref().is_none_or(|wanted| *wanted == job.name)
+        let is_wanted = wanted
+            .job
+            .as_ref()
+            .is_none_or(|wanted| is_job(&job.name, wanted))
             && wanted
                 .project
                 .as_ref()
@@ -213,4 +222,24 @@ fn seconds(ms: u64) -> f64 {
 /// To a millionth: more digits say nothing.
 fn rounded(probability: f64) -> f64 {
     (probability * 1e6).round() / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_job_means_all_combinations_of_its_matrix() {
+        for (name, wanted, expected) in [
+            ("Unit", "Unit", true),
+            ("Unit [PY=3.12 OS=a]", "Unit", true),
+            ("Unit [PY=3.12 OS=a]", "Unit [PY=3.12 OS=a]", true),
+            ("Unit [PY=3.12 OS=a]", "Unit [PY=3.12]", false),
+            ("Unit tests", "Unit", false),
+            ("Units [A=1]", "Unit", false),
+            ("Unit", "Unit [A=1]", false),
+        ] {
+            assert_eq!(is_job(name, wanted), expected, "{name} {wanted}");
+        }
+    }
 }

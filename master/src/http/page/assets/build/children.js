@@ -37,5 +37,5 @@ function row(child) {
     h("td", {}, h("a", { href: to.build(child.build_id) }, name(short(child.name, 200))),
       child.error_message ? h("p", { class: "small" }, h("bdi", { class: "why" }, short(child.error_message, 160))) : null),
     h("td", {}, chip(buildState(child))),
-    h("td", {}, numbers.total ? bar(numbers, over) : null, h("span", { class: "muted small" }, `${count(child.num_atoms, "atom")}${failed}`)));
+    h("td", {}, numbers.total ? bar(numbers, over) : null, h("span", { class: "muted small nowrap" }, `${count(child.num_atoms, "atom")}${failed}`)));
 }

@@ -150,7 +150,9 @@ class BuildView {
     this.table.drawn = this.atoms.version;
     this.stepTable.draw(this.steps, began);
     this.about.draw(build, over);
-    this.doing.draw(build, build.failed_atoms?.length || this.atoms.failed.length);
+    // A parent of a matrix has no atoms of its own; what failed in its children can be run again from it.
+    const failed = build.children?.length ? build.num_atoms_failed : build.failed_atoms?.length || this.atoms.failed.length;
+    this.doing.draw(build, failed);
   }
 
   drawHead(state) {
@@ -162,14 +164,16 @@ class BuildView {
     const commit = build.commit ?? params.hash;
     const link = commitAddress(params.url, commit);
     const now = Date.now() / 1000;
-    const mark = JSON.stringify([state, job, commit, isWanted(build.id)]);
+    // The tests of a matrix are on the pages of its builds.
+    const hasTests = !build.children?.length && !(over && !build.num_subjobs);
+    const mark = JSON.stringify([state, job, commit, hasTests, isWanted(build.id)]);
     if (mark !== this.mark) {
       this.mark = mark;
       fill(this.head, h("div", {},
         h("p", { class: "crumbs small" }, h("a", { href: to.builds() }, "Builds"), " / ",
           build.project_id ? [h("a", { href: to.project(build.project_id) }, name(short(projectOf(build), 60))), " / "] : null, `#${build.id}`),
         h("h1", {}, name(short(projectOf(build), 120)), job ? [" · ", name(short(job, 120))] : null, " ", chip(state))),
-        h("div", { class: "actions" }, over && !build.num_subjobs ? null : h("a", { class: "button", href: to.tests(build.id) }, "Tests"), over ? null : this.notifyButton(), this.doing.element));
+        h("div", { class: "actions" }, hasTests ? h("a", { class: "button", href: to.tests(build.id) }, "Tests") : null, over ? null : this.notifyButton(), this.doing.element));
     }
     const brief = commit ? visible(commit).slice(0, 10) : null;
     const facts = JSON.stringify([params.branch, brief, build.started_by, build.matrix]);
