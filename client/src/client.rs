@@ -9,6 +9,7 @@ mod builds;
 mod consoles;
 mod history;
 mod instances;
+mod receivers;
 mod slaves;
 mod tests;
 

@@ -33,9 +33,9 @@ pub(crate) use farm::{
     UndrainOptions,
 };
 pub(crate) use here::{
-    CompletionsOptions, DoctorOptions, InitOptions, ManOptions, NotifyOptions, NotifyTask,
-    SettingsOf, SettingsOptions, SettingsTask, Shell, ShowSettingsOptions, StopOptions,
-    ValidateOptions,
+    CompletionsOptions, DoctorOptions, InitOptions, ListReceiversOptions, ManOptions,
+    NotifyOptions, NotifyTask, SettingsOf, SettingsOptions, SettingsTask, Shell,
+    ShowSettingsOptions, StopOptions, TestReceiverOptions, ValidateOptions,
 };
 pub(crate) use history::{FlakyOptions, HistoryOptions, OfJobs};
 pub(crate) use instances::{
@@ -239,12 +239,14 @@ Examples:
     /// Show the settings, and where each of them comes from
     #[command(after_help = here::CONFIG_HELP)]
     Config(SettingsOptions),
-    /// Try those who are told of builds: webhooks, and servers that show the status of commits
+    /// Try those who are told of builds, or show how it goes with them
     #[command(after_help = "\
-Reads the settings as a master on this machine would. A webhook gets the event `ping`, signed as all
-others; of GitHub, GitLab and Gitea is asked whose token it is, which changes nothing there.
+Webhooks, and servers that show the status of commits. `test` reads the settings as a master on this
+machine would. A webhook gets the event `ping`, signed as all others; of GitHub, GitLab and Gitea is
+asked whose token it is, which changes nothing there. `list` asks a master that runs.
 
 Examples:
+  clusterrunner notify list         what each was told last, what failed, what waits
   clusterrunner notify test         all receivers of the settings
   clusterrunner notify test chat    the one of the section [notify chat]")]
     Notify(NotifyOptions),

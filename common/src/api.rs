@@ -13,6 +13,7 @@ pub mod launching;
 mod lenient;
 pub mod plan;
 pub mod projects;
+pub mod receivers;
 mod refusals;
 mod slave_protocol;
 mod steps;

@@ -43,7 +43,7 @@ pub use image_policy::ImagePolicy;
 pub use instances::InstanceSettings;
 pub use location::default_config_file;
 pub use master::{MasterSettings, OnFinish, load_master};
-pub use notify::{CommitStatuses, Forge, NotifyReceiver, NotifyTarget, Webhook};
+pub use notify::{CommitStatuses, Forge, NotifyReceiver, NotifyTarget, WRITTEN_KEY, Webhook};
 pub use origins::{Reader, SettingOrigin, SettingValue, SettingWithOrigin, settings_with_origins};
 pub use overrides::Overrides;
 pub use runtimes::{RUNTIMES, RuntimeChoice};

@@ -38,6 +38,7 @@ use crate::read::forecasts::Forecasts;
 use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
+use crate::read::receivers::Receivers;
 use crate::read::running::RunningAtoms;
 use crate::read::slave_signs::{self, SlaveSigns};
 use crate::router::{self, Router, Routes};
@@ -108,11 +109,13 @@ pub async fn serve(
     let launched = launched(&settings, &directory).map_err(ServeError::Launched)?;
     let session = SessionId::from_random(random_bytes());
     let recovered = recover(&settings, &directory, (&results, &launched), &session).await?;
+    let receivers = recovered.coordinator.1.receivers();
     let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings, &launched)?;
     let caller = caller(&settings, secret.clone())?;
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
+        receivers,
         running_atoms: RunningAtoms::default(),
         signs: SlaveSigns::default(),
         turns: Turns::default(),
@@ -296,6 +299,7 @@ struct Farm {
     space: DiskSpace,
     caller: Caller,
     measured: Measured,
+    receivers: Receivers,
     running_atoms: RunningAtoms,
     signs: SlaveSigns,
     /// For what is large to read, whatever the API.
@@ -513,6 +517,7 @@ impl Farm {
             turns: self.turns.clone(),
             live,
             downloads: Downloads::default(),
+            receivers: self.receivers.clone(),
             session: self.session.clone(),
             snapshots: self.launched.snapshots.clone(),
             instance_logs: self.launched.logs.clone(),

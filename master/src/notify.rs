@@ -6,6 +6,7 @@
 //! order (`queue`), the requests (`webhook`, `statuses`). `sender` and `command` carry them out.
 
 mod answer;
+mod attempt;
 mod command;
 mod newest;
 mod ping;

@@ -15,6 +15,7 @@ pub mod plans;
 pub mod private;
 pub mod project_builds;
 pub mod published;
+pub mod receivers;
 pub mod running;
 pub mod runs;
 pub mod settling;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Makes a self-signed certificate for an address; its file and its key's.
-fn certificate(directory: &Path, name: &str, address: &str) -> (PathBuf, PathBuf) {
+pub(crate) fn certificate(directory: &Path, name: &str, address: &str) -> (PathBuf, PathBuf) {
     let file = |ending| directory.join(format!("{name}.{ending}"));
     let (certificate, key) = (file("pem"), file("key"));
     let made = Command::new("openssl")

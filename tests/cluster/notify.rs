@@ -3,5 +3,7 @@
 mod commands;
 mod example;
 mod receiver;
+mod secure;
+mod standing;
 mod statuses;
 mod webhooks;

@@ -46,6 +46,18 @@ pub(crate) struct NotifyOptions {
 pub(crate) enum NotifyTask {
     /// Say whether they take what the master sends
     Test(TestReceiverOptions),
+    /// Show those of a master that runs: what they were told last, what fails, and what waits
+    List(ListReceiversOptions),
+}
+
+/// Options of `clusterrunner notify list`.
+#[derive(Args, Debug)]
+pub(crate) struct ListReceiversOptions {
+    /// Print the master's JSON answer
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) master: MasterAddress,
 }
 
 /// Options of `clusterrunner notify test`.

@@ -13,11 +13,12 @@ mod values;
 pub use forge::Forge;
 pub(super) use section::NotifySection;
 pub use target::{CommitStatuses, NotifyReceiver, NotifyTarget, Webhook};
+pub use values::WRITTEN_KEY;
 
 use super::error::SettingsError;
 use super::keys::{Key, SECRET_KEYS, key_of};
 use target::Draft;
-use values::{Events, HttpUrl, Kind, Private};
+use values::{Events, HttpUrl, Kind, Private, SigningKey};
 
 /// What may stand in a section.
 const KEYS: &[Key] = &[
@@ -27,7 +28,7 @@ const KEYS: &[Key] = &[
     key_of::<Events>("events", &[]),
     key_of::<Vec<String>>("projects", &[]),
     key_of::<Vec<String>>("hosts", &[]),
-    key_of::<Private>("secret", &[]),
+    key_of::<SigningKey>("secret", &[]),
     key_of::<String>("secret_file", &[]),
     key_of::<Private>("token", &[]),
     key_of::<String>("token_file", &[]),

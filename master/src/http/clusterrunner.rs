@@ -25,6 +25,7 @@ mod plans;
 mod private;
 mod projects;
 mod reads;
+mod receivers;
 mod recording;
 mod requests;
 mod routes;
@@ -59,6 +60,7 @@ use crate::read::forecasts::Forecasts;
 use crate::read::metrics::Measured;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
+use crate::read::receivers::Receivers;
 use crate::read::running::RunningAtoms;
 use crate::read::slave_signs::SlaveSigns;
 use crate::store::app_logs::AppLogs;
@@ -130,6 +132,8 @@ pub struct Api {
     pub live: Live,
     /// The downloads of archives under way.
     pub downloads: Downloads,
+    /// Those who are told of builds.
+    pub receivers: Receivers,
     /// The life of this process.
     pub session: SessionId,
     /// The snapshots of templates, for slaves.

@@ -2,15 +2,16 @@
 //! still to be told follows from the builds and these marks, so whenever the master dies nothing is lost.
 //!
 //! Each receiver has a mark for each build of which something is settled: told, given up, or not of interest. Builds up to a
-//! number are settled altogether and have no marks, so that there are few.
+//! number are settled altogether and have no marks, so that there are few. Of statuses of commits is noted beside that which
+//! build set each last, as long as an older build may still set it.
 
 use super::JournalError;
-use super::record::{Record, Records, put};
+use super::record::{Record, Records, piece_key, put};
 use super::store::Store;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::work::BuildEvent;
 use sled::Batch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// How many changes are one batch. The events of the farm wait as long as a batch is written.
 const BATCH: usize = 32;
@@ -18,6 +19,10 @@ const BATCH: usize = 32;
 /// The first byte of a key: what it is of.
 const SETTLED_THROUGH: u8 = b's';
 const MARK: u8 = b'm';
+const NEWEST: u8 = b'n';
+
+/// The digest of what tells a status of a commit from all others.
+pub type StatusName = [u8; 32];
 
 /// What one receiver was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +100,48 @@ impl Notified {
         self.store.written()
     }
 
+    /// Takes note of which build statuses of commits were set last. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn set_newest(
+        &self,
+        receiver: &str,
+        newest: &[(StatusName, BuildId)],
+    ) -> Result<(), JournalError> {
+        for newest in newest.chunks(BATCH) {
+            let mut batch = Batch::default();
+            for (name, build) in newest {
+                let key = [&key(NEWEST, receiver)[..], name].concat();
+                put(&mut batch, &key, &build.0.to_be_bytes())?;
+            }
+            self.apply(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Of which build each status was set last. What is damaged counts as not there. Blocks.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn newest(&self, receiver: &str) -> Result<HashMap<StatusName, BuildId>, JournalError> {
+        let prefix = key(NEWEST, receiver);
+        let mut newest = HashMap::new();
+        for record in Records::below(&self.store.notified, &prefix) {
+            let Ok(Record { key, text }) = record? else {
+                continue;
+            };
+            let name = key
+                .get(prefix.len()..)
+                .and_then(|name| name.try_into().ok());
+            let build = text.as_slice().try_into().ok().map(u64::from_be_bytes);
+            if let (Some(name), Some(build)) = (name, build) {
+                newest.insert(name, BuildId(build));
+            }
+        }
+        Ok(newest)
+    }
+
     /// Takes note that of all builds up to this one everything is settled. Blocks.
     ///
     /// # Errors
@@ -111,6 +158,13 @@ impl Notified {
             let build = key.get(prefix.len()..).and_then(<[u8]>::first_chunk);
             if build.is_some_and(|build| u64::from_be_bytes(*build) <= through.0) {
                 gone.push(key);
+            }
+        }
+        // No older build can take a status from these any more.
+        for (name, build) in self.newest(receiver)? {
+            if build <= through {
+                let key = [&key(NEWEST, receiver)[..], &name].concat();
+                gone.push(piece_key(&key, 0).into());
             }
         }
         self.remove(gone)
@@ -223,6 +277,35 @@ mod tests {
         assert_eq!(notified.told("ab").unwrap(), Some(told(9, &[])));
         notified.begin("a", &told(0, &[])).unwrap();
         assert_eq!(notified.told("a").unwrap(), Some(told(0, &[])));
+    }
+
+    #[test]
+    fn which_build_set_a_status_last_is_known_as_long_as_it_matters() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Journal::open(directory.path()).unwrap().notified();
+        let notified = open();
+        notified.begin("a", &told(0, &[])).unwrap();
+        notified.begin("ab", &told(0, &[])).unwrap();
+        let (one, other) = ([1; 32], [2; 32]);
+        notified
+            .set_newest("a", &[(one, BuildId(5)), (other, BuildId(7))])
+            .unwrap();
+        notified.set_newest("a", &[(one, BuildId(6))]).unwrap();
+        notified
+            .settle("a", &[(BuildId(5), BuildEvent::Finished)])
+            .unwrap();
+        drop(notified);
+        let notified = open();
+        let expected = HashMap::from([(one, BuildId(6)), (other, BuildId(7))]);
+        assert_eq!(notified.newest("a").unwrap(), expected);
+        assert_eq!(notified.newest("ab").unwrap(), HashMap::new());
+        let marks = BTreeMap::from([(BuildId(5), BuildEvent::Finished)]);
+        assert_eq!(notified.told("a").unwrap().unwrap().marks, marks);
+        notified.settle_through("a", BuildId(6)).unwrap();
+        let expected = HashMap::from([(other, BuildId(7))]);
+        assert_eq!(notified.newest("a").unwrap(), expected);
+        notified.keep_only(&["ab"]).unwrap();
+        assert_eq!(notified.newest("a").unwrap(), HashMap::new());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A try of a receiver, for those who operate the farm: whether it is reached, and takes what the master sends.
 
+use super::answer::{beginning, without_secrets};
 use super::sender::{Sender, SenderError, Sent};
 use super::{statuses, webhook};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
@@ -35,7 +36,7 @@ fn said(answer: &str) -> String {
 /// # Errors
 /// See [`PingError`].
 pub async fn ping(target: &NotifyTarget) -> Result<u16, PingError> {
-    let sender = Sender::new(target.ca_file.as_deref())?;
+    let sender = Sender::new(&target.authorities)?;
     let sent = match &target.receiver {
         NotifyReceiver::Webhook(to) => {
             let id = format!("msg_{}", hex::encode(random_bytes::<16>()));
@@ -45,6 +46,10 @@ pub async fn ping(target: &NotifyTarget) -> Result<u16, PingError> {
     };
     match sent {
         Sent::Taken(status) => Ok(status),
-        Sent::NotTaken { what, answer, .. } => Err(PingError::NotTaken { what, answer }),
+        Sent::NotTaken { what, answer, .. } => {
+            let answer = without_secrets(&answer, &target.receiver);
+            let answer = beginning(&answer);
+            Err(PingError::NotTaken { what, answer })
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What is still to be told to one receiver, and what is told next. Pure: moments and chance come in as arguments.
 //!
 //! The notices of a build are told in their order. Where the receiver can not be reached all wait, and the next one that is
-//! tried is of another build; where it refuses one, the others of that build wait behind it.
+//! tried is of another build; where it refuses one, the others of that build wait behind it, until so many tries were refused
+//! that the notice is given up.
 
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
@@ -15,6 +16,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// The longest pause that a receiver can ask for.
 const LONGEST_WISH: Duration = Duration::from_secs(60 * 60);
+
+/// How often a receiver may refuse a notice before it is given up. With the pauses between the tries that takes two to four
+/// minutes, in which a receiver may be set right that was only about to begin.
+pub(super) const MOST_REFUSALS: u32 = 9;
 
 /// How much waits at most.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +57,13 @@ pub(super) enum Next {
 pub(super) enum Failure {
     /// The receiver could not be reached, or has trouble of its own, and perhaps asks for a pause.
     Unreachable(Option<Duration>),
+    /// What is to be told can not be read here, which says nothing of the receiver.
+    Unreadable,
     /// It was reached and does not want this notice.
     Refused,
+    /// It was reached and does not know who asks, so it takes no notice at all until somebody sets that right. Only where it
+    /// takes others meanwhile it is this notice that it does not want.
+    Unknown,
 }
 
 /// The builds of one receiver of which something is to be told.
@@ -66,6 +76,8 @@ pub(super) struct Queue {
     /// How many notices wait in all lanes.
     length: usize,
     receiver: Pause,
+    /// How many notices the receiver has taken.
+    taken: u64,
     /// What needs a mark: nothing up to it is to be told any more.
     settled: Vec<(BuildId, BuildEvent)>,
     /// How many notices were given up since the last look.
@@ -81,6 +93,15 @@ struct Lane {
     /// The build is over: when nothing waits any more, it is settled up to this.
     end: Option<BuildEvent>,
     pause: Pause,
+    refusals: Refusals,
+}
+
+/// How often the next notice of a build was refused.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refusals {
+    number: u32,
+    /// How many notices the receiver had taken before the first of them.
+    taken: u64,
 }
 
 /// How long nothing is tried.
@@ -99,6 +120,7 @@ impl Queue {
             lanes: BTreeMap::new(),
             length: 0,
             receiver: Pause::default(),
+            taken: 0,
             settled: Vec::new(),
             given_up: 0,
         }
@@ -120,6 +142,7 @@ impl Queue {
             if self.is_only_latest {
                 self.length -= lane.waiting.len();
                 lane.waiting.clear();
+                lane.refusals = Refusals::default();
             }
             lane.waiting.push_back(*notice);
             self.length += 1;
@@ -156,23 +179,49 @@ impl Queue {
         shortest.map_or(Next::Idle, Next::Wait)
     }
 
-    /// The receiver has a notice, or it is of no use to the receiver.
+    /// The receiver has a notice.
     pub(super) fn settle(&mut self, notice: &Notice) {
         self.receiver = Pause::default();
+        self.taken += 1;
+        self.drop_through(notice);
+    }
+
+    /// A notice is of no use to the receiver, which was not asked.
+    pub(super) fn skip(&mut self, notice: &Notice) {
         self.drop_through(notice);
     }
 
     /// The receiver does not have a notice; `chance` is from 0 to 1. Others are tried before it is the turn of this one
-    /// again, so that a single notice that the receiver fails on keeps up nobody else.
-    pub(super) fn fail(&mut self, notice: &Notice, failure: Failure, now: Duration, chance: f64) {
-        if let Some(lane) = self.lanes.get_mut(&notice.build) {
+    /// again, so that a single notice that the receiver fails on keeps up nobody else. Returns whether the notice is given
+    /// up, since it was refused too often.
+    pub(super) fn fail(
+        &mut self,
+        notice: &Notice,
+        failure: Failure,
+        now: Duration,
+        chance: f64,
+    ) -> bool {
+        let taken = self.taken;
+        let lane = self.lanes.get_mut(&notice.build);
+        let is_refused_for_good = lane.is_some_and(|lane| {
             lane.pause.begin(now, chance, Duration::ZERO);
+            lane.refuse(failure, taken)
+        });
+        self.pause_after(failure, now, chance);
+        if is_refused_for_good {
+            self.drop_through(notice);
         }
+        is_refused_for_good
+    }
+
+    fn pause_after(&mut self, failure: Failure, now: Duration, chance: f64) {
         match failure {
             Failure::Unreachable(wish) => {
                 let wish = wish.unwrap_or_default().min(LONGEST_WISH);
                 self.receiver.begin(now, chance, wish);
             }
+            Failure::Unknown => self.receiver.begin(now, chance, Duration::ZERO),
+            Failure::Unreadable => {}
             // It was reached.
             Failure::Refused => self.receiver = Pause::default(),
         }
@@ -196,6 +245,15 @@ impl Queue {
     /// How many notices were given up since the last call.
     pub(super) fn take_given_up(&mut self) -> u64 {
         std::mem::take(&mut self.given_up)
+    }
+
+    /// How long nothing is tried, where something waits.
+    pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
+        match self.next(now) {
+            Next::Wait(pause) => Some(pause),
+            Next::Tell(..) => Some(Duration::ZERO),
+            Next::Idle => None,
+        }
     }
 
     /// How many notices wait.
@@ -228,6 +286,7 @@ impl Queue {
         let before = lane.waiting.len();
         lane.waiting.retain(|waiting| waiting.event > notice.event);
         lane.pause = Pause::default();
+        lane.refusals = Refusals::default();
         let dropped = before - lane.waiting.len();
         self.length -= dropped;
         self.close(notice.build, Some(notice.event));
@@ -245,6 +304,22 @@ impl Queue {
         if lane.waiting.is_empty() {
             self.lanes.remove(&build);
         }
+    }
+}
+
+impl Lane {
+    /// Counts a failure if it is a refusal; whether there were so many that there is no use in another try.
+    fn refuse(&mut self, failure: Failure, taken: u64) -> bool {
+        match failure {
+            Failure::Unreachable(_) | Failure::Unreadable => return false,
+            Failure::Refused | Failure::Unknown => {}
+        }
+        if self.refusals.number == 0 {
+            self.refusals.taken = taken;
+        }
+        self.refusals.number += 1;
+        let is_its_own = failure == Failure::Refused || taken > self.refusals.taken;
+        self.refusals.number >= MOST_REFUSALS && is_its_own
     }
 }
 

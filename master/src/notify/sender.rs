@@ -7,9 +7,8 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::install_crypto;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use std::error::Error as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,18 +25,6 @@ pub enum SenderError {
     /// The HTTP client can not be made.
     #[error("could not start the HTTP client: {0}")]
     Client(#[source] reqwest::Error),
-    /// The authorities' file can not be read.
-    #[error("could not read the ca_file {}: {source}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// There are no certificates in the authorities' file.
-    #[error("there is no certificate in the ca_file {}", .0.display())]
-    NoCertificate(PathBuf),
 }
 
 /// Sends requests. Cheap to clone.
@@ -65,24 +52,16 @@ pub(super) enum Sent {
 }
 
 impl Sender {
-    /// One that trusts the system's authorities, and those in the file.
-    pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, SenderError> {
+    /// One that trusts the system's authorities, and these.
+    pub(super) fn new(authorities: &[Certificate]) -> Result<Self, SenderError> {
         install_crypto();
         let mut builder = Client::builder()
             .user_agent(concat!("clusterrunner/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT);
-        if let Some(path) = ca_file {
-            let pem = std::fs::read(path).map_err(|source| SenderError::Read {
-                path: path.to_owned(),
-                source,
-            })?;
-            let found = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-            if found.is_empty() {
-                return Err(SenderError::NoCertificate(path.to_owned()));
-            }
-            builder = builder.tls_certs_merge(found);
+        if !authorities.is_empty() {
+            builder = builder.tls_certs_merge(authorities.iter().cloned());
         }
         let client = builder.build().map_err(SenderError::Client)?;
         Ok(Self { client })
@@ -176,14 +155,14 @@ fn wish_of(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 /// Whether a status tells of trouble of the receiver, or of a request that it does not want.
 fn failure(status: StatusCode, wish: Option<Duration>) -> Failure {
+    // A token that is not known opens nothing for any build.
+    if status == StatusCode::UNAUTHORIZED {
+        return Failure::Unknown;
+    }
     let is_trouble = status.is_server_error()
         || matches!(
             status,
-            // A token that is not known opens nothing for any build.
-            StatusCode::UNAUTHORIZED
-                | StatusCode::REQUEST_TIMEOUT
-                | StatusCode::TOO_EARLY
-                | StatusCode::TOO_MANY_REQUESTS
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
         );
     // Servers that are asked too often say so with 403, too.
     let is_too_often = status == StatusCode::FORBIDDEN && wish.is_some();
@@ -211,7 +190,7 @@ mod tests {
 
     #[test]
     fn trouble_is_told_from_a_refusal() {
-        let trouble = [401, 408, 425, 429, 500, 502, 503, 504];
+        let trouble = [408, 425, 429, 500, 502, 503, 504];
         let refusals = [302, 400, 403, 404, 410, 413, 422];
         let wish = Some(Duration::from_secs(5));
         let failure = |status, wish| failure(StatusCode::from_u16(status).unwrap(), wish);
@@ -227,6 +206,7 @@ mod tests {
         }
         assert_eq!(failure(403, wish), Failure::Unreachable(wish));
         assert_eq!(failure(404, wish), Failure::Refused);
+        assert_eq!(failure(401, wish), Failure::Unknown);
     }
 
     #[test]

@@ -70,8 +70,17 @@ pub struct Surroundings {
 /// The receivers that wait for [`Begun::work`].
 #[derive(Debug)]
 pub struct Begun {
-    receivers: Vec<(Arc<Target>, Waiting, Vec<Left>)>,
+    receivers: Vec<Begin>,
     notified: Notified,
+}
+
+/// A receiver, what waits for it, and what an earlier life of the master has left to it.
+#[derive(Debug)]
+struct Begin {
+    target: Arc<Target>,
+    waiting: Waiting,
+    left: Vec<Left>,
+    newest: Newest,
 }
 
 /// Finds what is to be told, in a cluster that does not change meanwhile. Blocks.
@@ -98,9 +107,15 @@ pub fn begin(
                 Vec::new()
             }
         };
+        let newest = Newest::of(notified.newest(&target.name)?);
         let target = Arc::new(target);
         watched.push((Arc::clone(&target), waiting.clone()));
-        receivers.push((target, waiting, left));
+        receivers.push(Begin {
+            target,
+            waiting,
+            left,
+            newest,
+        });
     }
     let seen = cluster.builds();
     let seen = seen.map(|build| (build.id, reached::latest(build)));
@@ -154,7 +169,13 @@ impl Begun {
     /// See [`NotifyError`].
     pub fn work(self, surroundings: &Surroundings) -> Result<Workers, NotifyError> {
         let mut workers = Workers::default();
-        for (target, waiting, left) in self.receivers {
+        for begin in self.receivers {
+            let Begin {
+                target,
+                waiting,
+                left,
+                newest,
+            } = begin;
             let worker = Worker {
                 means: means(&target, surroundings)?,
                 target,
@@ -164,7 +185,7 @@ impl Begun {
                 measured: surroundings.measured.clone(),
                 public_url: surroundings.public_url.as_str().into(),
                 stop: surroundings.stop.clone(),
-                newest: Newest::default(),
+                newest,
                 left,
             };
             workers.0.spawn(worker.run());
@@ -175,8 +196,11 @@ impl Begun {
 
 fn means(target: &Target, surroundings: &Surroundings) -> Result<Means, NotifyError> {
     Ok(match &target.how {
-        How::Request { receiver, ca_file } => {
-            let sender = Sender::new(ca_file.as_deref());
+        How::Request {
+            receiver,
+            authorities,
+        } => {
+            let sender = Sender::new(authorities);
             let sender = sender.map_err(|source| NotifyError::Sender {
                 name: target.name.clone(),
                 source,

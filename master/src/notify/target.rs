@@ -2,7 +2,7 @@
 
 use super::statuses;
 use super::subject::{Place, is_full_commit};
-use clusterrunner_common::settings::{NotifyReceiver, NotifyTarget, OnFinish};
+use clusterrunner_common::settings::{Forge, NotifyReceiver, NotifyTarget, OnFinish};
 use clusterrunner_common::text::path_pattern::fits;
 use clusterrunner_common::work::{BuildEvent, BuildRequest, ProjectSource};
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ pub(super) enum How {
         /// Which one.
         receiver: NotifyReceiver,
         /// Authorities that are trusted beside the system's.
-        ca_file: Option<std::path::PathBuf>,
+        authorities: Vec<reqwest::Certificate>,
     },
     /// By a command on this machine.
     Command(OnFinish),
@@ -42,7 +42,7 @@ impl Target {
             projects: target.projects,
             how: How::Request {
                 receiver: target.receiver,
-                ca_file: target.ca_file,
+                authorities: target.authorities,
             },
         });
         let command = on_finish.map(|on_finish| Self {
@@ -55,6 +55,31 @@ impl Target {
             how: How::Command(on_finish),
         });
         requests.chain(command).collect()
+    }
+
+    /// What it is, in one word.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.how {
+            How::Command(_) => "command",
+            How::Request { receiver, .. } => match receiver {
+                NotifyReceiver::Webhook(_) => "webhook",
+                NotifyReceiver::CommitStatuses(to) => match to.forge {
+                    Forge::GitHub => "github",
+                    Forge::GitLab => "gitlab",
+                    Forge::Gitea => "gitea",
+                },
+            },
+        }
+    }
+
+    /// What is told, in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = BuildEvent> {
+        self.events.iter().copied()
+    }
+
+    /// Patterns of which a project must fit one; none for all projects.
+    pub(super) fn projects(&self) -> &[String] {
+        &self.projects
     }
 
     /// Whether only what a build has come to last is told.

@@ -6,6 +6,7 @@ use super::target::Target;
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::event::{Event, Fact};
+use crate::read::receivers::{Receivers, Record, Standing};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::lock;
@@ -21,6 +22,8 @@ use tokio::time::Instant;
 pub(super) struct Waiting {
     pub(super) queue: Arc<Mutex<Queue>>,
     pub(super) news: Arc<Notify>,
+    /// How it went so far.
+    pub(super) record: Arc<Mutex<Record>>,
     /// From here on the queue counts time.
     started: Instant,
 }
@@ -30,6 +33,7 @@ impl Waiting {
         Self {
             queue: Arc::new(Mutex::new(queue)),
             news: Arc::new(Notify::new()),
+            record: Arc::default(),
             started: Instant::now(),
         }
     }
@@ -54,6 +58,18 @@ impl Watcher {
         seen: HashMap<BuildId, BuildEvent>,
     ) -> Self {
         Self { targets, seen }
+    }
+
+    /// How it goes with the receivers.
+    #[must_use]
+    pub fn receivers(&self) -> Receivers {
+        let targets = self.targets.clone();
+        Receivers::new(move || {
+            let targets = targets.iter();
+            targets
+                .map(|(target, waiting)| standing(target, waiting))
+                .collect()
+        })
     }
 
     /// Takes in events that are on disk, the last ones that `cluster` has taken in. Most are of no interest, and cost a
@@ -87,6 +103,22 @@ impl Watcher {
                 push(target, waiting, build, before, now);
             }
         }
+    }
+}
+
+fn standing(target: &Target, waiting: &Waiting) -> Standing {
+    let (length, next_try) = {
+        let queue = lock(&waiting.queue);
+        (queue.length(), queue.pause(waiting.now()))
+    };
+    Standing {
+        name: target.name.clone(),
+        kind: target.kind(),
+        events: target.events().collect(),
+        projects: target.projects().to_vec(),
+        waiting: length,
+        next_try,
+        record: lock(&waiting.record).clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::GitUrl;
-use clusterrunner_common::settings::Webhook;
+use clusterrunner_common::settings::{WRITTEN_KEY, Webhook};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -20,9 +20,6 @@ const VERSION: u32 = 1;
 
 /// How many failed atoms a body names.
 const MOST_FAILED_ATOMS: usize = 50;
-
-/// Begins a key that is written as base64, as Standard Webhooks write keys.
-const WRITTEN_KEY: &str = "whsec_";
 
 /// The id of a notice: the same whenever the notice is sent, and of no other one. `receiver` is the name of the receiver.
 pub(super) fn delivery_id(receiver: &str, notice: &Notice, queued: Timestamp) -> String {
@@ -112,7 +109,7 @@ fn build(subject: &Subject) -> Value {
     serde_json::to_value(view).unwrap_or_default()
 }
 
-/// The key that a secret stands for.
+/// The key that a secret stands for. The settings have seen that one that is to be base64 is.
 fn key_of(secret: &[u8]) -> Vec<u8> {
     let text = std::str::from_utf8(secret).unwrap_or_default();
     let written = text.strip_prefix(WRITTEN_KEY);

@@ -1,23 +1,19 @@
 //! The tasks that tell receivers, one for each: a slow receiver keeps up nobody else.
 
-use super::answer::{beginning, without_secrets};
-use super::command::{self, CommandSurroundings};
+use super::command::CommandSurroundings;
 use super::newest::Newest;
 use super::queue::{Failure, Next, Notice};
-use super::sender::{Sender, Sent};
-use super::statuses;
-use super::subject::Subject;
+use super::sender::Sender;
 use super::target::Target;
 use super::watcher::{self, Waiting};
-use super::webhook;
 use crate::core::builds::build::Build;
 use crate::journal::{JournalError, Notified};
 use crate::read::builds::Builds;
 use crate::read::metrics::{Measured, NoticeOutcome};
+use crate::read::receivers::{FailedAttempt, Sent};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::lock;
-use clusterrunner_common::process::command::Ended;
 use clusterrunner_common::settings::{NotifyReceiver, OnFinish};
 use clusterrunner_common::text::printable::plain;
 use clusterrunner_common::work::BuildEvent;
@@ -31,9 +27,6 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// After how many marks those of builds that are settled altogether are dropped.
 const MARKS: usize = 256;
-
-/// How long the master waits at its end for a request under way.
-const LAST: Duration = Duration::from_secs(5);
 
 /// How many archived builds are looked at together at the start.
 const LEFT_AT_ONCE: usize = 64;
@@ -80,13 +73,13 @@ pub(super) enum Means {
 }
 
 /// What came of an attempt.
-enum Outcome {
+pub(super) enum Outcome {
     /// The receiver has it.
     Told(String),
     /// There is nothing to tell.
     Nothing(&'static str),
-    /// It does not.
-    Failed(Failure, String),
+    /// It does not; why, and what it said, which only the log has.
+    Failed(Failure, String, String),
     /// The master is going down.
     Stopped,
 }
@@ -181,16 +174,26 @@ impl Worker {
         let receiver = &self.target.name;
         self.measured.notices_wait(receiver, length);
         if given_up > 0 {
-            self.measured
-                .notices(receiver, NoticeOutcome::GivenUp, given_up);
+            self.count(NoticeOutcome::GivenUp, given_up);
             tracing::warn!(%receiver, number = given_up, "gave up notifications: they were too old, or too many waited");
         }
         let number = settled.len();
         if number > 0 {
             let (notified, receiver) = (self.notified.clone(), receiver.clone());
-            self.stored(spawn_blocking(move || notified.settle(&receiver, &settled)).await);
+            let newest = self.newest.take_fresh();
+            let noted = spawn_blocking(move || {
+                // First: what is settled is not sent again, and an older build must find it then.
+                notified.set_newest(&receiver, &newest)?;
+                notified.settle(&receiver, &settled)
+            });
+            self.stored(noted.await);
         }
         number
+    }
+
+    fn count(&self, outcome: NoticeOutcome, number: u64) {
+        self.measured.notices(&self.target.name, outcome, number);
+        lock(&self.waiting.record).count(outcome, number);
     }
 
     /// Drops marks that say nothing any more.
@@ -215,6 +218,7 @@ impl Worker {
             (None, None) => return,
         };
         let (notified, receiver) = (self.notified.clone(), self.target.name.clone());
+        self.newest.forget_through(through);
         let settled = spawn_blocking(move || notified.settle_through(&receiver, through));
         self.stored(settled.await);
     }
@@ -234,12 +238,11 @@ impl Worker {
     async fn tell(&self, notice: &Notice, attempt: u32) {
         let receiver = &self.target.name;
         let (build, event) = (notice.build.0, notice.event);
-        let outcome = self.attempt(notice).await;
-        let mut queue = lock(&self.waiting.queue);
-        match outcome {
+        match self.attempt(notice).await {
             Outcome::Told(what) => {
-                queue.settle(notice);
-                self.measured.notices(receiver, NoticeOutcome::Sent, 1);
+                lock(&self.waiting.queue).settle(notice);
+                self.count(NoticeOutcome::Sent, 1);
+                lock(&self.waiting.record).last_sent = Some(sent(notice));
                 match attempt {
                     1 => tracing::debug!(%receiver, build.id = build, %event, "told: {what}"),
                     _ => {
@@ -248,136 +251,57 @@ impl Worker {
                 }
             }
             Outcome::Nothing(why) => {
-                queue.settle(notice);
-                self.measured.notices(receiver, NoticeOutcome::Skipped, 1);
+                lock(&self.waiting.queue).skip(notice);
+                self.count(NoticeOutcome::Skipped, 1);
                 tracing::debug!(%receiver, build.id = build, %event, "not told: {why}");
             }
-            Outcome::Failed(failure, what) => {
-                let [chance] = random_bytes::<1>();
-                let chance = f64::from(chance) / f64::from(u8::MAX);
-                queue.fail(notice, failure, self.waiting.now(), chance);
-                self.measured.notices(receiver, NoticeOutcome::Failed, 1);
-                let what = plain(&what);
-                // Once, and then again and again but rarely.
-                match attempt.is_power_of_two() {
-                    true => {
-                        tracing::warn!(%receiver, build.id = build, %event, attempt, "could not notify, and tries again: {what}");
-                    }
-                    false => {
-                        tracing::debug!(%receiver, build.id = build, %event, attempt, "could not notify: {what}");
-                    }
-                }
+            Outcome::Failed(failure, what, answer) => {
+                self.failed((notice, attempt), failure, what, &answer);
             }
             Outcome::Stopped => {}
         }
     }
 
-    async fn attempt(&self, notice: &Notice) -> Outcome {
-        let id = notice.build;
-        let subject = match self.subject(id).await {
-            Ok(Some(subject)) => subject,
-            Ok(None) => return Outcome::Nothing("the build is not kept any more"),
-            Err(error) => {
-                let what = format!("the build can not be read: {error}");
-                return Outcome::Failed(Failure::Refused, what);
-            }
-        };
-        let page = format!("{}/ui/builds/{id}", self.public_url);
-        match &self.means {
-            Means::Command(on_finish, surroundings) => {
-                let told = (notice, &subject, page.as_str());
-                let ran = command::run(on_finish, surroundings, told, &self.stop).await;
-                match ran {
-                    Ok((Ended::Canceled, _)) => Outcome::Stopped,
-                    // Such as where the system has no process left.
-                    Err(error) => {
-                        let what = format!("on_finish could not be run: {error}");
-                        Outcome::Failed(Failure::Unreachable(None), what)
-                    }
-                    Ok(ran) => {
-                        command::log(id, ran);
-                        Outcome::Told("the command was run".to_owned())
-                    }
-                }
-            }
-            Means::Request(receiver, sender) => {
-                self.send(notice, (receiver, sender), (&subject, &page))
-                    .await
-            }
-        }
-    }
-
-    async fn send(
+    fn failed(
         &self,
-        notice: &Notice,
-        (receiver, sender): (&NotifyReceiver, &Sender),
-        told: (&Subject, &str),
-    ) -> Outcome {
-        let name = &self.target.name;
-        let outgoing = match receiver {
-            NotifyReceiver::Webhook(to) => {
-                webhook::request(to, name, notice, told, Timestamp::now())
-            }
-            NotifyReceiver::CommitStatuses(to) => match statuses::request(to, notice, told) {
-                Some(_) if !self.newest.take(&statuses::name(to, told.0), notice.build) => {
-                    return Outcome::Nothing("a newer build of the same commit was told of");
-                }
-                Some(outgoing) => outgoing,
-                None => return Outcome::Nothing("its commit is not known"),
-            },
+        (notice, attempt): (&Notice, u32),
+        failure: Failure,
+        what: String,
+        answer: &str,
+    ) {
+        let receiver = &self.target.name;
+        let (build, event) = (notice.build.0, notice.event);
+        let [chance] = random_bytes::<1>();
+        let chance = f64::from(chance) / f64::from(u8::MAX);
+        let now = self.waiting.now();
+        let is_given_up = lock(&self.waiting.queue).fail(notice, failure, now, chance);
+        self.count(NoticeOutcome::Failed, 1);
+        let said = match answer {
+            "" => plain(&what).into_owned(),
+            answer => plain(&format!("{what}: {answer}")).into_owned(),
         };
-        let last = async {
-            self.stop.cancelled().await;
-            tokio::time::sleep(LAST).await;
-        };
-        let sent = tokio::select! {
-            sent = sender.send(outgoing) => sent,
-            () = last => return Outcome::Stopped,
-        };
-        match (sent, receiver) {
-            (Sent::Taken(status), _) => Outcome::Told(format!("status {status}")),
-            (
-                Sent::NotTaken {
-                    status: Some(status),
-                    answer,
-                    ..
-                },
-                NotifyReceiver::CommitStatuses(to),
-            ) if statuses::is_known_already(to.forge, status, &answer) => {
-                Outcome::Told("it was known already".to_owned())
-            }
-            (
-                Sent::NotTaken {
-                    failure,
-                    what,
-                    answer,
-                    ..
-                },
-                _,
-            ) => Outcome::Failed(
-                failure,
-                match answer.trim() {
-                    "" => what,
-                    answer => {
-                        let answer = without_secrets(answer, receiver);
-                        format!("{what}: {}", beginning(&answer))
-                    }
-                },
-            ),
+        if is_given_up {
+            self.count(NoticeOutcome::Refused, 1);
+            tracing::error!(%receiver, build.id = build, %event, attempt, "gave a notification up, since it is refused again and again: {said}");
+        } else if attempt.is_power_of_two() {
+            // Once, and then again and again but rarely.
+            tracing::warn!(%receiver, build.id = build, %event, attempt, "could not notify, and tries again: {said}");
+        } else {
+            tracing::debug!(%receiver, build.id = build, %event, attempt, "could not notify: {said}");
         }
-    }
-
-    /// A build, wherever it is. Also one that a user has deleted: its end is told.
-    async fn subject(&self, id: BuildId) -> Result<Option<Subject>, String> {
-        let live = self.builds.cluster.read(move |cluster| {
-            let build = cluster.build(id)?;
-            Some(Subject::of_live(cluster, build))
+        lock(&self.waiting.record).last_failure = Some(FailedAttempt {
+            sent: sent(notice),
+            attempt,
+            what,
         });
-        if let Some(subject) = live.await.map_err(|gone| gone.to_string())? {
-            return Ok(Some(subject));
-        }
-        let ended = self.builds.archived.build(id).await;
-        let ended = ended.map_err(|error| error.to_string())?;
-        Ok(ended.as_ref().map(Subject::of_ended))
+    }
+}
+
+/// That a notice is sent now.
+fn sent(notice: &Notice) -> Sent {
+    Sent {
+        build: notice.build,
+        event: notice.event,
+        at: Timestamp::now(),
     }
 }

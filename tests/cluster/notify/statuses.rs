@@ -226,3 +226,43 @@ async fn a_token_is_not_sent_for_repositories_of_other_hosts() {
     };
     assert!(received.iter().all(is_of_build), "{received:?}");
 }
+
+/// Two builds of one commit have one status. The older one ends last, in another life of the master, and must not take the
+/// status from the newer one.
+#[tokio::test]
+async fn the_newer_build_of_a_commit_keeps_its_status_over_a_restart() {
+    let receiver = Receiver::start().await;
+    let gate = tempfile::tempdir().unwrap();
+    let open = gate.path().join("open");
+    let command = format!(
+        r#"[ "$CLUSTERRUNNER_BUILD_ID" != 1 ] || until [ -e '{}' ]; do sleep 0.05; done"#,
+        open.display()
+    );
+    let hosted = Hosted::new(
+        &json!({"Unit": {"commands": [command], "atomizers": [{"N": "echo 0"}]}}).to_string(),
+    );
+    let mut farm = farm("github", &receiver, "");
+    let server = Server::of(hosted.above.path(), "127.0.0.1");
+    farm.start_all(&[2]).await;
+    let older = submit(&farm, &server, &hosted.repository).await;
+    wait_for_state(&receiver, "pending").await;
+    let newer = submit(&farm, &server, &hosted.repository).await;
+    farm.end_of(newer).await;
+    wait_for_state(&receiver, "success").await;
+    farm.kill_master();
+    farm.start_master().await;
+    std::fs::write(open, "").unwrap();
+    farm.end_of(older).await.passes();
+    wait_for("the end of the older build was settled", async || {
+        let metrics = reqwest::get(format!("http://{}/metrics", farm.master_address()));
+        let metrics = metrics.await.unwrap().text().await.unwrap();
+        let skipped = "notifications_total{receiver=\"forge\",outcome=\"skipped\"} 1\n";
+        metrics.contains(skipped).then_some(())
+    })
+    .await;
+    let received = receiver.received();
+    let last = received.last().unwrap().json();
+    let target = last["target_url"].as_str().unwrap();
+    assert!(target.ends_with(&format!("/ui/builds/{newer}")), "{last}");
+    assert_eq!(last["state"], "success");
+}

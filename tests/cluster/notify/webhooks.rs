@@ -270,11 +270,12 @@ async fn receivers_can_be_tried() {
         "Bearer the token of this test"
     );
 
-    forge.answer(&[(401, "bad credentials")]);
+    // An answer that repeats the token does not show it.
+    forge.answer(&[(401, "bad credentials: the token of this test")]);
     let text = run(&["forge"], 5).await;
     assert_eq!(
         text,
-        "forge: error: it answered 401 Unauthorized: bad credentials\n"
+        "forge: error: it answered 401 Unauthorized: bad credentials: ***\n"
     );
     let text = run(&["none"], 2).await;
     assert!(

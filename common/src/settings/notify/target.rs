@@ -5,14 +5,13 @@ use super::super::home::expand_home;
 use super::super::values::{Found, Value};
 use super::forge::Forge;
 use super::section::NotifySection;
-use super::values::{Events, HttpUrl, Kind, Private};
+use super::values::{Events, HttpUrl, Kind, Private, SigningKey};
 use crate::auth::secret::Secret;
 use crate::disk::regular_file;
 use crate::work::BuildEvent;
-use reqwest::Url;
+use reqwest::{Certificate, Url};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 
 /// Someone who is told of builds.
 #[derive(Clone, Debug)]
@@ -23,8 +22,8 @@ pub struct NotifyTarget {
     pub events: BTreeSet<BuildEvent>,
     /// Patterns of which a project must fit one; none for all projects.
     pub projects: Vec<String>,
-    /// Authorities that are trusted beside the system's, a file in PEM.
-    pub ca_file: Option<PathBuf>,
+    /// Authorities that are trusted beside the system's.
+    pub authorities: Vec<Certificate>,
     /// Who is told, and in which words.
     pub receiver: NotifyReceiver,
 }
@@ -65,6 +64,9 @@ pub struct CommitStatuses {
 /// The longest file of a secret.
 const LONGEST_SECRET: u64 = 64 << 10;
 
+/// The longest file of authorities: several times what a system has of them all.
+const LONGEST_CA_FILE: u64 = 4 << 20;
+
 /// A section whose files are not read yet.
 pub(super) struct Draft<'a> {
     section: &'a NotifySection,
@@ -83,11 +85,13 @@ enum DraftKind {
     },
 }
 
-/// A secret, or the file that has one.
+/// A secret, or the file that has one, and how what is in the file is read.
 enum SecretOrFile {
     Text(Secret),
-    File(Found, String),
+    File(Found, String, ReadSecret),
 }
+
+type ReadSecret = fn(&Found) -> Result<Secret, SettingsError>;
 
 impl<'a> Draft<'a> {
     pub(super) fn of(section: &'a NotifySection) -> Result<Self, SettingsError> {
@@ -99,7 +103,7 @@ impl<'a> Draft<'a> {
                 let unused = &["api_url", "hosts", "token", "token_file", "context"][..];
                 (
                     unused,
-                    DraftKind::Webhook(url, private(section, "secret", "secret_file")?),
+                    DraftKind::Webhook(url, private(section, ["secret", "secret_file"], key)?),
                 )
             }
             Kind::Statuses(forge) => {
@@ -140,13 +144,13 @@ impl<'a> Draft<'a> {
         self,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<NotifyTarget, SettingsError> {
-        let ca_file: Option<String> = value(self.section, "ca_file")?;
-        let ca_file = ca_file.map(|file| expand_home("ca_file", &file, environment));
+        let ca_file = self.section.find("ca_file");
+        let authorities = ca_file.map(|found| authorities(found, environment));
         Ok(NotifyTarget {
             name: self.section.name.clone(),
             events: self.events,
             projects: value(self.section, "projects")?.unwrap_or_default(),
-            ca_file: ca_file.transpose()?,
+            authorities: authorities.transpose()?.unwrap_or_default(),
             receiver: match self.kind {
                 DraftKind::Webhook(url, secret) => NotifyReceiver::Webhook(Webhook {
                     url,
@@ -190,7 +194,9 @@ fn statuses(section: &NotifySection, forge: Forge) -> Result<DraftKind, Settings
         Some(hosts) => hosts,
         None => usual_hosts(&api_url),
     };
-    let token = private(section, "token", "token_file")?;
+    let token = private(section, ["token", "token_file"], |found| {
+        Ok(Private::read(found)?.0)
+    })?;
     let token = token.ok_or_else(|| {
         section.wrong(
             "expected the setting \"token\" or \"token_file\": without a token no status is taken",
@@ -221,27 +227,51 @@ fn value<T: Value>(section: &NotifySection, key: &str) -> Result<Option<T>, Sett
     section.find(key).map(T::read).transpose()
 }
 
+/// The certificates in a file.
+fn authorities(
+    found: &Found,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Certificate>, SettingsError> {
+    let path = expand_home(found.key, &String::read(found)?, environment)?;
+    let pem = regular_file::read(&path, LONGEST_CA_FILE);
+    let path = path.display();
+    let pem = pem.map_err(|error| found.wrong(format!("could not read {path}: {error}")))?;
+    let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    match certificates.is_empty() {
+        true => Err(found.wrong(format!("there is no certificate in PEM in {path}"))),
+        false => Ok(certificates),
+    }
+}
+
+fn key(found: &Found) -> Result<Secret, SettingsError> {
+    Ok(SigningKey::read(found)?.0)
+}
+
 /// A secret that stands in the section, or in a file.
 fn private(
     section: &NotifySection,
-    text: &str,
-    file: &str,
+    [text, file]: [&str; 2],
+    read: ReadSecret,
 ) -> Result<Option<SecretOrFile>, SettingsError> {
     Ok(match (section.find(text), section.find(file)) {
         (Some(_), Some(file)) => {
             return Err(file.wrong(format!("\"{text}\" is set, too; remove one of them")));
         }
-        (Some(found), None) => Some(SecretOrFile::Text(Private::read(found)?.0)),
-        (None, Some(found)) => Some(SecretOrFile::File(found.clone(), String::read(found)?)),
+        (Some(found), None) => Some(SecretOrFile::Text(read(found)?)),
+        (None, Some(found)) => Some(SecretOrFile::File(
+            found.clone(),
+            String::read(found)?,
+            read,
+        )),
         (None, None) => None,
     })
 }
 
 impl SecretOrFile {
     fn read(self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SettingsError> {
-        let (found, path) = match self {
+        let (found, path, read) = match self {
             Self::Text(secret) => return Ok(secret),
-            Self::File(found, path) => (found, path),
+            Self::File(found, path, read) => (found, path, read),
         };
         let path = expand_home(found.key, &path, environment)?;
         let failed = |error: std::io::Error| {
@@ -258,10 +288,9 @@ impl SecretOrFile {
         }
         let text = String::from_utf8(bytes)
             .map_err(|_| found.wrong(format!("{} is no text in UTF-8", path.display())))?;
-        let Private(secret) = Private::read(&Found {
+        read(&Found {
             values: vec![text.trim().to_owned()],
             ..found
-        })?;
-        Ok(secret)
+        })
     }
 }

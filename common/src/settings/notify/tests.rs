@@ -248,6 +248,56 @@ fn secrets_may_be_in_files_that_nobody_else_can_read() {
 }
 
 #[test]
+fn keys_and_authorities_that_are_none_are_told_at_the_start() {
+    let url = "url = https://a/\n";
+    for (text, expected) in [
+        (
+            &format!("[notify a]\n{url}secret = whsec_hush-hush\n"),
+            "FILE:3: setting \"secret\": a key that begins with whsec_ goes on in base64",
+        ),
+        (
+            &format!("[notify a]\n{url}ca_file = /nowhere/at/all\n"),
+            "FILE:3: setting \"ca_file\": could not read /nowhere/at/all",
+        ),
+        (
+            &format!("[notify a]\n{url}ca_file = /dev/null\n"),
+            "setting \"ca_file\": could not read /dev/null",
+        ),
+        (
+            &format!("[notify a]\n{url}ca_file = /etc/hostname\n"),
+            "setting \"ca_file\": there is no certificate in PEM in /etc/hostname",
+        ),
+    ] {
+        let error = error_of(text);
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("hush"), "{text}: {error}");
+    }
+}
+
+/// What Standard Webhooks say of keys is said of those in files, too. A token is no key.
+#[test]
+fn a_key_that_is_written_in_base64_is_base64() {
+    let place = Place::new("");
+    let file = place.write("secret", "whsec_hush-hush\n", 0o600);
+    let section =
+        |kind: &str, key: &str| format!("[notify a]\n{kind}\n{key} = {}\n", file.display());
+    let webhook = section("url = https://a/", "secret_file");
+    place.write("clusterrunner.conf", &webhook, 0o600);
+    let error = place.error();
+    assert!(
+        error.contains("\"secret_file\": a key that begins with whsec_"),
+        "{error}"
+    );
+    assert!(!error.contains("hush"), "{error}");
+    place.write("secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", 0o600);
+    assert_eq!(place.targets().len(), 1);
+    place.write("secret", "whsec_hush-hush\n", 0o600);
+    let statuses = section("kind = github", "token_file");
+    place.write("clusterrunner.conf", &statuses, 0o600);
+    assert_eq!(place.targets().len(), 1);
+}
+
+#[test]
 fn the_second_file_overrules_single_settings() {
     let place =
         Place::new("[notify a]\nurl = https://a/\nevents = all\n[notify b]\nurl = https://b/\n");

@@ -5,8 +5,13 @@ use super::super::values::{Found, Value};
 use super::forge::Forge;
 use crate::auth::secret::Secret;
 use crate::work::{BuildEvent, UnknownEvent};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use std::collections::BTreeSet;
+
+/// Begins a key that is written in base64, as Standard Webhooks write keys.
+pub const WRITTEN_KEY: &str = "whsec_";
 
 /// What a receiver is told, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +74,25 @@ impl Value for Private {
         };
         let secret = Secret::of_the_original(text);
         secret.map(Self).map_err(|_| found.wrong(expected))
+    }
+}
+
+/// The key of signatures: what nobody else may know, as it is or in base64 behind [`WRITTEN_KEY`].
+pub(super) struct SigningKey(pub(super) Secret);
+
+impl Value for SigningKey {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let Private(secret) = Private::read(found)?;
+        let text = std::str::from_utf8(secret.as_bytes()).unwrap_or_default();
+        let written = text.strip_prefix(WRITTEN_KEY);
+        let is_key = |written: &str| STANDARD.decode(written).is_ok_and(|key| !key.is_empty());
+        match written.is_none_or(is_key) {
+            true => Ok(Self(secret)),
+            false => Err(found.wrong(format!(
+                "a key that begins with {WRITTEN_KEY} goes on in base64, and this one does not; set the key as the \
+                 receiver gave it, or one that does not begin so"
+            ))),
+        }
     }
 }
 

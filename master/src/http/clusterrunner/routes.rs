@@ -3,8 +3,8 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
-    history, hosting, instances, lists, openapi, plans, projects, reads, session, slaves, sources,
-    steps, templates, tested, uploads,
+    history, hosting, instances, lists, openapi, plans, projects, reads, receivers, session,
+    slaves, sources, steps, templates, tested, uploads,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -54,6 +54,7 @@ fn page_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/builds/[build_id]/plan",
             get(plans::show),
         )
+        .route("", "/receivers", "/receivers", get(receivers::list))
         .route("", "/history", "/history", get(history::show))
         .route("", "/flaky", "/flaky", get(history::flaky))
         .route(

@@ -273,3 +273,94 @@ fn what_is_given_up_while_it_is_sent_is_not_told_again() {
     assert_eq!(queue.next(seconds(0)), Next::Idle);
     assert_eq!(marks(&mut queue), [(1, Building)]);
 }
+
+/// Fails the next notice so, until there is none to be tried at once; moves on to when there is.
+fn fail_next(queue: &mut Queue, failure: Failure, now: &mut Duration) -> Option<bool> {
+    match queue.next(*now) {
+        Next::Tell(notice, _) => Some(queue.fail(&notice, failure, *now, 1.0)),
+        Next::Wait(pause) => {
+            *now += pause;
+            None
+        }
+        Next::Idle => panic!("{queue:?}"),
+    }
+}
+
+#[test]
+fn what_is_refused_again_and_again_is_given_up_in_minutes() {
+    let mut queue = queue();
+    push(&mut queue, 1, &[Building, Finished]);
+    let mut now = seconds(0);
+    let mut tries = 0;
+    while queue.length() == 2 {
+        let refused = fail_next(&mut queue, Failure::Refused, &mut now);
+        tries += u32::from(refused.is_some());
+        assert_eq!(
+            refused.unwrap_or(false),
+            tries == MOST_REFUSALS && refused.is_some()
+        );
+    }
+    assert_eq!((tries, now.as_secs()), (MOST_REFUSALS, 255));
+    // It is settled, and not told again after a restart; the next notice is tried as often.
+    assert_eq!(marks(&mut queue), [(1, Building)]);
+    assert_eq!(queue.next(now), Next::Tell(notice(1, Finished), 1));
+    while queue.length() == 1 {
+        fail_next(&mut queue, Failure::Refused, &mut now);
+    }
+    assert_eq!(marks(&mut queue), [(1, Finished)]);
+    // Those were told of.
+    assert_eq!(queue.take_given_up(), 0);
+}
+
+#[test]
+fn trouble_of_the_receiver_is_no_refusal() {
+    let mut queue = queue();
+    push(&mut queue, 1, &[Queued]);
+    let mut now = seconds(0);
+    for round in 0..40 {
+        let failure = match round % 2 {
+            0 => Failure::Unreachable(None),
+            _ => Failure::Unreachable(Some(seconds(5))),
+        };
+        assert_ne!(fail_next(&mut queue, failure, &mut now), Some(true));
+    }
+    assert_eq!(queue.length(), 1);
+}
+
+/// A token that is not known opens nothing: what waits is told when there is a right one.
+#[test]
+fn all_wait_for_a_receiver_that_does_not_know_who_asks() {
+    let mut queue = queue();
+    push(&mut queue, 1, &[Queued]);
+    push(&mut queue, 2, &[Queued]);
+    let mut now = seconds(0);
+    for _ in 0..60 {
+        assert_ne!(
+            fail_next(&mut queue, Failure::Unknown, &mut now),
+            Some(true)
+        );
+    }
+    assert_eq!(queue.length(), 2);
+    // Where another one is taken meanwhile it is the notice that is not wanted.
+    push(&mut queue, 3, &[Queued]);
+    let mut given_up = false;
+    while !given_up {
+        match queue.next(now) {
+            Next::Tell(notice, _) if notice.build == BuildId(3) => queue.settle(&notice),
+            _ => given_up = fail_next(&mut queue, Failure::Unknown, &mut now) == Some(true),
+        }
+    }
+    assert_eq!(queue.length(), 1);
+}
+
+#[test]
+fn what_is_of_no_use_says_nothing_of_the_receiver() {
+    let mut queue = queue();
+    push(&mut queue, 1, &[Queued]);
+    push(&mut queue, 2, &[Queued]);
+    let now = seconds(0);
+    queue.fail(&notice(1, Queued), Failure::Unreachable(None), now, 1.0);
+    queue.skip(&notice(2, Queued));
+    assert_eq!(queue.next(now), Next::Wait(seconds(1)));
+    assert_eq!((queue.length(), marks(&mut queue)), (1, vec![(2, Queued)]));
+}

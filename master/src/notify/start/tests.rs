@@ -64,7 +64,7 @@ impl Farm {
             begin(&self.cluster, &notified, (vec![target(all)], None)).unwrap();
         let events = happens(self);
         watcher.take_in(&self.cluster, &events);
-        let (_, waiting, left) = begun.receivers.into_iter().next().unwrap();
+        let Begin { waiting, left, .. } = begun.receivers.into_iter().next().unwrap();
         assert!(left.is_empty());
         let mut queue = lock(&waiting.queue);
         let mut told = Vec::new();
@@ -105,7 +105,7 @@ fn target(events: BTreeSet<BuildEvent>) -> NotifyTarget {
         name: "hook".to_owned(),
         events,
         projects: Vec::new(),
-        ca_file: None,
+        authorities: Vec::new(),
         receiver: NotifyReceiver::Webhook(Webhook {
             url: "http://127.0.0.1:1/".parse().unwrap(),
             secret: None,

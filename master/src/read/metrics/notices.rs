@@ -16,10 +16,19 @@ pub enum NoticeOutcome {
     Skipped,
     /// It became too old, or too many waited.
     GivenUp,
+    /// It was given up since the receiver refused it again and again.
+    Refused,
 }
 
 impl NoticeOutcome {
-    const ALL: [Self; 4] = [Self::Sent, Self::Failed, Self::Skipped, Self::GivenUp];
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Sent,
+        Self::Failed,
+        Self::Skipped,
+        Self::GivenUp,
+        Self::Refused,
+    ];
 
     fn label(self) -> &'static str {
         match self {
@@ -27,6 +36,7 @@ impl NoticeOutcome {
             Self::Failed => "failed",
             Self::Skipped => "skipped",
             Self::GivenUp => "given_up",
+            Self::Refused => "refused",
         }
     }
 }

@@ -89,6 +89,17 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          flakes: integer, hunted?: integer",
     ),
     (
+        "Receiver",
+        "name: string, kind: 'webhook'|'github'|'gitlab'|'gitea'|'command', events: [string], projects: [string], \
+         waiting: integer, next_attempt_in: number|null, sent: integer, failed: integer, skipped: integer, \
+         refused: integer, given_up: integer, last_sent: LastSent|null, last_failure: LastFailure|null",
+    ),
+    ("LastSent", "at: number, build_id: integer, event: string"),
+    (
+        "LastFailure",
+        "at: number, build_id: integer, event: string, attempt: integer, message: string",
+    ),
+    (
         "FailedIn",
         "build_id: integer, commit: string|null, at: number",
     ),

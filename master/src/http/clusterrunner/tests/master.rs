@@ -195,6 +195,7 @@ impl Master {
             turns: Turns::default(),
             live,
             downloads: Downloads::default(),
+            receivers: Receivers::default(),
             session: session.clone(),
             snapshots: snapshots.clone(),
             instance_logs,
