@@ -1,6 +1,7 @@
 //! Users and tokens on a whole farm, with the real command.
 
 use crate::farm::{Extra, Farm};
+use crate::json_schema::Schema;
 use crate::raw::{Answer, Raw};
 use crate::repository::Repository;
 use clusterrunner_common::ids::BuildId;
@@ -376,4 +377,34 @@ async fn one_account_works_for_all_apis_and_guesses_are_limited() {
     let renewed = check(&farm.given("", &["token", "renew", "--user", "ann"]), 0);
     assert_eq!(farm.read_as(&token, "/v2/users").await.status, 401);
     assert_eq!(farm.read_as(renewed.trim(), "/v2/users").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_made_is_told_in_json() {
+    let farm = Farm::start(&[]).await;
+    let schema = Schema::documented();
+    let made = |form: &str, input: &str, line: &[&str]| -> Value {
+        let output = farm.given(input, &[line, &["--json"]].concat());
+        let printed: Value = serde_json::from_str(&check(&output, 0)).unwrap();
+        schema.check(form, &printed).unwrap();
+        printed
+    };
+    let create = ["user", "create", "ann", "--password-stdin"];
+    let user = made("user_create", PASSWORD, &create);
+    assert_eq!(user["user"]["name"], "ann");
+    let create = ["token", "create", "--user", "ann", "--name", "ci"];
+    let token = made("token_create", "", &create);
+    let text = token["text"].as_str().unwrap();
+    assert_eq!(farm.read_as(text, "/v1/build").await.status, 200);
+    // The lists show neither passwords nor tokens.
+    for (form, line) in [
+        ("user_list", ["user", "list"]),
+        ("token_list", ["token", "list"]),
+    ] {
+        let listed = made(form, "", &line).to_string();
+        assert!(
+            !listed.contains(text) && !listed.contains(PASSWORD),
+            "{listed}"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::job::job;
 use crate::json_schema::Schema;
+use crate::launching;
 use crate::machine::{Ended, Machine, interrupt};
 use crate::wait::wait_for;
 use serde_json::{Value, json};
@@ -144,6 +145,51 @@ fn a_build_is_told_in_lines_of_json() {
         // A form that has anything in it is no form.
         schema.check(form, &json!({})).unwrap_err();
     }
+}
+
+/// Prints one object of each of these forms; of the last one the object.
+fn check_forms(machine: &Machine, forms: &[(&str, &[&str])]) -> Value {
+    let schema = Schema::documented();
+    let mut last = Value::Null;
+    for (form, line) in forms {
+        let printed = machine.run_to(0, line).stdout;
+        last = serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{line:?}: {printed}"));
+        schema.check(form, &last).unwrap();
+        schema.check(form, &json!({})).unwrap_err();
+    }
+    last
+}
+
+#[test]
+fn launches_and_apps_are_told_in_json() {
+    let machine =
+        launching::machine(&[("Procfile", "web: exec python3 -m http.server \"$PORT\"\n")]);
+    let launched = check_forms(
+        &machine,
+        &[("launch", &["launch", ".", "--detach", "--json"])],
+    );
+    let template = launched["instance"]["template"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let id = launched["instance"]["id"].to_string();
+    machine.run_to(0, &["instance", "stop", &id]);
+    machine.run_to(0, &["app", "create", "shop"]);
+    machine.run_to(0, &["app", "deploy", "shop", &template]);
+    machine.run_to(0, &["app", "config", "shop", "COLOUR=blue"]);
+    machine.run_to(0, &["app", "domains", "shop", "--add", "shop.example.org"]);
+    check_forms(
+        &machine,
+        &[
+            ("instances", &["instances", "--all", "--json"]),
+            ("templates", &["templates", "--json"]),
+            ("apps", &["apps", "--json"]),
+            ("app_info", &["app", "info", "shop", "--json"]),
+            ("app_config", &["app", "config", "shop", "--json"]),
+            ("app_releases", &["app", "releases", "shop", "--json"]),
+            ("app_domains", &["app", "domains", "shop", "--json"]),
+        ],
+    );
 }
 
 #[tokio::test]
