@@ -25,11 +25,15 @@ const USUAL_ERROR: f64 = 0.3;
 const UNKNOWN_ERROR: f64 = 1.0;
 const ERROR: std::ops::RangeInclusive<f64> = 0.05..=1.0;
 
-/// What remains of the weight of the batches before when one more ends.
-const MEMORY: f64 = 0.75;
+/// What remains of the weight of the batches before when one more ends. Much: the batches of one moment of a build are about
+/// equally long, and through these alone any line fits.
+const MEMORY: f64 = 0.95;
 
-/// The weight of the point for a batch of nothing: little, so that two batches say more.
-const NOTHING: f64 = 0.1;
+/// The same for what is no line.
+const SHORT_MEMORY: f64 = 0.75;
+
+/// The weight of the point for a batch of nothing. It holds the line where batches are about equally long.
+const NOTHING: f64 = 1.0;
 
 /// So many times as large as the largest one before may a batch be of whose atoms nothing is known.
 const GROWTH: usize = 4;
@@ -141,7 +145,9 @@ impl Fit {
     fn observe(&mut self, seen: &Seen, usual_start: f64) {
         let (x, took) = (seen.expected.as_secs_f64(), seen.took.as_secs_f64());
         let towards = |usual: Option<f64>, now: f64| {
-            Some(usual.map_or(now, |usual| MEMORY * usual + (1.0 - MEMORY) * now))
+            Some(usual.map_or(now, |usual| {
+                SHORT_MEMORY * usual + (1.0 - SHORT_MEMORY) * now
+            }))
         };
         // The first one only shows by how much all of them are wrong alike.
         if self.weight > 0.0 && took > 0.0 {
@@ -191,7 +197,7 @@ mod tests {
             unknown: 0,
             expected,
             took: Duration::from_millis(took_ms),
-            tests: Some(Duration::from_millis(took_ms / 10)),
+            tests: Some(Duration::from_millis(took_ms.saturating_sub(250))),
         }
     }
 

@@ -296,7 +296,7 @@ mod tests {
             let ran = farm.run(&mut learned, &atoms);
             prop_assert_eq!(ran.sizes.iter().sum::<usize>(), atoms.len());
             let best = farm.oracle(&atoms);
-            prop_assert!(ran.end <= 2.0 * best + 1.0, "{} for {best}: {:?}", ran.end, ran.sizes);
+            prop_assert!(ran.end <= 2.0 * best + 1.0, "{} for {best}: {:?} {learned:?}", ran.end, ran.sizes);
         }
 
         #[test]
