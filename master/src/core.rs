@@ -160,6 +160,9 @@ pub struct Cluster {
     /// Parents of builds of a matrix that are all over, and that are to end themselves.
     #[serde(skip)]
     ripe: BTreeSet<BuildId>,
+    /// Parents of which so many atoms have failed that what is left of their matrix is not run.
+    #[serde(skip)]
+    failed_enough: BTreeSet<BuildId>,
     /// Builds that slaves may work on.
     #[serde(skip)]
     working: BTreeSet<BuildId>,

@@ -284,6 +284,36 @@ async fn the_script_of_an_atom_has_its_combination() {
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
 }
 
+/// `--fail-fast` counts the failures of all builds of a matrix.
+#[tokio::test]
+async fn the_first_failure_ends_all_builds_of_a_matrix() {
+    let farm = Farm::start(&[2]).await;
+    let jobs = job(r#"[ "$A" = 2 ] && exit 1; sleep 600"#)
+        .atoms(2)
+        .with("matrix", json!({"A": ["1", "2", "3"]}))
+        .with("max_executors", 1);
+    let project = Repository::of(&jobs);
+    let request = project.request();
+    let url = request["url"].as_str().unwrap();
+    let line = ["build", "git", "--url", url, "--no-results", "--fail-fast"];
+    let ended = farm.user(&line);
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    let parent = farm.client().build(BuildId(1)).await.unwrap();
+    assert_eq!(
+        (parent.status, parent.num_atoms_failed),
+        (BuildStatus::Finished, 1)
+    );
+    let statuses: Vec<_> = parent.children.iter().map(|child| child.status).collect();
+    let canceled = BuildStatus::Canceled;
+    assert_eq!(statuses, [canceled, BuildStatus::Finished, canceled]);
+    let details = parent.details.unwrap();
+    assert!(
+        details.contains("The rest was not run, since 1 had failed."),
+        "{details}"
+    );
+    farm.wait_for_rest().await;
+}
+
 /// Of what failed and is gone nobody knows any more which atoms did: it runs again as a whole.
 #[tokio::test]
 async fn a_matrix_is_run_again_though_one_of_its_builds_is_gone() {

@@ -139,7 +139,7 @@ impl Cluster {
         )?;
         let finished = matches!(build.state, BuildState::Archiving | BuildState::Finished);
         must(
-            !finished || build.atoms_completed == build.num_atoms || build.has_failed_enough(),
+            !finished || build.atoms_completed == build.num_atoms || build.may_be_cut_short(),
             || format!("build {id} ended without all results"),
         )
     }
@@ -242,6 +242,10 @@ impl Cluster {
         }
         must(self.queued == queued, || "queued".to_owned())?;
         must(self.ripe == self.derived_ripe(), || "ripe".to_owned())?;
+        let failed_enough = self.derived_failed_enough();
+        must(self.failed_enough == failed_enough, || {
+            "failed_enough".to_owned()
+        })?;
         must(self.working == those(Build::wants_slaves), || {
             "working".to_owned()
         })?;

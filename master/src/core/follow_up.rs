@@ -20,6 +20,8 @@ impl Cluster {
     pub fn follow_up(&mut self, at: Timestamp) -> Option<Event> {
         let fact = self
             .next_of_deletions()
+            // First: what is not wanted any more is not prepared.
+            .or_else(|| self.next_stop_in_matrix())
             .or_else(|| self.next_preparation())
             .or_else(|| self.next_ending(at))
             .or_else(|| self.next_end_of_matrix())

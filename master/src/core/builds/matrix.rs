@@ -6,6 +6,7 @@
 
 mod check;
 mod splitting;
+mod stopping;
 
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::children::{Child, ChildState, Counts};
@@ -131,6 +132,11 @@ impl Build {
             (child.id, name)
         };
         self.children.iter().map(folder).collect()
+    }
+
+    /// Whether it may end without some of its results: so many atoms failed of it, or of all of the matrix that it is of.
+    pub(in crate::core) fn may_be_cut_short(&self) -> bool {
+        self.has_failed_enough() || (self.parent().is_some() && self.atoms_failed > 0)
     }
 
     fn all_children_are_over(&self) -> bool {

@@ -72,6 +72,7 @@ impl Cluster {
             }
         }
         self.ripe = self.derived_ripe();
+        self.failed_enough = self.derived_failed_enough();
         self.restore_deletions();
         self.restore_details();
         self.projects = self.derived_projects([]);

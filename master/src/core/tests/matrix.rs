@@ -12,6 +12,8 @@ use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::matrix::{Chosen, Combination};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 
+mod failing_fast;
+
 fn combination(variables: &[(&str, &str)]) -> Combination {
     let variables = variables.iter();
     variables

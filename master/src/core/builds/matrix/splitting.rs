@@ -1,6 +1,6 @@
 //! How a build is split, how far its children are, and its end.
 
-use super::{Child, ChildState, Counts};
+use super::{Child, ChildState, Counts, stopping};
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::plan::Plan;
@@ -116,12 +116,16 @@ impl Cluster {
         self.settle_parent(parent);
     }
 
-    /// Keeps the list of parents that are to end.
+    /// Keeps the lists of parents that are to end, or whose children are.
     pub(in crate::core) fn settle_parent(&mut self, id: BuildId) {
         let parent = self.builds.get(&id);
         match parent.is_some_and(|build| is_to_end(build)) {
             true => self.ripe.insert(id),
             false => self.ripe.remove(&id),
+        };
+        match parent.is_some_and(|build| stopping::is_to_stop(build)) {
+            true => self.failed_enough.insert(id),
+            false => self.failed_enough.remove(&id),
         };
     }
 

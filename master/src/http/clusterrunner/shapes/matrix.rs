@@ -39,12 +39,29 @@ fn child(child: &Child) -> ChildView {
     }
 }
 
+/// That not all was run, once it is over.
+fn not_run(build: &Build) -> String {
+    let mut children = build.children.iter();
+    let is_any_canceled = children.any(|child| child.state == ChildState::Canceled);
+    let is_cut_short = build.is_over() && build.has_failed_enough();
+    match is_cut_short && (is_any_canceled || build.num_not_run() > 0) {
+        true => format!(
+            " The rest was not run, since {} had failed.",
+            build.atoms_failed
+        ),
+        false => String::new(),
+    }
+}
+
 /// How far all of them are.
 pub(super) fn details(build: &Build, num_subjobs: usize) -> String {
     let over = build.children.iter();
     let over = over.filter(|child| child.state.is_over()).count();
     let total = build.children.len();
-    let of_matrix = format!("{over} of {total} builds of the matrix are over.");
+    let of_matrix = format!(
+        "{over} of {total} builds of the matrix are over.{}",
+        not_run(build)
+    );
     if num_subjobs == 0 {
         return of_matrix;
     }
