@@ -78,16 +78,24 @@ pub enum PartName {
     WaitingForSlaves,
     /// The first slave fetched the commit and ran the set-up.
     SetUp,
+    /// Of a parent only: the builds of its matrix ran.
+    Matrix,
     /// What the atoms would have taken, had they been shared out evenly.
     Atoms,
     /// By how much the longest atom is longer than that.
     LongestAtom,
     /// Executors had nothing left to run, or not yet, while others ran.
     Imbalance,
+    /// Between the first atom and the last one, none ran at all: hand-outs were on their way, or slaves or the master were
+    /// away.
+    NothingRan,
     /// Only atoms ran that had been lost or doubted before.
     Retries,
     /// The last results came to the master, and the archive was made.
     Upload,
+    /// A part that a newer master tells.
+    #[serde(other)]
+    Other,
 }
 
 impl fmt::Display for PartName {
@@ -98,11 +106,14 @@ impl fmt::Display for PartName {
             Self::Atomizer => "atomizer",
             Self::WaitingForSlaves => "waiting for slaves",
             Self::SetUp => "set-up",
+            Self::Matrix => "builds of the matrix",
             Self::Atoms => "atoms, shared out evenly",
             Self::LongestAtom => "longest atom beyond that",
             Self::Imbalance => "imbalance",
+            Self::NothingRan => "nothing ran",
             Self::Retries => "retries",
             Self::Upload => "upload",
+            Self::Other => "something else",
         })
     }
 }

@@ -51,12 +51,16 @@ pub struct Parts {
     pub waiting_for_slaves: u64,
     /// The first slave set it up.
     pub set_up: u64,
+    /// The builds ran into which it was split.
+    pub matrix: u64,
     /// What its atoms would have taken, had they been shared out evenly.
     pub atoms: u64,
     /// By how much the longest atom is longer than that.
     pub longest_atom: u64,
     /// Executors had nothing to run while others ran.
     pub imbalance: u64,
+    /// Between the first and the last atom none ran at all.
+    pub nothing_ran: u64,
     /// Only atoms ran that were handed out again.
     pub retries: u64,
     /// The last results came, and the archive was made.
@@ -104,6 +108,8 @@ pub struct Known {
     pub was_cut_off: bool,
     /// What its idle executors did.
     pub hunting: Option<Hunted>,
+    /// Whether it was split into builds of a matrix, which have the atoms.
+    pub is_parent: bool,
 }
 
 /// Explains a build by what is known of it and by the atoms that have run or run. What is not over ends `now`.
@@ -134,6 +140,10 @@ pub fn explain(known: &Known, ran: &[Ran], now: Timestamp) -> Explained {
     let queue = until(moment(times.preparing));
     let fetch = until(moment(known.fetched.or(times.prepared)));
     let atomizer = until(moment(times.prepared));
+    let matrix = match known.is_parent && times.prepared.is_some() {
+        true => until(None),
+        false => 0,
+    };
     let waiting_for_slaves = until(moment(times.building));
     let set_up = until(first);
     let running = until(last);
@@ -155,6 +165,7 @@ pub fn explain(known: &Known, ran: &[Ran], now: Timestamp) -> Explained {
             atomizer,
             waiting_for_slaves,
             set_up,
+            matrix,
             upload,
             ..running
         },
@@ -182,15 +193,33 @@ fn shared(ran: &[Ran], running: u64) -> Parts {
     let even = work.checked_div(num_executors(ran)).unwrap_or(0);
     let longest = ran.iter().map(|ran| ran.took_ms).max().unwrap_or(0);
     let atoms = take(even);
-    let retries = take(last - last_at_once);
+    let nothing_ran = take(without_any(ran, 0));
+    let of_retries = (last - last_at_once).saturating_sub(without_any(ran, last_at_once));
+    let retries = take(of_retries);
     let longest_atom = take(longest.saturating_sub(even));
     Parts {
         atoms,
         retries,
         longest_atom,
+        nothing_ran,
         imbalance: left,
         ..Parts::default()
     }
+}
+
+/// How long no atom ran between the first one and the last one, in milliseconds; what was before a moment left out.
+fn without_any(ran: &[Ran], from: u64) -> u64 {
+    let mut spans: Vec<(u64, u64)> = ran.iter().map(|ran| (ran.began.0, ran.ended())).collect();
+    spans.sort_unstable();
+    let mut spans = spans.into_iter();
+    let Some((_, first)) = spans.next() else {
+        return 0;
+    };
+    let (_, without) = spans.fold((first, 0_u64), |(busy_until, without), (began, ended)| {
+        let gap = began.saturating_sub(busy_until.max(from));
+        (busy_until.max(ended), without.saturating_add(gap))
+    });
+    without
 }
 
 fn num_executors(ran: &[Ran]) -> u64 {
@@ -257,6 +286,7 @@ fn known(build: &Build, steps: Steps) -> Known {
             ms: build.hunted.ms,
             trials: build.hunted.trials(),
         }),
+        is_parent: build.is_parent(),
     }
 }
 
@@ -375,9 +405,11 @@ mod tests {
             atomizer,
             waiting_for_slaves,
             set_up,
+            matrix,
             atoms,
             longest_atom,
             imbalance,
+            nothing_ran,
             retries,
             upload,
         } = parts;
@@ -387,9 +419,11 @@ mod tests {
             atomizer,
             waiting_for_slaves,
             set_up,
+            matrix,
             atoms,
             longest_atom,
             imbalance,
+            nothing_ran,
             retries,
             upload,
         ]
@@ -413,10 +447,11 @@ mod tests {
             waiting_for_slaves: 30,
             set_up: 40,
             atoms: 150,
-            retries: 70,
+            retries: 50,
             longest_atom: 50,
-            imbalance: 0,
+            nothing_ran: 20,
             upload: 30,
+            ..Parts::default()
         };
         assert_eq!(explained.parts, expected);
         assert_eq!((explained.whole, sum(&explained.parts)), (400, 400));
@@ -431,8 +466,49 @@ mod tests {
         assert_eq!((parts.set_up, parts.upload), (0, 40));
         assert_eq!(
             (parts.atoms, parts.longest_atom, parts.imbalance),
-            (100, 0, 200)
+            (100, 0, 100)
         );
+        assert_eq!(parts.nothing_ran, 100);
+    }
+
+    #[test]
+    fn an_executor_without_work_while_none_has_any_is_no_imbalance() {
+        // The master was away from 110 to 360.
+        let atoms = [ran(0, 60, 50, false), ran(0, 360, 40, false)];
+        let parts = explain(&known(times()), &atoms, NOW).parts;
+        assert_eq!((parts.atoms, parts.nothing_ran), (90, 250));
+        assert_eq!((parts.imbalance, parts.upload), (0, 0));
+        // And before an atom is run again.
+        let atoms = [
+            ran(0, 60, 100, false),
+            ran(1, 60, 20, false),
+            ran(0, 360, 20, true),
+        ];
+        let parts = explain(&known(times()), &atoms, NOW).parts;
+        assert_eq!((parts.atoms, parts.nothing_ran), (70, 200));
+        assert_eq!((parts.retries, parts.longest_atom), (20, 30));
+        assert_eq!((parts.imbalance, parts.upload), (0, 20));
+    }
+
+    #[test]
+    fn the_time_of_a_parent_is_that_of_the_builds_of_its_matrix() {
+        let parent = Known {
+            times: Timestamps {
+                building: None,
+                ..times()
+            },
+            is_parent: true,
+            ..known(times())
+        };
+        let explained = explain(&parent, &[], NOW);
+        let expected = Parts {
+            queue: 10,
+            fetch: 8,
+            atomizer: 12,
+            matrix: 370,
+            ..Parts::default()
+        };
+        assert_eq!((explained.parts, explained.whole), (expected, 400));
     }
 
     #[test]
@@ -526,6 +602,7 @@ mod tests {
                 set_up: at(some()),
                 was_cut_off: some() % 3 == 0,
                 hunting: None,
+                is_parent: some() % 5 == 0,
             };
             let explained = explain(&known, &atoms, NOW);
             assert_eq!(

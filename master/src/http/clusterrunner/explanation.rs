@@ -48,12 +48,18 @@ fn view(build_id: BuildId, explained: &Explained) -> Explanation {
         (PartName::Atomizer, parts.atomizer),
         (PartName::WaitingForSlaves, parts.waiting_for_slaves),
         (PartName::SetUp, parts.set_up),
+        (PartName::Matrix, parts.matrix),
         (PartName::Atoms, parts.atoms),
         (PartName::LongestAtom, parts.longest_atom),
         (PartName::Imbalance, parts.imbalance),
+        (PartName::NothingRan, parts.nothing_ran),
         (PartName::Retries, parts.retries),
         (PartName::Upload, parts.upload),
     ];
+    // Clients that do not know these two read what has none of them.
+    let is_told = |(name, ms): &(PartName, u64)| {
+        *ms > 0 || !matches!(name, PartName::Matrix | PartName::NothingRan)
+    };
     let part = |(name, ms)| ExplainedPart {
         name,
         seconds: seconds(ms),
@@ -62,7 +68,7 @@ fn view(build_id: BuildId, explained: &Explained) -> Explanation {
         build_id,
         is_over: explained.is_over,
         seconds: seconds(explained.whole),
-        parts: parts.map(part).to_vec(),
+        parts: parts.into_iter().filter(is_told).map(part).collect(),
         num_executors: explained.num_executors,
         longest_atom: explained.longest.map(|ran: Ran| LongestAtom {
             subjob_id: ran.subjob,

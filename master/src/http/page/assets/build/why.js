@@ -13,9 +13,11 @@ const PARTS = {
   atomizer: ["Atomizer", "The master found out what to run."],
   waiting_for_slaves: ["Waiting for slaves", "No slave was free."],
   set_up: ["Set-up", "The first slave fetched the commit and ran setup_build."],
+  matrix: ["Builds of the matrix", "Each of them says where its time went."],
   atoms: ["Atoms, shared out evenly", "What the atoms take on these executors at best; where the build was cut off, all the time in which they ran."],
   longest_atom: ["Longest atom beyond that", "One atom is longer than an even share: split it."],
   imbalance: ["Imbalance", "Executors had nothing left to run while others ran."],
+  nothing_ran: ["Nothing ran", "No atom ran, though some had run before and some were left: slaves or the master were away, or hand-outs on their way."],
   retries: ["Retries", "Only atoms ran that had run before: they had failed, or were lost or doubted."],
   upload: ["Upload", "The last results came to the master, and the archive was made."],
 };
