@@ -9,14 +9,15 @@ use super::history::job_of;
 use crate::coordinator::{ClusterHandle, CommandFailure, Gone};
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
-use crate::core::builds::hunted::HuntedRun;
+use crate::core::builds::hunted::{Hunted, HuntedRun};
+use crate::core::builds::subjob::Subjob;
 use crate::core::command::Command;
 use crate::core::event::{BuildFact, Event, Fact};
 use crate::core::history::Trials;
 use crate::core::hunting::{Hunt, HuntId, Hunts};
-use crate::journal::{Histories, Kind, What};
+use crate::journal::{Histories, HistoryJob, Kind, What};
 use crate::read::feed::{Facts, Feed, News, Reader};
-use crate::read::tested::value_of;
+use crate::read::tested::value_in;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
@@ -59,7 +60,7 @@ struct Hunting {
     builds: BTreeSet<BuildId>,
     calls: JoinSet<(HuntId, Outcome)>,
     begun: BTreeMap<HuntId, Begun>,
-    learning: JoinSet<Learned>,
+    learning: JoinSet<Option<Learned>>,
     /// What the cluster is to be told.
     found: BTreeMap<BuildId, Vec<HuntedRun>>,
     /// Whether anything happened since it looked.
@@ -67,8 +68,21 @@ struct Hunting {
     looked: Instant,
 }
 
-/// A build, and what is known of its atoms.
-type Learned = (Build, Vec<(SubjobId, Trials)>);
+/// How many atoms of a build a look takes along, of whose past is asked.
+const AT_ONCE: usize = 2_000;
+
+/// A build of whose atoms it is not known yet which are to be hunted.
+struct Unknown {
+    build: BuildId,
+    job: Option<HistoryJob>,
+    quotes_atoms: bool,
+    hunted: Hunted,
+}
+
+/// The same, with what is known of them.
+type Learned = (BuildId, Hunted, Vec<OfAtom>);
+
+type OfAtom = (SubjobId, Arc<Subjob>, Trials);
 
 struct Begun {
     at: Instant,
@@ -113,8 +127,8 @@ impl Hunting {
                 Some(ended) = self.calls.join_next() => self.end(ended.ok()),
                 Some(learned) = self.learning.join_next() => {
                     // One that broke off leaves its build alone.
-                    if let Ok((build, trials)) = learned {
-                        self.hunts.learn(&build, trials);
+                    if let Ok(Some((build, hunted, atoms))) = learned {
+                        self.hunts.learn(build, &hunted, atoms);
                     }
                 }
                 _ = look.tick(), if self.has_work() => {
@@ -228,8 +242,8 @@ impl Hunting {
                 .map(|(id, hunt)| (id, Call::of(cluster, &hunt)))
                 .collect();
             let unknown = look.unknown.iter();
-            let unknown: Vec<Build> = unknown
-                .filter_map(|id| cluster.build(*id).cloned())
+            let unknown: Vec<Unknown> = unknown
+                .filter_map(|id| cluster.build(*id).map(Unknown::of))
                 .collect();
             (hunts, calls, look.ended, look.goes_on, unknown)
         };
@@ -246,11 +260,9 @@ impl Hunting {
             self.break_off(id, &hunt);
         }
         for build in unknown {
-            let histories = self.hunter.histories.clone();
-            self.learning.spawn_blocking(move || {
-                let trials = trials_of(&histories, &build);
-                (build, trials)
-            });
+            let (cluster, histories) = (&self.hunter.cluster, &self.hunter.histories);
+            let learned = build.learn(cluster.clone(), histories.clone());
+            self.learning.spawn(learned);
         }
         for (id, call) in calls {
             let Some(call) = call else {
@@ -285,29 +297,77 @@ fn elapsed_ms(begun: &Begun) -> u64 {
     u64::try_from(begun.at.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is known of the atoms of a build; nothing where that can not be read. Blocks.
-fn trials_of(histories: &Histories, build: &Build) -> Vec<(SubjobId, Trials)> {
-    let Some(job) = job_of(build) else {
-        return Vec::new();
-    };
+impl Unknown {
+    fn of(build: &Build) -> Self {
+        Self {
+            build: build.id,
+            job: job_of(build),
+            quotes_atoms: build.quotes_atoms(),
+            hunted: build.hunted.clone(),
+        }
+    }
+
+    /// Asks for the past of its atoms: there may be very many, so that several looks take them along. None if it broke off.
+    async fn learn(self, cluster: ClusterHandle, histories: Histories) -> Option<Learned> {
+        let (id, quotes_atoms) = (self.build, self.quotes_atoms);
+        let mut known = Vec::new();
+        let job = self.job.map(Arc::new);
+        let mut first = 0;
+        while let Some(job) = &job {
+            let look = move |cluster: &Cluster| some_atoms(cluster, id, first);
+            let part = cluster.read(look).await.ok()?;
+            if part.is_empty() {
+                break;
+            }
+            first += part.len();
+            let (histories, job) = (histories.clone(), Arc::clone(job));
+            let of_part = move || trials_of(&histories, &job, quotes_atoms, part);
+            let Some(of_part) = tokio::task::spawn_blocking(of_part).await.ok()? else {
+                tracing::warn!(build.id = id.0, "no flakes are hunted in a build");
+                return Some((id, self.hunted, Vec::new()));
+            };
+            known.extend(of_part);
+        }
+        Some((id, self.hunted, known))
+    }
+}
+
+/// Some subjobs of a build, from a number on; none where it is gone.
+fn some_atoms(cluster: &Cluster, id: BuildId, first: usize) -> Vec<(SubjobId, Arc<Subjob>)> {
+    let build = cluster.build(id).into_iter();
+    let subjobs = build.flat_map(|build| build.subjobs.iter().enumerate());
+    let subjobs = subjobs.skip(first).take(AT_ONCE);
+    let subjobs = subjobs.filter_map(|(index, subjob)| {
+        Some((SubjobId(u32::try_from(index).ok()?), Arc::clone(subjob)))
+    });
+    subjobs.collect()
+}
+
+/// What is known of atoms of a job; none where that can not be read. Blocks.
+fn trials_of(
+    histories: &Histories,
+    job: &HistoryJob,
+    quotes_atoms: bool,
+    subjobs: Vec<(SubjobId, Arc<Subjob>)>,
+) -> Option<Vec<OfAtom>> {
     let mut known = Vec::new();
-    for (id, subjob) in build.numbered_subjobs() {
+    for (id, subjob) in subjobs {
         let Some(atom) = subjob.atoms.iter().next() else {
             continue;
         };
         let what = What {
             kind: Kind::Atom,
-            name: value_of(build, atom).into_owned(),
+            name: value_in(quotes_atoms, atom).into_owned(),
             class: None,
             atom: Arc::from(&**atom),
         };
-        match histories.trials(&job, &what) {
-            Ok(trials) => known.push((id, trials)),
+        match histories.trials(job, &what) {
+            Ok(trials) => known.push((id, subjob, trials)),
             Err(error) => {
-                tracing::warn!(build.id = build.id.0, %error, "no flakes are hunted in a build");
-                return Vec::new();
+                tracing::warn!(%error, "what is known of atoms can not be read");
+                return None;
             }
         }
     }
-    known
+    Some(known)
 }

@@ -99,7 +99,12 @@ pub(crate) fn ended_atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<E
 
 /// What an atom of a build is known by: what its atomizer printed.
 pub(crate) fn value_of<'a>(build: &Build, atom: &'a str) -> Cow<'a, str> {
-    let variable = variable_of(atom, !build.quotes_atoms());
+    value_in(build.quotes_atoms(), atom)
+}
+
+/// The same of an atom of a build of which this is known: whether its atoms are quoted for the shell.
+pub(crate) fn value_in(quotes_atoms: bool, atom: &str) -> Cow<'_, str> {
+    let variable = variable_of(atom, !quotes_atoms);
     variable.map_or(Cow::Borrowed(atom), |(_, value)| value)
 }
 

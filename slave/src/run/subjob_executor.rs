@@ -25,8 +25,8 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +36,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// The same for a hunt, whose end work waits for.
 const HUNT_LOOK: Duration = Duration::from_millis(10);
+
+/// How long work waits at least for the end of a hunt that is killed, where what is asked to end gets no time.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
 
 /// Why this slave could not run an atom. Nothing is said about the atom itself.
 #[derive(Debug, thiserror::Error)]
@@ -186,13 +189,58 @@ impl SubjobExecutor {
         }
     }
 
-    /// Ends what runs. Work may wait for the end of a hunt, which is not asked.
+    /// Ends what runs.
     fn end(&self, running: &mut Running, mark: &str) -> Result<(), CommandError> {
         match running {
-            Running::Process(running) if self.is_hunt => running.kill(mark),
             Running::Process(running) => running.end(mark, self.grace()),
             Running::Worker(running) => running.end(mark, self.grace()),
         }
+    }
+
+    /// Ends a hunt, which is not asked: work may wait for it, but for no longer than for what is asked. What can not be killed
+    /// in that time, since the system holds it in a call (as on a network disk that does not answer), dies some day, and
+    /// a thread awaits that; it says nothing of its atom, and leaves what is not removed before the build is cleared away.
+    fn kill_hunt(&self, running: Running, mark: String) -> Result<Option<Running>, CommandError> {
+        let mut running = match running {
+            Running::Process(running) => running,
+            Running::Worker(mut running) => {
+                running.end(&mark, self.grace())?;
+                return Ok(Some(Running::Worker(running)));
+            }
+        };
+        let hunt = mark.clone();
+        let grace = self.means.limits.kill_grace.max(LEAST_GRACE);
+        let killed = within(grace, "hunt-killer", move || {
+            running.kill(&mark).map(|()| running)
+        });
+        match killed {
+            Some(killed) => Ok(Some(Running::Process(killed?))),
+            None => {
+                tracing::warn!(%hunt, "a hunt can not be killed yet; its executor does not wait for it");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Watches what runs until it is over or is to end; none where it was a hunt that can not be killed.
+    fn watched(
+        &self,
+        mut running: Running,
+        order: &RunOrder,
+        (started, mark): (Instant, &str),
+        stop: &CancellationToken,
+    ) -> Result<Option<(Running, Ended, bool)>, RunError> {
+        let watched = self.watch(&mut running, started, order.timeout, stop);
+        let (ended, was_used_up) = match watched {
+            Ok(watched) => watched,
+            Err(error) => return Err(self.broke(running, mark, error)),
+        };
+        let runs_on = matches!(ended, Ended::TimedOut | Ended::Canceled);
+        if !self.is_hunt || !runs_on {
+            return Ok(Some((running, ended, was_used_up)));
+        }
+        let killed = self.kill_hunt(running, mark.to_owned())?;
+        Ok(killed.map(|running| (running, ended, was_used_up)))
     }
 
     fn run_atoms(
@@ -305,22 +353,21 @@ impl SubjobExecutor {
             consoles.started(self.executor, (hand_out, atom, others), console, started_at);
         });
         let started = Instant::now();
-        let mut running = match self.start((&shell_command, by), container.as_deref(), output) {
+        let running = match self.start((&shell_command, by), container.as_deref(), output) {
             Err(RunError::Command(_)) if !order.project_directory.is_dir() => {
                 return Err(RunError::NoProject(shell_command.command_line));
             }
             started => started?,
         };
-        let watched = self.watch(&mut running, started, order.timeout, stop);
-        let (ended, was_used_up) = match watched {
-            Ok(watched) => watched,
-            Err(error) => return Err(self.broke(running, &shell_command.mark, error)),
+        let mark = &shell_command.mark;
+        let watched = self.watched(running, order, (started, mark), stop)?;
+        let Some((mut running, ended, was_used_up)) = watched else {
+            return Ok(None);
         };
         let timed_out = match ended {
             Ended::TimedOut => order.timeout,
             Ended::Exited(_) | Ended::Signaled(_) | Ended::Canceled => None,
         };
-        let mark = &shell_command.mark;
         let has_left_some =
             self.end_rest(&mut running, (ended, mark), container.as_deref(), hand_out)?;
         let used = running.used();
@@ -408,6 +455,8 @@ impl SubjobExecutor {
             Ended::Exited(_) | Ended::Signaled(_) => {
                 Ok(container.is_some() || running.has_left_some())
             }
+            // It was killed.
+            Ended::TimedOut | Ended::Canceled if self.is_hunt => Ok(true),
             Ended::TimedOut | Ended::Canceled => {
                 self.end(running, mark)?;
                 if container.is_some_and(|container| !container.shows_processes()) {
@@ -480,6 +529,33 @@ impl SubjobExecutor {
                 self.console_files.cap(cap);
             }
         }
+    }
+}
+
+/// What some work comes to, if that takes no longer than this; else it goes on in a thread of this name. Where there can be
+/// no other thread, this one waits.
+fn within<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+    at_most: Duration,
+    name: &str,
+    work: W,
+) -> Option<T> {
+    let (given, taken) = mpsc::channel::<W>();
+    let (sender, done) = mpsc::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let spawned = thread.spawn(move || {
+        if let Ok(work) = taken.recv() {
+            // Perhaps nobody waits any more.
+            sender.send(work()).ok();
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "no thread could be started");
+        return Some(work());
+    }
+    match given.send(work) {
+        Ok(()) => done.recv_timeout(at_most).ok(),
+        // It is gone though nothing has ended it.
+        Err(mpsc::SendError(work)) => Some(work()),
     }
 }
 

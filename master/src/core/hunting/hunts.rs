@@ -7,13 +7,14 @@ use super::grounds::{
 use super::prey::Prey;
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
-use crate::core::builds::hunted::HuntedRun;
+use crate::core::builds::hunted::{Hunted, HuntedRun};
 use crate::core::builds::subjob::Subjob;
 use crate::core::history::Trials;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many hunts there are at a time on the whole farm: each keeps a connection.
@@ -107,7 +108,9 @@ impl Hunts {
                 None if build.progress().is_some() || build.hunted.goes_on => look.unknown.push(id),
                 None | Some(None) => {}
                 Some(Some(prey)) => {
-                    let goes_on = prey.iter().any(|(id, prey)| is_left(build, *id, prey));
+                    let goes_on = prey
+                        .iter()
+                        .any(|(id, prey)| is_left(build.subjob(*id), prey));
                     if goes_on != build.hunted.goes_on && (build.wants_slaves() || !goes_on) {
                         look.goes_on.push((id, goes_on));
                     }
@@ -142,15 +145,21 @@ impl Hunts {
         look
     }
 
-    /// Takes note of the trials of a build's atoms: `build` as it was when they were looked up.
-    pub fn learn(&mut self, build: &Build, atoms: impl IntoIterator<Item = (SubjobId, Trials)>) {
+    /// Takes note of the trials of a build's atoms: `hunted` and the subjobs as they were when they were looked up.
+    pub fn learn<S: Borrow<Subjob>>(
+        &mut self,
+        build: BuildId,
+        hunted: &Hunted,
+        atoms: impl IntoIterator<Item = (SubjobId, S, Trials)>,
+    ) {
         // It may be over by now.
-        if let Some(known) = self.builds.get_mut(&build.id) {
+        if let Some(known) = self.builds.get_mut(&build) {
             let atoms = atoms.into_iter();
-            let prey = atoms.filter_map(|(id, trials)| {
-                let prey = Prey::of(&trials, build.hunted.of(id))?;
-                let is_resolved = !build.hunted.unresolved.contains(&id);
-                (is_resolved && is_left(build, id, &prey)).then_some((id, prey))
+            let prey = atoms.filter_map(|(id, subjob, trials)| {
+                let prey = Prey::of(&trials, hunted.of(id))?;
+                let is_resolved = !hunted.unresolved.contains(&id);
+                let is_left = is_left(Some(subjob.borrow()), &prey);
+                (is_resolved && is_left).then_some((id, prey))
             });
             let mut prey: Vec<_> = prey.collect();
             prey.sort_by_key(|(id, prey)| (prey.rank(), *id));
@@ -314,9 +323,9 @@ impl Hunts {
 }
 
 /// Whether an atom is to run once more, as far as that is known.
-fn is_left(build: &Build, id: SubjobId, prey: &Prey) -> bool {
+fn is_left(subjob: Option<&Subjob>, prey: &Prey) -> bool {
     let is_prey = |subjob: &Subjob| subjob.result.is_none() || is_prey(subjob);
-    prey.is_wanted() && build.subjob(id).is_some_and(is_prey)
+    prey.is_wanted() && subjob.is_some_and(is_prey)
 }
 
 fn is_there(cluster: &Cluster, slave: SlaveId) -> bool {

@@ -61,12 +61,12 @@ impl Ground {
         let mut look = self.hunts.look(&self.farm.cluster, at);
         for id in std::mem::take(&mut look.unknown) {
             let build = self.farm.cluster.build(id).unwrap();
-            let atoms = build.numbered_subjobs().map(|(id, _)| {
+            let atoms = build.numbered_subjobs().map(|(id, subjob)| {
                 let named = self.named.iter().find(|(named, _)| *named == id.0);
-                (id, named.map_or(&self.usual, |(_, trials)| trials).clone())
+                let trials = named.map_or(&self.usual, |(_, trials)| trials);
+                (id, subjob, trials.clone())
             });
-            let atoms: Vec<_> = atoms.collect();
-            self.hunts.learn(build, atoms);
+            self.hunts.learn(id, &build.hunted, atoms);
             let then = self.hunts.look(&self.farm.cluster, at);
             assert!(then.unknown.is_empty());
             look.begun.extend(then.begun);
@@ -387,6 +387,19 @@ fn drained_slaves_and_lost_ones_do_not_hunt() {
     // Perhaps what ran there twice has killed it: all of the build is left alone.
     let look = ground.look();
     assert_eq!((look.begun.len(), look.ended.len()), (0, 1));
+}
+
+#[test]
+fn slaves_of_the_original_are_asked_for_no_hunt() {
+    let mut ground = Ground::of(&[("a", 1), ("b", 1)], 3, |_| {});
+    let hunt = ground.begins(&[(1, 2)])[0];
+    let mut with_an_original = ground.farm.cluster.clone();
+    let slave = with_an_original.slaves.get_mut(&SlaveId(2)).unwrap();
+    slave.is_legacy = true;
+    let look = ground.hunts.look(&with_an_original, ground.now);
+    assert!(look.begun.is_empty());
+    let ended: Vec<HuntId> = look.ended.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ended, [hunt]);
 }
 
 #[test]

@@ -110,3 +110,61 @@ fn refused(error: &CallError) -> Outcome {
         .is_some_and(|status| unknown.contains(&status));
     Outcome::Refused { is_unable }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::auth::secret::Secret;
+    use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
+    use serde_json::json;
+    use std::time::Duration;
+
+    /// What becomes of a call to a slave that answers everything like this.
+    async fn answered(status: StatusCode, body: serde_json::Value) -> Outcome {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        let slave = axum::Router::new().fallback(move || {
+            let body = body.clone();
+            async move { (status, axum::Json(body)) }
+        });
+        let serving = tokio::spawn(async move { axum::serve(listener, slave).await });
+        let hunt = Hunt {
+            slave: SlaveId(1),
+            build: BuildId(1),
+            subjob: SubjobId(2),
+            attempt: Attempt(3),
+        };
+        let call = Call {
+            url,
+            session: SessionId("s".to_owned()),
+            incarnation: Incarnation("i".to_owned()),
+            request: Asked {
+                build: hunt.build,
+                hunt,
+                atom: "export A=1;".to_owned(),
+                command: "true".to_owned(),
+                timeout_s: None,
+            },
+        };
+        let secret = Secret::new("a secret for tests".to_owned()).unwrap();
+        let caller = Caller::new(Some(secret), Duration::from_secs(60)).unwrap();
+        let outcome = call.make(&caller, SessionId("m".to_owned()), 7).await;
+        serving.abort();
+        outcome
+    }
+
+    #[tokio::test]
+    async fn a_slave_that_knows_no_hunts_is_asked_no_more_and_one_that_is_busy_is() {
+        for (status, is_unable) in [
+            (StatusCode::NOT_FOUND, true),
+            (StatusCode::METHOD_NOT_ALLOWED, true),
+            (StatusCode::CONFLICT, false),
+            (StatusCode::PRECONDITION_FAILED, false),
+        ] {
+            let outcome = answered(status, json!({"error": "No."})).await;
+            assert_eq!(outcome, Outcome::Refused { is_unable }, "{status}");
+        }
+        let garbage = answered(StatusCode::OK, json!([1])).await;
+        assert_eq!(garbage, Outcome::Ended(HuntEnd::Dropped));
+    }
+}

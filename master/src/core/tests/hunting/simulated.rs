@@ -10,12 +10,12 @@ use crate::core::builds::plan::Plan;
 use crate::core::command::Command;
 use crate::core::effect::{Effect, SlaveCall};
 use crate::core::event::{BuildFact, Event, Fact};
-use crate::core::history::{Beta, Ended, Failure, Memory, Run, Tag, Trials, Verdict};
+use crate::core::history::{Beta, Ended, Failure, Memory, Run, Tag, Verdict};
 use crate::core::hunting::{Hunt, HuntId, Hunts};
 use crate::core::{Cluster, HUNT_AFTER_END};
 use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The farm: slaves, and executors of each.
@@ -384,11 +384,13 @@ impl Farm {
         }
         for id in &look.unknown {
             let build = self.cluster.build(*id).unwrap().clone();
-            let trials = build
-                .numbered_subjobs()
-                .map(|(id, subjob)| (id, self.memories[number_of(&subjob.atoms[0])].trials()));
-            let trials: Vec<(SubjobId, Trials)> = trials.collect();
-            self.hunts.as_mut().unwrap().learn(&build, trials);
+            let known = build.numbered_subjobs().map(|(id, subjob)| {
+                let memory = &self.memories[number_of(&subjob.atoms[0])];
+                (id, subjob, memory.trials())
+            });
+            let known: Vec<_> = known.collect();
+            let hunts = self.hunts.as_mut().unwrap();
+            hunts.learn(build.id, &build.hunted, known);
         }
         for (build, goes_on) in look.goes_on {
             let told = Command::ReportHunting { build, goes_on };

@@ -115,10 +115,9 @@ impl World {
                 let mut trials = Trials::default();
                 trials.add(hunting.random.happens(500));
                 if let Some(build) = cluster.build(build) {
-                    let ids = build.numbered_subjobs().map(|(id, _)| id);
-                    hunting
-                        .hunts
-                        .learn(build, ids.map(|id| (id, trials.clone())));
+                    let atoms = build.numbered_subjobs();
+                    let atoms = atoms.map(|(id, subjob)| (id, subjob, trials.clone()));
+                    hunting.hunts.learn(build.id, &build.hunted, atoms);
                 }
                 self.hunt();
             }
