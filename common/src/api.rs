@@ -213,6 +213,34 @@ pub struct FinishView {
     pub high: f64,
 }
 
+impl FinishView {
+    /// So many seconds of a difference are none, nor is this part of the time that is left.
+    const ABOUT: (f64, f64) = (1.0, 0.05);
+
+    /// The same so many seconds later: what is over is not before now.
+    #[must_use]
+    pub fn after(self, seconds: f64) -> Self {
+        let left = |until: f64| (until - seconds).max(0.0);
+        Self {
+            median: left(self.median),
+            low: left(self.low),
+            high: left(self.high),
+        }
+    }
+
+    /// Whether it says about the same as another one of the same moment, so that nobody need be told anew.
+    #[must_use]
+    pub fn is_about(self, other: Self) -> bool {
+        let about = |one: f64, other: f64| {
+            let (seconds, part) = Self::ABOUT;
+            (one - other).abs() <= (part * one.max(other)).max(seconds)
+        };
+        about(self.median, other.median)
+            && about(self.low, other.low)
+            && about(self.high, other.high)
+    }
+}
+
 /// A build of a matrix, as its parent shows it. Ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChildView {

@@ -9,6 +9,7 @@ mod chance;
 mod copy;
 mod farm;
 mod learned;
+mod lots;
 mod plan;
 mod scene;
 mod slaves;
@@ -16,8 +17,9 @@ mod slaves;
 mod tests;
 
 pub use learned::Learned;
+pub use lots::Lot;
 pub use plan::{Choice, Plan, Wanted, plan};
-pub use scene::{BuildThere, EndedThere, Lot, Scene};
+pub use scene::{BuildThere, EndedThere, Scene};
 
 use crate::core::Cluster;
 use crate::core::builds::hand_out::HandOut;
@@ -55,8 +57,8 @@ pub struct Finish {
     pub high: u64,
 }
 
-/// When the builds of a scene will end; nothing while nothing is known of one of them. One that no slave can end is not in
-/// it.
+/// When the builds of a scene will end, with the parents of those of a matrix; nothing while nothing is known of one of
+/// them. One that no slave can end is not in it.
 /// `learned` has what earlier runs say of each build; where one is missing, little.
 #[must_use]
 pub fn forecast(
@@ -85,17 +87,21 @@ fn run(
     let lots: usize = scene.builds.values().map(|build| build.lots.len()).sum();
     let draws = (MOST_HAND_OUTS / (lots.max(1) as u64)).clamp(FEWEST_DRAWS, DRAWS);
     let copy = copy::cluster_of(scene);
+    let setups_ms = setups_ms(scene, learned);
     let mut ends: BTreeMap<BuildId, Vec<u64>> = BTreeMap::new();
     for number in 0..draws {
         let way = Way {
             scene,
             number,
+            setups_ms: &setups_ms,
             draws: beliefs
                 .iter()
                 .map(|(id, belief)| (*id, belief.draw(number)))
                 .collect(),
         };
-        for (build, end_us) in ends_of(&way, copy.clone(), wanted) {
+        let mut of_way = ends_of(&way, copy.clone(), wanted);
+        of_way.extend(ends_of_parents(scene, &of_way));
+        for (build, end_us) in of_way {
             ends.entry(build).or_default().push(end_us / 1000);
         }
     }
@@ -104,6 +110,30 @@ fn run(
     ends.into_iter()
         .map(|(id, ends)| (id, Finish::of(ends)))
         .collect()
+}
+
+/// How long a set-up of each build takes: as those of it that are over, else as those of earlier builds, and no less than
+/// what runs has taken already.
+fn setups_ms(scene: &Scene, learned: &BTreeMap<BuildId, Arc<Learned>>) -> BTreeMap<BuildId, u64> {
+    let builds = scene.builds.iter();
+    let known = builds.filter_map(|(id, build)| {
+        let of_earlier = learned.get(id).and_then(|learned| learned.setup_ms);
+        let of_running = || scene.sets_up_for_ms(*id);
+        let setup_ms = build.setup_ms.or_else(|| of_earlier.max(of_running()))?;
+        Some((*id, setup_ms))
+    });
+    known.collect()
+}
+
+/// When the parents end whose builds of a matrix all end in the same way: with the last of them.
+fn ends_of_parents(scene: &Scene, ends: &BTreeMap<BuildId, u64>) -> BTreeMap<BuildId, u64> {
+    let parents = scene.parents.iter();
+    let known = parents.filter_map(|(parent, children)| {
+        let mut ends = children.iter().map(|child| ends.get(child).copied());
+        let last = ends.try_fold(None, |last: Option<u64>, end| Some(last.max(Some(end?))));
+        Some((*parent, last??))
+    });
+    known.collect()
 }
 
 /// When the builds end in one way.
@@ -147,6 +177,7 @@ fn us_until(from: Timestamp, to: Timestamp) -> u64 {
 struct Way<'a> {
     scene: &'a Scene,
     number: u64,
+    setups_ms: &'a BTreeMap<BuildId, u64>,
     draws: BTreeMap<BuildId, Draw<'a>>,
 }
 
@@ -163,12 +194,11 @@ impl Times for Way<'_> {
     }
 
     fn set_up(&self, build: BuildId, slave: SlaveId) -> u64 {
-        let there = self.scene.builds.get(&build);
-        let Some(usual) = there.and_then(|there| there.setup_ms) else {
+        let Some(usual) = self.setups_ms.get(&build) else {
             return 0;
         };
         let by = SETUPS_DIFFER * normal(&[OF_SETUP, self.number, build.0, slave.0]);
-        whole(usual as f64 * 1000.0 * by.exp())
+        whole(*usual as f64 * 1000.0 * by.exp())
     }
 }
 

@@ -2,6 +2,7 @@
 //! work: nothing waits for what is learned, and what is lost of it is learned again.
 
 use crate::core::Cluster;
+use crate::core::builds::build::Build;
 use crate::core::builds::durations::expected;
 use crate::core::event::{BuildFact, Event, Fact};
 use crate::effects::timing_files;
@@ -28,35 +29,52 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The job of the build that was heard of last, which most events are about.
 type LastJob = Option<(BuildId, JobKey)>;
 
-/// What the atoms of an event say, as [`learn`] wants it. Those that did not end by themselves say nothing.
+/// What the atoms of an event say, and its set-up, as [`learn`] wants it. Those that did not end by themselves say
+/// nothing.
 fn runs(cluster: &Cluster, event: &Event, last: &mut LastJob) -> Vec<Run> {
-    let Fact::Build(
-        build,
-        BuildFact::SubjobFinished {
-            subjob, outcomes, ..
-        },
-    ) = &event.fact
-    else {
-        return Vec::new();
+    match &event.fact {
+        Fact::Build(
+            id,
+            BuildFact::SubjobFinished {
+                subjob, outcomes, ..
+            },
+        ) => {
+            let known = of_job(cluster, *id, last);
+            let Some((job, subjob)) =
+                known.and_then(|(job, build)| Some((job, build.subjob(*subjob)?)))
+            else {
+                return Vec::new();
+            };
+            let ended = subjob.atoms.iter().zip(outcomes);
+            let ended = ended.filter(|(_, outcome)| outcome.trouble.is_none());
+            ended
+                .map(|(atom, outcome)| Run::new(job, atom, outcome.duration_ms, event.at))
+                .collect()
+        }
+        Fact::Build(id, BuildFact::SetupCompleted { .. }) => {
+            let known = of_job(cluster, *id, last);
+            let run = known
+                .and_then(|(job, build)| Some(Run::of_setup(job, build.setup_ms()?, event.at)));
+            run.into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A build whose job is known, with the key of that.
+fn of_job<'a>(
+    cluster: &'a Cluster,
+    id: BuildId,
+    last: &mut LastJob,
+) -> Option<(JobKey, &'a Build)> {
+    let build = cluster.build(id)?;
+    let job_name = &build.plan.as_ref()?.job_name;
+    let job = match *last {
+        Some((known, job)) if known == id => job,
+        Some(_) | None => JobKey::new(&build.request, job_name),
     };
-    let mut known = || {
-        let known = cluster.build(*build)?;
-        let job_name = &known.plan.as_ref()?.job_name;
-        let job = match *last {
-            Some((id, job)) if id == *build => job,
-            Some(_) | None => JobKey::new(&known.request, job_name),
-        };
-        *last = Some((*build, job));
-        Some((job, known.subjob(*subjob)?))
-    };
-    let Some((job, subjob)) = known() else {
-        return Vec::new();
-    };
-    let ended = subjob.atoms.iter().zip(outcomes);
-    let ended = ended.filter(|(_, outcome)| outcome.trouble.is_none());
-    ended
-        .map(|(atom, outcome)| Run::new(job, atom, outcome.duration_ms, event.at))
-        .collect()
+    *last = Some((id, job));
+    Some((job, build))
 }
 
 /// A listener for the coordinator, and what it hears, for [`learn`].

@@ -60,6 +60,16 @@ impl Run {
             duration_ms,
         }
     }
+
+    /// A slave has set up a build of a job; so long set-ups of the build took on average.
+    #[must_use]
+    pub fn of_setup(job: JobKey, duration_ms: u64, at: Timestamp) -> Self {
+        Self {
+            key: setup_key(job),
+            day: day(at),
+            duration_ms,
+        }
+    }
 }
 
 /// What is remembered of an atom.
@@ -97,6 +107,12 @@ impl Timings {
     pub fn runs(&self, job: JobKey, atom: &str) -> Vec<u64> {
         let timing = self.timing(&key(job, atom));
         timing.map_or_else(|_| Vec::new(), |timing| timing.ms)
+    }
+
+    /// How long set-ups of a job typically take, in milliseconds; none where it is not known, or can not be read. Blocks.
+    #[must_use]
+    pub fn setup_ms(&self, job: JobKey) -> Option<u64> {
+        typical(&self.timing(&setup_key(job)).ok()?.ms)
     }
 
     /// Takes runs into account, in their order. Blocks.
@@ -195,10 +211,19 @@ fn day(at: Timestamp) -> u64 {
     at.0 / DAY_MS
 }
 
-fn key(JobKey(job): JobKey, atom: &str) -> [u8; 2 * KEY] {
+fn key(job: JobKey, atom: &str) -> [u8; 2 * KEY] {
+    key_of(job, &[atom])
+}
+
+/// Not that of any atom, which is one text.
+fn setup_key(job: JobKey) -> [u8; 2 * KEY] {
+    key_of(job, &["set-up", ""])
+}
+
+fn key_of(JobKey(job): JobKey, what: &[&str]) -> [u8; 2 * KEY] {
     let mut key = [0; 2 * KEY];
     key[..KEY].copy_from_slice(&job);
-    key[KEY..].copy_from_slice(&hash(&[atom]));
+    key[KEY..].copy_from_slice(&hash(what));
     key
 }
 
@@ -234,6 +259,20 @@ mod tests {
     fn typical(timings: &Timings, name: &str, atoms: &[&str]) -> Vec<Option<u64>> {
         let atoms: Vec<String> = atoms.iter().map(|&atom| atom.to_owned()).collect();
         timings.typical(job(name), &atoms).unwrap()
+    }
+
+    #[test]
+    fn set_ups_of_a_job_are_no_atoms_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let journal = Journal::open(directory.path()).unwrap();
+        let timings = journal.timings();
+        assert_eq!(timings.setup_ms(job("x")), None);
+        let of_setup = |duration_ms| Run::of_setup(job("x"), duration_ms, Timestamp(DAY));
+        let runs = [of_setup(4000), of_setup(6000), of_setup(5000)];
+        timings.learn(&runs).unwrap();
+        assert_eq!(timings.setup_ms(job("x")), Some(5000));
+        assert_eq!(timings.setup_ms(job("y")), None);
+        assert_eq!(typical(&timings, "x", &["set-up", ""]), [None, None]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! When builds will end, for whoever asks. Forecasts are made only while somebody asks, one at a time, beside the
-//! coordinator: two short looks at the cluster, and all else on a thread that may block. One that is made serves all
-//! askers for a while.
+//! coordinator: a short look at the cluster, another one at each new build, and all else on a thread that may block. One
+//! that is made serves all askers until the next one is.
 
 use crate::coordinator::{ClusterHandle, Gone};
 use crate::core::Cluster;
@@ -19,10 +19,11 @@ use tokio::sync::{OwnedMutexGuard, watch};
 /// The shortest time from one forecast to the next.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How much longer than a forecast takes the pause after it lasts: so forecasts take a tenth of one processor at most.
+/// How much longer than a forecast takes, with its looks, the pause after it lasts: so forecasts take a tenth of one
+/// processor at most, also those that fail.
 const PAUSE: u32 = 10;
 
-/// For how long a forecast is shown, while the next one is made.
+/// For how long a forecast is shown after the next one could be made, if that takes no longer.
 const SHOWN: Duration = Duration::from_secs(15);
 
 /// How long an asker waits for the first forecast; who asks again later gets it then.
@@ -43,13 +44,15 @@ struct Shared {
     latest: Mutex<Latest>,
     /// Held while something is foretold: one thing at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// How many forecasts were made.
+    /// How many forecasts came to an end.
     made: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Latest {
     is_under_way: bool,
+    /// When the next one may be made; none before the first.
+    next: Option<Instant>,
     made: Option<Made>,
     /// What earlier runs say of the builds that are at work: read once for each.
     learned: BTreeMap<BuildId, Arc<Learned>>,
@@ -61,31 +64,44 @@ struct Made {
     /// When the look at the cluster was.
     at: Instant,
     finishes: BTreeMap<BuildId, Finish>,
-    /// When the next one may be made.
-    next: Instant,
+    /// Until when it is shown.
+    until: Instant,
 }
 
-/// Says that no forecast is under way any more, however it ended.
-struct UnderWay(Forecasts);
+/// Says that no forecast is under way any more, however it ended, and when the next one may be.
+struct UnderWay {
+    forecasts: Forecasts,
+    /// When it had its turn.
+    began: Option<Instant>,
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.latest().is_under_way = false;
-        self.0.0.made.send_modify(|made| *made += 1);
+        {
+            let mut latest = self.forecasts.latest();
+            latest.is_under_way = false;
+            latest.next = Some(next_after(self.began, Instant::now()));
+        }
+        self.forecasts.0.made.send_modify(|made| *made += 1);
     }
+}
+
+/// When the forecast may be made that follows one of this time.
+fn next_after(began: Option<Instant>, ended: Instant) -> Instant {
+    let took = began.map_or(Duration::ZERO, |began| ended.duration_since(began));
+    ended + EVERY.max(took * PAUSE)
 }
 
 impl Latest {
     fn wants_another(&self) -> bool {
-        let is_due = |made: &Made| made.next <= Instant::now();
-        !self.is_under_way && self.made.as_ref().is_none_or(is_due)
+        !self.is_under_way && self.next.is_none_or(|next| next <= Instant::now())
     }
 
     /// The end of a build, if a forecast that is not too old tells it; nothing at all without such a forecast.
     fn finish(&self, build: BuildId) -> Option<Option<Finish>> {
         let made = self.made.as_ref()?;
-        let ago = made.at.elapsed();
-        (ago <= SHOWN).then(|| Some(made.finishes.get(&build)?.earlier_by(ago)))
+        let is_shown = Instant::now() <= made.until;
+        is_shown.then(|| Some(made.finishes.get(&build)?.earlier_by(made.at.elapsed())))
     }
 }
 
@@ -114,6 +130,9 @@ impl Forecasts {
         if let Some(finish) = self.ask(build) {
             return finish;
         }
+        if !self.latest().is_under_way {
+            return None;
+        }
         // Whether it came in time or not.
         tokio::time::timeout(PATIENCE, made.changed()).await.ok();
         self.latest().finish(build).flatten()
@@ -125,12 +144,6 @@ impl Forecasts {
         self.ask(build).flatten()
     }
 
-    /// How many forecasts were made.
-    #[must_use]
-    pub fn num_made(&self) -> u64 {
-        *self.0.made.borrow()
-    }
-
     /// What is foretold of a build, if anything is; has another forecast made if it is time.
     fn ask(&self, build: BuildId) -> Option<Option<Finish>> {
         let (known, begins) = {
@@ -140,9 +153,16 @@ impl Forecasts {
             (latest.finish(build), begins)
         };
         if begins {
-            let under_way = UnderWay(self.clone());
+            let mut under_way = UnderWay {
+                forecasts: self.clone(),
+                began: None,
+            };
             tokio::spawn(async move {
-                let made = under_way.0.make().await;
+                let forecasts = under_way.forecasts.clone();
+                let turn = forecasts.turn().await;
+                let began = Instant::now();
+                under_way.began = Some(began);
+                let made = forecasts.make(turn, began).await;
                 if let Err(Gone) = made {
                     tracing::debug!("no forecast: the master ends");
                 }
@@ -162,30 +182,30 @@ impl Forecasts {
         self.0.timings.clone()
     }
 
-    async fn make(&self) -> Result<(), Gone> {
-        let turn = self.turn().await;
-        let began = Instant::now();
+    async fn make(&self, turn: OwnedMutexGuard<()>, began: Instant) -> Result<(), Gone> {
         let scene = self.scene(0).await?;
+        let at = Instant::now();
         let learned = self.learned(&scene).await?;
         let looking = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let busy = Instant::now();
-            (forecast(&scene, &learned), busy.elapsed())
+            forecast(&scene.bundled(), &learned)
         });
-        let Ok((finishes, took)) = looking.await else {
+        let Ok(finishes) = looking.await else {
             tracing::error!("a forecast failed");
             return Ok(());
         };
-        let next = Instant::now() + EVERY.max(took * PAUSE);
+        let now = Instant::now();
+        let took = now.duration_since(began);
         self.latest().made = Some(Made {
-            at: began,
+            at,
             finishes,
-            next,
+            until: next_after(Some(began), now) + SHOWN.max(took * 3),
         });
         Ok(())
     }
 
-    /// The farm as it stands, with what slaves say that they run, for a forecast with so many executors or fewer.
+    /// The farm as it stands, with what slaves say that they run, for a forecast with so many executors or fewer. Not
+    /// bundled yet.
     pub(super) async fn scene(&self, executors: u64) -> Result<Scene, Gone> {
         let look = move |cluster: &Cluster| Scene::of(cluster, Timestamp::now(), executors);
         let mut scene = self.0.cluster.read(look).await?;
@@ -250,5 +270,5 @@ fn read(timings: &Timings, job: JobKey, atoms: &[(SubjobId, Arc<Subjob>)]) -> Le
             [atom] => Some((*id, timings.runs(job, atom))),
             _ => None,
         });
-    Learned::from(&runs.collect::<Vec<_>>())
+    Learned::from(&runs.collect::<Vec<_>>()).with_setups(timings.setup_ms(job))
 }

@@ -31,6 +31,17 @@ pub struct Planned {
     pub plan: Option<Plan>,
 }
 
+/// Why nothing is planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The build can not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It was split into these builds of a matrix, with their variables, and has no atoms itself.
+    #[error("the build was split into the builds of a matrix")]
+    OfMatrix(Vec<(BuildId, String)>),
+}
+
 /// A build whose atoms are planned once more.
 struct Earlier {
     job: JobKey,
@@ -40,13 +51,18 @@ struct Earlier {
 }
 
 impl Earlier {
-    fn of(build: &Build, num_subjobs: usize) -> Self {
+    fn of(build: &Build, num_subjobs: usize) -> Result<Self, PlanError> {
+        if build.is_parent() {
+            let children = build.children.iter();
+            let children = children.map(|child| (child.id, child.combination.to_string()));
+            return Err(PlanError::OfMatrix(children.collect()));
+        }
         let job_name = build.plan.as_ref().map_or("", |plan| &plan.job_name);
-        Self {
+        Ok(Self {
             job: JobKey::new(&build.request, job_name),
             build: BuildThere::like(build),
             num_subjobs,
-        }
+        })
     }
 }
 
@@ -64,13 +80,13 @@ impl Forecasts {
     /// How long a build takes. One plan or forecast is made at a time.
     ///
     /// # Errors
-    /// There is no such build, or its record can not be read.
+    /// There is no such build, its record can not be read, or it is the parent of builds of a matrix.
     pub async fn plan(
         &self,
         builds: &Builds,
         id: BuildId,
         wanted: Wanted,
-    ) -> Result<Planned, ReadError> {
+    ) -> Result<Planned, PlanError> {
         let turn = self.turn().await;
         let slaves = wanted.slaves.unwrap_or(0) as u64 + 1;
         let look = move |cluster: &Cluster, build: &Build| {
@@ -79,7 +95,7 @@ impl Forecasts {
             let executors = (2 * of_slaves().sum::<u64>()).max(slaves * usual);
             let is_at_work = build.progress().is_some();
             let earlier = (!is_at_work).then(|| Earlier::of(build, build.subjobs.len()));
-            Ok::<_, ReadError>((executors.max(FEW_EXECUTORS), earlier))
+            Ok::<_, PlanError>((executors.max(FEW_EXECUTORS), earlier.transpose()?))
         };
         let live = builds.live(id, look).await?;
         let (executors, earlier) = match live {
@@ -87,26 +103,31 @@ impl Forecasts {
             None => {
                 let archived = builds.archived(id).await?;
                 let num_subjobs = archived.num_subjobs as usize;
-                let earlier = Earlier::of(&archived.build, num_subjobs);
+                let earlier = Earlier::of(&archived.build, num_subjobs)?;
                 (FEW_EXECUTORS.max(4 * slaves), Some(earlier))
             }
         };
-        let mut scene = self.scene(executors).await?;
+        let mut scene = self.scene(executors).await.map_err(ReadError::from)?;
         let (of, is_anew, mut learned) = match earlier {
             Some(earlier) => {
                 let (build, learned) = self.anew(builds, id, earlier, executors).await?;
+                // A build that waits is there, and is planned as if it began anew.
+                scene.builds.remove(&id);
                 scene.builds.insert(ANEW, build);
-                let mut of_all = self.learned(&scene).await?;
+                let mut of_all = self.learned(&scene).await.map_err(ReadError::from)?;
                 of_all.insert(ANEW, Arc::new(learned));
                 (ANEW, true, of_all)
             }
-            None => (id, false, self.learned(&scene).await?),
+            None => {
+                let learned = self.learned(&scene).await.map_err(ReadError::from)?;
+                (id, false, learned)
+            }
         };
         learned.retain(|id, _| scene.builds.contains_key(id));
         let num_left = scene.builds.get(&of).map_or(0, BuildThere::num_left);
         let planning = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            plan(&scene, &learned, of, 1, wanted)
+            plan(&scene.bundled(), &learned, of, 1, wanted)
         });
         let plan = planning.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a plan failed");
@@ -117,6 +138,12 @@ impl Forecasts {
             num_left,
             plan,
         })
+    }
+
+    async fn setup_ms(&self, job: JobKey) -> Option<u64> {
+        let timings = self.timings();
+        let reading = tokio::task::spawn_blocking(move || timings.setup_ms(job));
+        reading.await.ok().flatten()
     }
 
     /// A new build of the atoms of an earlier one, and what earlier runs say of them.
@@ -141,7 +168,8 @@ impl Forecasts {
             });
             atoms = reading.await.unwrap_or_default();
         }
-        let learned = Learned::from(&atoms.runs);
+        let setup_ms = self.setup_ms(earlier.job).await;
+        let learned = Learned::from(&atoms.runs).with_setups(setup_ms);
         let ended = std::mem::take(&mut atoms.ended);
         let there = earlier.build.waiting(atoms.expected(), ended, executors);
         Ok((there, learned))

@@ -450,8 +450,9 @@ impl Build {
         Share::of(standing.executors, standing.ended_ms, self.weight())
     }
 
-    /// How long its set-up takes on a slave, as far as that is known.
-    pub(in crate::core) fn setup_ms(&self) -> Option<u64> {
+    /// How long its set-up takes on a slave, in milliseconds, as far as that is known.
+    #[must_use]
+    pub fn setup_ms(&self) -> Option<u64> {
         self.setups.0.checked_div(self.setups.1)
     }
 

@@ -3,7 +3,8 @@
 
 use super::chance::{fraction, normal};
 use super::learned::{Learned, log_ms};
-use super::scene::{BuildThere, Lot};
+use super::lots::Lot;
+use super::scene::BuildThere;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use std::collections::BTreeMap;

@@ -32,6 +32,8 @@ const FEWEST_OF_BUILD: usize = 5;
 /// What earlier runs say.
 #[derive(Clone, Debug)]
 pub struct Learned {
+    /// How long set-ups of earlier builds of the job took, in milliseconds, where that is known.
+    pub(super) setup_ms: Option<u64>,
     /// By how much a run of an atom differs, for its scale; sorted, evenly chosen.
     pub(super) differences: Vec<f64>,
     /// Their standard deviation.
@@ -88,6 +90,7 @@ impl Learned {
         let differences = evenly_chosen(scaled);
         let known = |runs: &&(SubjobId, Vec<u64>)| !runs.1.is_empty();
         Self {
+            setup_ms: None,
             spread: deviation(differences.iter().copied()),
             differences,
             drift,
@@ -99,6 +102,12 @@ impl Learned {
                 .map(|(id, _)| *id)
                 .collect(),
         }
+    }
+
+    /// The same, with how long set-ups of earlier builds of the job took, in milliseconds, where that is known.
+    #[must_use]
+    pub fn with_setups(self, setup_ms: Option<u64>) -> Self {
+        Self { setup_ms, ..self }
     }
 
     /// What is to be expected of an atom whose earlier runs took `ms` as a rule, in milliseconds. The longest of many

@@ -1,36 +1,23 @@
-//! What a forecast takes along from the cluster, in one look whose cost is bounded: of each build its terms, its
-//! waiting subjobs in a bounded number of lots, what slaves have of it, and some of what has ended.
+//! What a forecast takes along from the cluster, in one look whose cost does not grow with the atoms: of each build its
+//! terms, what slaves have of it, the waiting subjobs that are next, and some of the others and of what has ended. What
+//! follows from that, lots of the waiting ones, is made after the look ([`Scene::bundled`]).
 
+use super::lots::{Bundling, Lot, Rest};
 use crate::core::Cluster;
-use crate::core::builds::build::Build;
+use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::plan::Plan;
 use crate::core::builds::progress::Progress;
 use crate::core::builds::subjob::Subjob;
 use crate::core::slaves::slave::{BuildOnSlave, Hosting, Slave};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use clusterrunner_common::work::BuildRequest;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// So many subjobs of all builds together are looked at one by one.
-const SINGLES: usize = 1000;
-
-/// How many lots all builds have together at most: a run in virtual time hands each of them out once.
-const LOTS: usize = 10_000;
-
-/// How many lots a build may have at least, however many builds there are.
-const FEWEST_LOTS: usize = 16;
-
-/// A lot takes at most this part (one over it) of what is left for each executor: so executors end together in spite of
-/// lots, which get the smaller the nearer the end is.
-const TAPER: u64 = 2;
-
 /// How many builds are looked at. Where there are more nothing is foretold.
-const BUILDS: usize = 128;
-
-/// How many ended subjobs of a build are looked at.
-const ENDED_LOOKED_AT: usize = 1000;
+const BUILDS: usize = 256;
 
 /// What a forecast knows of the farm.
 #[derive(Clone, Debug)]
@@ -41,8 +28,11 @@ pub struct Scene {
     pub slaves: BTreeMap<SlaveId, SlaveThere>,
     /// The builds that slaves work on, by their ids.
     pub builds: BTreeMap<BuildId, BuildThere>,
+    /// The builds of a matrix that are not over, by their parent: it ends with the last of them.
+    pub parents: BTreeMap<BuildId, Vec<BuildId>>,
     /// Whether these are all: there may be too many.
     pub is_whole: bool,
+    pub(super) bundling: Bundling,
 }
 
 /// A slave of the farm.
@@ -71,6 +61,8 @@ pub struct BuildThere {
     /// Its subjobs without a result: those that slaves have come first, and the others follow in the order in which they
     /// are handed out.
     pub lots: Vec<Lot>,
+    /// Those that are handed out after the last lot, of which only some were looked at.
+    pub(super) rest: Rest,
     /// Some of its subjobs that have ended.
     pub ended: Vec<EndedThere>,
     /// Whether they are of an earlier build of the same job: they tell of the slaves, and not of this build.
@@ -79,22 +71,6 @@ pub struct BuildThere {
     pub setup_ms: Option<u64>,
     pub(super) request: BuildRequest,
     pub(super) plan: Plan,
-}
-
-/// Subjobs that a forecast takes for one: a single one, or several of about the same length that go out one after the
-/// other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lot {
-    /// The first of them.
-    pub first: SubjobId,
-    /// How many there are.
-    pub number: u32,
-    /// How long they are expected to take together, in milliseconds; none where nothing is known of the build's atoms.
-    pub expected_ms: Option<u64>,
-    /// The slave that has it, with the number of the hand-out.
-    pub held: Option<(SlaveId, Attempt)>,
-    /// When it began to run, as its slave says.
-    pub started: Option<Timestamp>,
 }
 
 /// A subjob that has ended.
@@ -115,22 +91,38 @@ impl Scene {
     /// many.
     #[must_use]
     pub fn of(cluster: &Cluster, now: Timestamp, executors: u64) -> Self {
-        let builds = cluster.working().take(BUILDS);
-        let builds = builds.filter_map(|build| Some((build, build.progress()?)));
-        let builds: Vec<(&Build, &Progress)> = builds.collect();
+        let builds = cluster
+            .working()
+            .take(BUILDS)
+            .filter(|build| is_seen(build));
+        let builds: Vec<&Build> = builds.collect();
         let bundling = Bundling::of(builds.len(), executors.max(cluster.num_executors as u64));
-        let builds = builds.into_iter();
-        let builds =
-            builds.map(|(build, progress)| (build.id, BuildThere::of(build, progress, bundling)));
+        let there = builds
+            .iter()
+            .map(|build| (build.id, BuildThere::of(build, bundling)));
         let slaves = cluster.slaves().filter(|slave| slave.is_alive());
+        let parents: BTreeSet<BuildId> = builds.iter().filter_map(|build| build.parent()).collect();
+        let parents = parents.into_iter().filter_map(|id| cluster.build(id));
+        let parents = parents.map(|parent| (parent.id, children_at_work(cluster, parent)));
         Self {
             now,
             slaves: slaves
                 .map(|slave| (slave.id, SlaveThere::of(slave)))
                 .collect(),
-            builds: builds.collect(),
+            builds: there.collect(),
+            parents: parents.collect(),
             is_whole: cluster.working().nth(BUILDS).is_none(),
+            bundling,
         }
+    }
+
+    /// The same with all that waits in lots: what takes its time with many atoms, and needs no cluster.
+    #[must_use]
+    pub fn bundled(mut self) -> Self {
+        for build in self.builds.values_mut() {
+            build.bundle(self.bundling);
+        }
+        self
     }
 
     /// The living slaves that get new work and have all that a build asks for.
@@ -142,11 +134,17 @@ impl Scene {
         })
     }
 
-    /// Whether some of its lots are several subjobs.
-    #[must_use]
-    pub fn is_bundled(&self) -> bool {
-        let mut lots = self.builds.values().flat_map(|build| &build.lots);
-        lots.any(|lot| lot.number > 1)
+    /// For how long the set-up of a build has run that began first, in milliseconds: until one is over, no less is known.
+    pub(super) fn sets_up_for_ms(&self, build: BuildId) -> Option<u64> {
+        let places = self
+            .slaves
+            .values()
+            .filter_map(|slave| slave.places.get(&build));
+        let since = places.filter_map(|place| match place {
+            Place::SettingUp { since } => *since,
+            Place::Ready => None,
+        });
+        since.map(|since| self.now.0.saturating_sub(since.0)).max()
     }
 }
 
@@ -191,48 +189,132 @@ impl SlaveThere {
     }
 }
 
+/// A build that waits for its first slave takes part if it is known how long its atoms take: else it would hide when
+/// others end.
+fn is_seen(build: &Build) -> bool {
+    match build.progress() {
+        Some(_) => true,
+        None => build.state == BuildState::Prepared && is_known(build),
+    }
+}
+
+fn is_known(build: &Build) -> bool {
+    let first = build.subjobs.first();
+    first.is_some_and(|subjob| !subjob.atoms_expected_ms.is_empty())
+}
+
+/// The builds of a matrix that have atoms left, or whose atoms are not known yet.
+fn children_at_work(cluster: &Cluster, parent: &Build) -> Vec<BuildId> {
+    let children = parent.children.iter().map(|child| child.id);
+    let is_at_work = |id: &BuildId| {
+        let build = cluster.build(*id);
+        build.is_some_and(|build| !build.is_over() && build.state != BuildState::Archiving)
+    };
+    children.filter(is_at_work).collect()
+}
+
 impl BuildThere {
-    /// The places of waiting subjobs are walked, not the subjobs themselves: there may be very many.
-    fn of(build: &Build, progress: &Progress, bundling: Bundling) -> Self {
-        let mut lots = Vec::new();
+    /// So many of the waiting subjobs are walked, and no more: there may be very many.
+    fn of(build: &Build, bundling: Bundling) -> Self {
+        let every = build.subjobs.len().div_ceil(bundling.looked_at).max(1);
+        let some = build.subjobs.iter().enumerate().step_by(every);
+        let mut there = Self {
+            ended: some.clone().filter_map(ended_there).collect(),
+            ended_earlier: false,
+            ..Self::like(build)
+        };
+        let some = some.filter_map(|(index, subjob)| {
+            Some((SubjobId(u32::try_from(index).ok()?), subjob.as_ref()))
+        });
+        match build.progress() {
+            Some(progress) => there.look_at_progress(build, progress, some, bundling),
+            None => there.look_at_first(build, some, bundling),
+        }
+        there
+    }
+
+    fn look_at_progress<'a>(
+        &mut self,
+        build: &Build,
+        progress: &Progress,
+        some: impl Iterator<Item = (SubjobId, &'a Subjob)>,
+        bundling: Bundling,
+    ) {
         let held = progress.running.iter();
-        lots.extend(held.filter_map(|(id, held)| {
+        self.lots.extend(held.filter_map(|(id, held)| {
             let held = Some(*held);
             Some(Lot {
                 held,
                 ..Lot::of(*id, build.subjob(*id)?)
             })
         }));
-        let is_known = build.subjobs.first().is_some_and(|subjob| {
-            let first = Lot::of(SubjobId(0), subjob);
-            first.expected_ms.is_some()
-        });
+        let is_known = is_known(build);
+        let lot = |(id, expected_ms)| Lot::single(id, is_known.then_some(expected_ms));
+        let num_held = self.lots.len();
+        let aside = build.set_aside().map(|(id, subjob)| Lot::of(id, subjob));
         let waiting = progress
             .unstarted
             .expected()
             .chain(progress.again.expected());
-        let waiting = waiting.map(|(id, expected_ms)| Lot {
-            first: id,
-            number: 1,
-            expected_ms: is_known.then_some(expected_ms),
-            held: None,
-            started: None,
-        });
-        let aside = build.set_aside().map(|(id, subjob)| Lot::of(id, subjob));
+        let next = aside.chain(waiting.map(lot)).take(bundling.singles);
+        self.lots.extend(next);
+        let next = &self.lots[num_held..];
         let expected_ms = progress.unstarted.expected_ms();
         let expected_ms = expected_ms.saturating_add(progress.again.expected_ms());
-        let whole = (build.num_unstarted(), is_known.then_some(expected_ms));
-        lots.extend(bundling.lots(aside.chain(waiting), whole));
-        let every = build.subjobs.len().div_ceil(ENDED_LOOKED_AT).max(1);
-        let ended = build.subjobs.iter().enumerate().step_by(every);
-        Self {
-            lots,
-            ended: ended.filter_map(ended_there).collect(),
-            ended_earlier: false,
-            setup_ms: build.setup_ms(),
-            request: build.request.source(),
-            plan: terms(build),
+        let whole_ms = is_known.then_some(expected_ms);
+        // Those that are set aside are few, and not in this sum.
+        let taken_ms = next.iter().skip(progress.set_aside.len());
+        let taken_ms = taken_ms.filter_map(|lot| lot.expected_ms).sum();
+        let number = build.num_unstarted() - next.len();
+        self.rest = Rest::of(number, whole_ms.map(|all| all.saturating_sub(taken_ms)));
+        if number > 0 {
+            let last = next.last().map(|lot| (Reverse(lot.expected_ms), lot.first));
+            let waits = |subjob: &Subjob| subjob.attempts == 0 && subjob.result.is_none();
+            let some = some.filter(|(_, subjob)| waits(subjob));
+            let some = some.map(|(id, subjob)| (Reverse(Lot::of(id, subjob).expected_ms), id));
+            self.rest.some = some.filter(|place| Some(*place) > last).collect();
         }
+    }
+
+    /// Nothing of it was handed out.
+    fn look_at_first<'a>(
+        &mut self,
+        build: &Build,
+        some: impl Iterator<Item = (SubjobId, &'a Subjob)>,
+        bundling: Bundling,
+    ) {
+        let number = build.subjobs.len();
+        if number <= bundling.singles {
+            let all = build.numbered_subjobs();
+            self.lots = all.map(|(id, subjob)| Lot::of(id, subjob)).collect();
+            self.lots
+                .sort_by_key(|lot| (Reverse(lot.expected_ms), lot.first));
+            return;
+        }
+        self.rest = Rest::of(number, None);
+        let some = some.map(|(id, subjob)| (Reverse(Lot::of(id, subjob).expected_ms), id));
+        self.rest.some = some.collect();
+    }
+
+    fn bundle(&mut self, bundling: Bundling) {
+        let rest = std::mem::take(&mut self.rest);
+        let number = rest.number;
+        if number == 0 {
+            return;
+        }
+        let held = self.lots.iter().filter(|lot| lot.held.is_some()).count();
+        let next = self.lots.split_off(held);
+        let mut expected_ms = next.iter().map(|lot| lot.expected_ms);
+        let next_ms = expected_ms.try_fold(0_u64, |sum, lot| Some(sum.saturating_add(lot?)));
+        let others: Vec<Lot> = rest.lots().collect();
+        let mut expected_ms = others.iter().map(|lot| lot.expected_ms);
+        let others_ms = expected_ms.try_fold(0_u64, |sum, lot| Some(sum.saturating_add(lot?)));
+        let sum = next_ms
+            .zip(others_ms)
+            .map(|(next, others)| next.saturating_add(others));
+        let whole = (next.len() + number, sum);
+        self.lots
+            .extend(bundling.lots(next.into_iter().chain(others), whole));
     }
 
     /// A build on the terms of an earlier one, whose set-ups take as long; without atoms, see [`Self::waiting`].
@@ -240,6 +322,7 @@ impl BuildThere {
     pub fn like(earlier: &Build) -> Self {
         Self {
             lots: Vec::new(),
+            rest: Rest::default(),
             ended: Vec::new(),
             ended_earlier: true,
             setup_ms: earlier.setup_ms(),
@@ -252,7 +335,7 @@ impl BuildThere {
     /// ended.
     #[must_use]
     pub fn waiting(self, mut waiting: Vec<Lot>, ended: Vec<EndedThere>, executors: u64) -> Self {
-        waiting.sort_by_key(|lot| (std::cmp::Reverse(lot.expected_ms), lot.first));
+        waiting.sort_by_key(|lot| (Reverse(lot.expected_ms), lot.first));
         let mut expected_ms = waiting.iter().map(|lot| lot.expected_ms);
         let expected_ms = expected_ms.try_fold(0_u64, |sum, lot| Some(sum.saturating_add(lot?)));
         let whole = (waiting.len(), expected_ms);
@@ -271,22 +354,8 @@ impl BuildThere {
     /// How many subjobs have no result.
     #[must_use]
     pub fn num_left(&self) -> u64 {
-        self.lots.iter().map(|lot| u64::from(lot.number)).sum()
-    }
-}
-
-impl Lot {
-    /// A subjob that waits.
-    #[must_use]
-    pub fn of(first: SubjobId, subjob: &Subjob) -> Self {
-        let is_known = !subjob.atoms_expected_ms.is_empty();
-        Self {
-            first,
-            number: 1,
-            expected_ms: is_known.then(|| subjob.expected_ms()),
-            held: None,
-            started: None,
-        }
+        let in_lots: u64 = self.lots.iter().map(|lot| u64::from(lot.number)).sum();
+        in_lots + self.rest.number as u64
     }
 }
 
@@ -325,106 +394,5 @@ impl EndedThere {
             expected_ms: Lot::of(id, subjob).expected_ms,
             took_ms,
         })
-    }
-}
-
-/// How the waiting subjobs of a build become a bounded number of lots.
-#[derive(Clone, Copy, Debug)]
-struct Bundling {
-    singles: usize,
-    most_lots: usize,
-    executors: u64,
-}
-
-impl Bundling {
-    /// For each of so many builds, on so many executors.
-    fn of(num_builds: usize, executors: u64) -> Self {
-        let part = |all: usize| (all / num_builds.max(1)).max(FEWEST_LOTS);
-        Self {
-            singles: part(SINGLES),
-            most_lots: part(LOTS),
-            executors: executors.max(1),
-        }
-    }
-
-    /// Lots of these subjobs, in their order. `whole` is how many they are, and how long all are expected to take.
-    fn lots(self, waiting: impl Iterator<Item = Lot>, whole: (usize, Option<u64>)) -> Vec<Lot> {
-        let (number, expected_ms) = whole;
-        if number <= self.singles {
-            return waiting.collect();
-        }
-        let mut left = expected_ms.unwrap_or(number as u64);
-        let mut lots: Vec<Lot> = Vec::new();
-        let mut open: Option<(Lot, u64)> = None;
-        for next in waiting {
-            let weight = next.expected_ms.unwrap_or(1);
-            let (lot, weight) = match open {
-                Some((lot, before)) => (lot.with(next), before.saturating_add(weight)),
-                None => (next, weight),
-            };
-            open = if weight >= left / (TAPER * self.executors) {
-                lots.push(lot);
-                left = left.saturating_sub(weight);
-                None
-            } else {
-                Some((lot, weight))
-            };
-        }
-        lots.extend(open.map(|(lot, _)| lot));
-        let too_many = lots.len().div_ceil(self.most_lots);
-        let bundles = lots.chunks(too_many.max(1));
-        let bundles = bundles.filter_map(|lots| lots.iter().copied().reduce(Lot::with));
-        bundles.collect()
-    }
-}
-
-impl Lot {
-    fn with(self, other: Self) -> Self {
-        let expected_ms = self.expected_ms.zip(other.expected_ms);
-        Self {
-            number: self.number + other.number,
-            expected_ms: expected_ms.map(|(one, other)| one.saturating_add(other)),
-            ..self
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn single(id: u32, expected_ms: u64) -> Lot {
-        Lot {
-            first: SubjobId(id),
-            number: 1,
-            expected_ms: Some(expected_ms),
-            held: None,
-            started: None,
-        }
-    }
-
-    fn sum(lots: &[Lot]) -> (u32, u64) {
-        let expected = lots.iter().filter_map(|lot| lot.expected_ms).sum();
-        (lots.iter().map(|lot| lot.number).sum(), expected)
-    }
-
-    #[test]
-    fn lots_get_the_smaller_the_nearer_the_end_is_and_none_is_lost() {
-        let all: Vec<Lot> = (0..100_000)
-            .map(|id| single(id, 200_000 - u64::from(id)))
-            .collect();
-        let whole = sum(&all);
-        for (executors, most) in [(8, 300), (200, 4000), (4000, LOTS)] {
-            let bundling = Bundling::of(1, executors);
-            let lots = bundling.lots(all.iter().copied(), (all.len(), Some(whole.1)));
-            assert!(lots.len() <= most, "{executors}: {}", lots.len());
-            assert_eq!(sum(&lots), whole);
-            let longest = lots.iter().filter_map(|lot| lot.expected_ms).max();
-            let fits = longest.is_some_and(|longest| longest <= whole.1 / executors);
-            assert!(fits || lots.len() > 4000, "{executors}: {longest:?}");
-            assert!(lots[0].number >= lots[lots.len() - 1].number);
-        }
-        let few = Bundling::of(1, 8).lots(all[..900].iter().copied(), (900, None));
-        assert_eq!(few, all[..900]);
     }
 }

@@ -1,6 +1,9 @@
 //! Forecasts beside what comes: builds of many kinds in virtual time, foretold when a tenth of their atoms have ended.
 
+mod cost;
+
 use super::chance::{fraction, normal};
+use super::lots::{Bundling, Rest};
 use super::plan::Choices;
 use super::scene::{BuildThere, SlaveThere};
 use super::*;
@@ -118,6 +121,7 @@ impl World {
         let request = json!({"type": "directory", "project_directory": "/p"});
         let build = BuildThere {
             lots: lots.collect(),
+            rest: Rest::default(),
             ended: Vec::new(),
             ended_earlier: false,
             setup_ms: None,
@@ -130,7 +134,9 @@ impl World {
             now: NOW,
             slaves: slaves.collect(),
             builds: [(BUILD, build)].into(),
+            parents: BTreeMap::new(),
             is_whole: true,
+            bundling: Bundling::of(1, self.num_slaves as u64 * u64::from(self.executors)),
         }
     }
 
@@ -177,7 +183,7 @@ impl Times for World {
 
 /// What a look at a farm sees, with what its slaves say that runs.
 fn seen<T: Times>(farm: &Farm<'_, T>) -> Scene {
-    let mut scene = Scene::of(&farm.cluster, farm.now(), 0);
+    let mut scene = Scene::of(&farm.cluster, farm.now(), 0).bundled();
     for (id, build) in &mut scene.builds {
         for lot in &mut build.lots {
             let Some((slave, attempt)) = lot.held else {
@@ -222,10 +228,9 @@ impl Score {
 }
 
 /// Foretells builds when a tenth of their atoms have ended.
-fn score(seeds: std::ops::RangeInclusive<u64>) -> Score {
+fn score(worlds: impl Iterator<Item = World>) -> Score {
     let mut score = Score::default();
-    for seed in seeds {
-        let world = World::new(seed);
+    for world in worlds {
         let mut farm = world.farm(world.num_slaves);
         let tenth = world.atoms.len().div_ceil(10);
         while farm.cluster.build(BUILD).unwrap().num_finished < tenth {
@@ -269,8 +274,11 @@ fn within_a_tenth(errors: &[f64]) -> f64 {
 
 #[test]
 fn a_plan_tells_how_long_a_build_takes_with_other_slaves() {
-    let errors = plan_errors(1..=12);
-    assert!(within_a_tenth(&errors) >= 0.75, "{errors:?}");
+    let errors = plan_errors(1..=20);
+    let within = within_a_tenth(&errors);
+    println!("within a tenth {within}");
+    // Nine of ten, give or take what chance does to 20 plans with a probability of 95 %.
+    assert!(within >= 0.8, "{errors:?}");
 }
 
 #[test]
@@ -329,6 +337,67 @@ fn beside_a_build_that_nobody_knows_nothing_is_foretold() {
 }
 
 #[test]
+fn a_parent_ends_with_the_last_build_of_its_matrix() {
+    let mut world = World::new(2);
+    world.atoms.truncate(40);
+    let mut scene = world.scene();
+    let mut short = scene.builds[&BUILD].clone();
+    short.lots.truncate(10);
+    let (other, parent, another) = (BuildId(2), BuildId(3), BuildId(4));
+    scene.builds.insert(other, short);
+    scene.parents.insert(parent, vec![BUILD, other]);
+    // Of one that is not prepared yet nothing is known.
+    scene.parents.insert(another, vec![BUILD, BuildId(9)]);
+    let ends = forecast(&scene, &world.learned());
+    let medians = [BUILD, other].map(|id| ends[&id].median);
+    let last = medians.into_iter().max().unwrap();
+    assert!(ends[&parent].median >= last, "{ends:?}");
+    assert!(ends[&parent].median <= 2 * last, "{ends:?}");
+    assert!(ends[&parent].high >= ends[&BUILD].high.max(ends[&other].high));
+    assert!(!ends.contains_key(&another));
+}
+
+#[test]
+fn a_set_up_takes_as_long_as_earlier_ones_or_as_it_has_taken() {
+    let mut world = World::new(2);
+    world.atoms.truncate(4);
+    let mut scene = world.scene();
+    let ends = |scene: &Scene, setup_ms| {
+        let learned = world.learned()[&BUILD].as_ref().clone();
+        let learned = [(BUILD, Arc::new(learned.with_setups(setup_ms)))].into();
+        forecast(scene, &learned)[&BUILD].median
+    };
+    let without = ends(&scene, None);
+    let learned = ends(&scene, Some(100_000));
+    assert!(learned > without + 50_000, "{learned} {without}");
+    // The set-ups of the build itself count more.
+    scene.builds.get_mut(&BUILD).unwrap().setup_ms = Some(0);
+    assert_eq!(ends(&scene, Some(100_000)), without);
+    scene.builds.get_mut(&BUILD).unwrap().setup_ms = None;
+    for slave in scene.slaves.values_mut() {
+        let since = Some(Timestamp(NOW.0 - 100_000));
+        slave.places.insert(BUILD, Place::SettingUp { since });
+    }
+    // It is about to end if it takes no longer than it did already.
+    assert!(ends(&scene, None) < without + 50_000);
+    // Another slave has it before it.
+    let (first, _) = scene.slaves.pop_first().unwrap();
+    for slave in scene.slaves.values_mut() {
+        slave.takes_work = false;
+    }
+    assert_eq!(first, SlaveId(1));
+    let fresh = SlaveThere::new(world.executors, BTreeSet::new());
+    scene.slaves.insert(first, fresh);
+    let running = scene.slaves.keys().next_back().copied().unwrap();
+    scene.slaves.retain(|id, _| *id == first || *id == running);
+    let waits = ends(&scene, None);
+    assert!(
+        (50_000..without + 150_000).contains(&waits),
+        "{waits} {without}"
+    );
+}
+
+#[test]
 fn a_build_of_a_new_project_is_foretold_by_its_own_atoms() {
     let mut score = Score::default();
     for seed in 1..=12 {
@@ -362,20 +431,24 @@ fn the_same_look_gives_the_same_forecast() {
 
 #[test]
 fn a_tenth_of_a_build_tells_when_it_ends() {
-    let mut score = score(1..=24);
-    let error = score.median_error();
+    // A few atoms each, so that there is time for many builds.
+    let small = (1..=80).map(|seed| {
+        let mut world = World::new(seed);
+        world.atoms.truncate(60 + world.atoms.len() / 10);
+        world
+    });
+    let mut score = score(small);
+    let (error, covered) = (score.median_error(), score.covered());
+    println!("median error {error}, covered {covered}");
     assert!(error <= 0.08, "{error}");
-    assert!(
-        (0.75..=1.0).contains(&score.covered()),
-        "{}",
-        score.covered()
-    );
+    // 90 % of 80 builds, give or take what chance does with a probability of 95 %.
+    assert!((0.83..=0.97).contains(&covered), "{covered}");
 }
 
 #[test]
 #[ignore = "takes a minute: the figures of docs/performance.md"]
 fn two_hundred_builds_end_when_they_were_foretold() {
-    let mut score = score(1..=200);
+    let mut score = score((1..=200).map(World::new));
     let (error, covered) = (score.median_error(), score.covered());
     println!(
         "median error {:.1} %, covered {:.1} %",

@@ -124,6 +124,15 @@ pub(crate) enum ApiError {
         children: Vec<(BuildId, String)>,
     },
     #[error(
+        "Build {build} was split into the builds of a matrix, which have the atoms, and each of which has a plan of its \
+         own: {}.",
+        builds(.children)
+    )]
+    PlansOfMatrix {
+        build: BuildId,
+        children: Vec<(BuildId, String)>,
+    },
+    #[error(
         "The results of build {0} were removed: those of builds that were canceled or failed are kept for a while only \
          (setting keep_partial_results_days)."
     )]
@@ -313,6 +322,7 @@ impl ApiError {
             | Self::InvalidRemoteFile(_)
             | Self::InvalidChange(_)
             | Self::Invalid(_)
+            | Self::PlansOfMatrix { .. }
             | Self::UnusableResult(_)
             | Self::Console(ConsoleError::NoLines | ConsoleError::OffsetTooHigh { .. }) => {
                 StatusCode::BAD_REQUEST

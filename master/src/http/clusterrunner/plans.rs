@@ -3,7 +3,7 @@
 use super::error::ApiError;
 use super::{Api, Path, shapes};
 use crate::core::forecast::{Choice, Wanted};
-use crate::read::plans::Planned;
+use crate::read::plans::{PlanError, Planned};
 use axum::Json;
 use axum::extract::State;
 use clusterrunner_common::api::plan::{PlanBody, PlanChoice, PlanView};
@@ -23,7 +23,11 @@ pub(super) async fn show(
             .under
             .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
     };
-    let planned = api.forecasts.plan(&api.builds, build, wanted).await?;
+    let planned = api.forecasts.plan(&api.builds, build, wanted).await;
+    let planned = planned.map_err(|error| match error {
+        PlanError::Read(error) => error.into(),
+        PlanError::OfMatrix(children) => ApiError::PlansOfMatrix { build, children },
+    })?;
     let plan = view(build, &planned, wanted);
     Ok(Json(PlanBody { plan }))
 }

@@ -11,7 +11,7 @@ use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::event::{BuildFact, Event, Fact, SlaveFact};
 use crate::read::running::{RunningInBuild, Runs};
-use clusterrunner_common::api::{BuildBody, BuildView, RunningAtom};
+use clusterrunner_common::api::{BuildBody, BuildView, FinishView, RunningAtom};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::{BuildId, SubjobId};
@@ -120,17 +120,41 @@ impl Changes for BuildChanges {
 pub(super) struct OneBuild {
     build: BuildId,
     farm: Farm,
-    /// The build as it was told last.
+    /// The build as it was told last, without when it will end.
     told: Option<Vec<u8>>,
+    foretold: Foretold,
     /// What slaves said last of what runs.
     running: RunningInBuild,
     looked_at: Instant,
-    /// How many forecasts were made then.
-    num_foretold: u64,
     /// Whether it shows how far others are, of which no fact of its own tells.
     is_parent: bool,
     /// The rows that were told to run.
     started: BTreeMap<SubjobId, RunningAtom>,
+}
+
+/// When the build will end, as it was told last: readers count down from there, and are told anew where that is wrong.
+struct Foretold {
+    /// Whether it is foretold.
+    is_on: bool,
+    told: (Option<FinishView>, Instant),
+}
+
+impl Foretold {
+    fn new() -> Self {
+        Self {
+            is_on: false,
+            told: (None, Instant::now()),
+        }
+    }
+
+    fn differs(&self, finish: Option<FinishView>, now: Instant) -> bool {
+        let (told, at) = self.told;
+        let ago = now.duration_since(at).as_secs_f64();
+        match (told, finish) {
+            (Some(told), Some(finish)) => !told.after(ago).is_about(finish),
+            (told, finish) => told.is_some() != finish.is_some(),
+        }
+    }
 }
 
 /// What one look takes along.
@@ -165,12 +189,19 @@ impl OneBuild {
             build,
             farm,
             told: None,
+            foretold: Foretold::new(),
             running: RunningInBuild::default(),
             looked_at: Instant::now(),
-            num_foretold: 0,
             is_parent: false,
             started: BTreeMap::new(),
         }
+    }
+
+    /// When the build will end, as far as that is known by now. Has another forecast made if it is time.
+    fn finish(&self) -> Option<FinishView> {
+        let known = || self.farm.forecasts.known(self.build);
+        let finish = self.foretold.is_on.then(known).flatten();
+        finish.map(shapes::finish)
     }
 
     fn tell(&mut self, seen: Seen) -> Result<Looked<BuildChanges>, serde_json::Error> {
@@ -195,12 +226,13 @@ impl OneBuild {
         };
         let damages = self.farm.results.damages(self.build);
         build.view.warnings.extend(damages);
-        let mut view = shapes::in_version(build.view.clone(), ApiVersion::V2);
-        let finish = shapes::is_foretold(&view).then(|| self.farm.forecasts.known(self.build));
-        view.finish = Some(finish.flatten().map(shapes::finish));
-        let body = BuildBody { build: view };
-        let frame = Frame::new(build.audience.clone(), "build", &body)?;
+        let view = shapes::in_version(build.view.clone(), ApiVersion::V2);
+        self.foretold.is_on = shapes::is_foretold(&view);
+        let finish = self.finish();
+        let mut body = BuildBody { build: view };
         let text = serde_json::to_vec(&body)?;
+        body.build.finish = Some(finish);
+        let frame = Frame::new(build.audience.clone(), "build", &body)?;
         let is_over = build.is_over && room.changes.is_empty();
         let mut frames = Vec::new();
         if room.missed {
@@ -209,9 +241,12 @@ impl OneBuild {
             frames.extend(build.rows_frame(build.of_room.iter())?);
         }
         // The last one of a series tells of the build.
-        if room.changes.is_empty() && self.told.as_ref() != Some(&text) {
+        let differs =
+            self.told.as_ref() != Some(&text) || self.foretold.differs(finish, Instant::now());
+        if room.changes.is_empty() && differs {
             frames.push(frame.clone());
             self.told = Some(text);
+            self.foretold.told = (finish, Instant::now());
         }
         if is_over {
             frames.push(Frame::bare("end"));
@@ -286,9 +321,9 @@ impl Scene for OneBuild {
         }
         self.looked_at = Instant::now();
         let running = self.farm.running.of(self.build);
-        let num_foretold = self.farm.forecasts.num_made();
-        let differs = running != self.running || num_foretold != self.num_foretold;
-        (self.running, self.num_foretold) = (running, num_foretold);
+        let differs =
+            running != self.running || self.foretold.differs(self.finish(), Instant::now());
+        self.running = running;
         differs || self.is_parent
     }
 
@@ -441,6 +476,34 @@ mod tests {
     use super::*;
     use crate::core::actor::Actor;
     use clusterrunner_common::ids::{Attempt, SlaveId};
+
+    #[test]
+    fn readers_are_told_anew_when_they_would_count_down_to_something_else() {
+        let finish = |median: f64| {
+            let (low, high) = (median - 0.1, median + 0.1);
+            Some(FinishView { median, low, high })
+        };
+        let mut foretold = Foretold::new();
+        let began = Instant::now();
+        foretold.told = (None, began);
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert!(!foretold.differs(None, began) && foretold.differs(finish(100.0), began));
+        foretold.told = (finish(100.0), began);
+        for (seconds, median, differs) in [
+            (0, 100.0, false),
+            (0, 96.0, false),
+            (0, 94.0, true),
+            (90, 100.0, true),
+            (90, 10.0, false),
+            (90, 9.5, false),
+            (90, 8.0, true),
+            (180, 0.5, false),
+        ] {
+            let found = foretold.differs(finish(median), after(seconds));
+            assert_eq!(found, differs, "{median} after {seconds} s");
+        }
+        assert!(foretold.differs(None, after(1)));
+    }
 
     #[test]
     fn facts_of_the_build_name_the_rows_that_change() {

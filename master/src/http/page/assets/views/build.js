@@ -49,6 +49,8 @@ class BuildView {
     this.main = main;
     this.atoms = new Atoms();
     this.build = null;
+    /** When it was told. */
+    this.toldAt = 0;
     this.steps = null;
     this.listed = null;
     /** Whether all is read of a build that is over. */
@@ -96,6 +98,7 @@ class BuildView {
   take(build) {
     const before = this.build;
     this.build = build;
+    this.toldAt = performance.now();
     if (!this.listed) this.steps = null;
     if (before && !isOver(before) && isOver(build)) this.over();
     this.draw();
@@ -190,7 +193,7 @@ class BuildView {
     const [since, took, left] = this.clock;
     fill(since, over ? ["queued ", time(began, ago(began, now), moment(began)), ", took"] : time(began, "queued for", moment(began)));
     fill(took, began ? duration((end ?? now) - began) : "–");
-    fill(left, over ? null : leftOf(build));
+    fill(left, over ? null : leftOf(build, (performance.now() - this.toldAt) / 1000));
   }
 
   notifyButton() {
@@ -231,8 +234,10 @@ function waitWords(build) {
   return build.status === "QUEUED" ? "It waits for its turn, or the master looks for its atoms." : "No atoms yet.";
 }
 
-/** How long a build will still take, with the interval where the master foretells it; null where nobody knows. */
-function leftOf({ finish, seconds_left }) {
-  if (finish) return `about ${duration(finish.median)} left (${duration(finish.low)} to ${duration(finish.high)})`;
+/** How long a build will still take, with the interval where the master foretells it; null where nobody knows. It was
+ *  told so many seconds ago: the master tells again where counting down from that would be wrong. */
+function leftOf({ finish, seconds_left }, ago) {
+  const left = (seconds) => duration(Math.max(1, Math.round(seconds - ago)));
+  if (finish) return `about ${left(finish.median)} left (${left(finish.low)} to ${left(finish.high)})`;
   return seconds_left === null ? null : `about ${duration(seconds_left)} left`;
 }
