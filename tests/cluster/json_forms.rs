@@ -134,6 +134,7 @@ fn a_build_is_told_in_lines_of_json() {
         ("token_list", &["token", "list"]),
         ("apps", &["apps"]),
         ("explain", &["explain", "1"]),
+        ("plan", &["plan", "1", "--under", "1h"]),
         ("artifacts", &["artifacts", "1"]),
         ("history", &["history", "1"]),
         ("flaky", &["flaky"]),

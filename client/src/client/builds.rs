@@ -125,11 +125,23 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn build_in_full(&self, build: BuildId) -> Result<BuildView, ClientError> {
+        match self.build_in_version_2(build).await? {
+            Some(build) => Ok(build),
+            None => self.build(build).await,
+        }
+    }
+
+    /// One build as version 2 of the API tells it; `None` where the master does not know that version, or the build.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn build_in_version_2(
+        &self,
+        build: BuildId,
+    ) -> Result<Option<BuildView>, ClientError> {
         match self.read(&format!("/v2/builds/{build}")).await {
-            Ok(BuildBody { build }) => Ok(build),
-            Err(error) if error.status().is_some_and(|status| status == 404) => {
-                self.build(build).await
-            }
+            Ok(BuildBody { build }) => Ok(Some(build)),
+            Err(error) if error.status().is_some_and(|status| status == 404) => Ok(None),
             Err(error) => Err(error),
         }
     }

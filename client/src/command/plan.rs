@@ -1,6 +1,7 @@
 //! `clusterrunner plan`.
 
 use super::failed_before::newest_of;
+use super::matrix::refuse_parent;
 use super::request::project_here;
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, PlanOptions};
@@ -11,8 +12,10 @@ use crate::output::text::{count, duration};
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::BuildView;
 use clusterrunner_common::api::plan::{PlanBody, PlanChoice, PlanView};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::work::BuildRequest;
 use std::time::Duration;
 
 /// Says how long a build takes with how many slaves.
@@ -27,18 +30,37 @@ pub(crate) async fn run(options: PlanOptions, common: CommonOptions) -> Result<E
         (Some(build), _) => build,
         (None, Some(request)) => {
             let builds = impatient(&client, &options.master).builds().await?;
-            let newest = newest_of(&builds, &request)?;
-            newest.map(|build| build.id).ok_or_else(nothing_before)?
+            newest(builds, &request)?.ok_or_else(nothing_before)?
         }
         (None, None) => return Err(nothing_before()),
     };
     let plan = planned(&client, build, &options).await?;
+    if plan.num_atoms == 0 {
+        // Newer masters say it themselves.
+        refuse_parent(&client, build, "atoms").await?;
+    }
     if options.json {
         output::say_versioned(&PlanBody { plan });
         return Ok(ExitCode::Success);
     }
     show(&plan, &options)?;
     Ok(ExitCode::Success)
+}
+
+/// The newest finished build of a job, rather one that ran all its atoms than one of those that had failed, one that ended
+/// before its end, or the parent of builds of a matrix.
+fn newest(builds: Vec<BuildView>, request: &BuildRequest) -> Result<Option<BuildId>, Trouble> {
+    let is_whole = |build: &BuildView| {
+        !build.request_params.contains_key("atoms_override")
+            && build.num_atoms_not_run.unwrap_or(0) == 0
+            && build.children.is_empty()
+    };
+    let (whole, others): (Vec<_>, Vec<_>) = builds.into_iter().partition(is_whole);
+    let id = |build: &BuildView| build.id;
+    match newest_of(&whole, request)?.map(id) {
+        Some(build) => Ok(Some(build)),
+        None => Ok(newest_of(&others, request)?.map(id)),
+    }
 }
 
 async fn planned(
@@ -69,9 +91,11 @@ fn show(plan: &PlanView, options: &PlanOptions) -> Result<(), Trouble> {
     }
     if plan.choices.is_empty() {
         let trouble = Trouble::usage(format!(
-            "nothing is known yet of how long the atoms of build {build} take"
+            "too little is known yet of how long build {build} takes"
         ));
-        return Err(trouble.hint("ask again when some of them have ended"));
+        return Err(trouble.hint(
+            "ask again when slaves run it, and 3 atoms have ended of each running build of a new job",
+        ));
     }
     let atoms = count(plan.num_atoms, "atom");
     output::say(match plan.is_anew {
@@ -144,6 +168,7 @@ fn takes(choice: &PlanChoice) -> String {
 mod tests {
     use super::*;
     use clusterrunner_common::api::FinishView;
+    use serde_json::json;
 
     fn choice(num_slaves: u64, median: f64) -> PlanChoice {
         PlanChoice {
@@ -186,6 +211,34 @@ mod tests {
         );
         let nobody = sentences(&plan(), 0, None);
         assert_eq!(nobody, ["No slave is there for it now."]);
+    }
+
+    #[test]
+    fn a_build_of_what_had_failed_stands_for_its_job_only_where_there_is_no_other() {
+        let build = |id: u64, is_part: bool| -> BuildView {
+            let mut params = json!({"type": "directory", "project_directory": "/project"});
+            if is_part {
+                params["atoms_override"] = json!(["export N=1;"]);
+            }
+            let view = json!({
+                "id": id, "status": "FINISHED", "details": null, "error_message": null, "num_atoms": 1,
+                "num_subjobs": 1, "failed_atoms": [], "result": "FAILURE", "request_params": params,
+                "state_timestamps": {}, "artifacts": null, "job_name": "A",
+            });
+            serde_json::from_value(view).unwrap()
+        };
+        let request = json!({"type": "directory", "project_directory": "/project"});
+        let request = BuildRequest::from_json(&request).unwrap();
+        let found = |builds| newest(builds, &request).unwrap();
+        let builds = vec![build(1, false), build(2, false), build(3, true)];
+        assert_eq!(found(builds), Some(BuildId(2)));
+        let cut_short = BuildView {
+            num_atoms_not_run: Some(1),
+            ..build(4, false)
+        };
+        assert_eq!(found(vec![build(1, false), cut_short]), Some(BuildId(1)));
+        assert_eq!(found(vec![build(3, true)]), Some(BuildId(3)));
+        assert_eq!(found(Vec::new()), None);
     }
 
     #[test]

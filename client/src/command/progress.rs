@@ -9,10 +9,11 @@ use crate::output;
 use crate::output::again::command;
 use crate::output::events::{self, Event};
 use crate::output::text::{count, duration};
-use clusterrunner_common::api::{AtomView, BuildStatus, BuildView, ChildView};
+use clusterrunner_common::api::{AtomView, BuildStatus, BuildView, ChildView, FinishView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::text::printable::plain;
-use pace::in_units;
+pub(super) use pace::done_in;
+use pace::{Foretold, in_units};
 use picture::{Counts, Picture, Running};
 use screen::Screen;
 pub(super) use slow::Slow;
@@ -34,10 +35,17 @@ pub(crate) struct Progress {
 
 enum Shown {
     Nothing,
-    /// Lines of JSON; the one that came last.
-    Events(Option<String>),
+    /// Lines of JSON.
+    Events(Said),
     Screen(Screen),
     Lines(Lines),
+}
+
+/// What the last line of JSON said: how far the build is, and when it will end.
+#[derive(Default)]
+struct Said {
+    progress: String,
+    finish: Option<Foretold>,
 }
 
 /// What was said last.
@@ -130,7 +138,7 @@ impl Progress {
         let shown = if output::is_quiet() {
             Shown::Nothing
         } else if output::is_json_lines() {
-            Shown::Events(None)
+            Shown::Events(Said::default())
         } else if let Some(screen) = Screen::open(Stage::Queued.words()) {
             Shown::Screen(screen)
         } else {
@@ -157,6 +165,11 @@ impl Progress {
         }
     }
 
+    /// Whether it is shown when a build will end.
+    pub(crate) fn shows_finish(&self) -> bool {
+        !matches!(self.shown, Shown::Nothing)
+    }
+
     /// Whether running atoms would be shown now.
     pub(crate) fn wants_running(&self) -> bool {
         match &self.shown {
@@ -171,18 +184,20 @@ impl Progress {
         let stage = Stage::of(build);
         match &mut self.shown {
             Shown::Nothing => {}
-            Shown::Events(last) => emit(build, stage, last),
+            Shown::Events(said) => said.emit(build, stage),
             Shown::Screen(screen) => match counts(build, stage) {
                 None => screen.show(Picture::Words(in_words(build, stage))),
                 Some(counts) => {
                     let slow = self.slow;
                     let running = running.iter().map(|atom| Running::of(atom, slow)).collect();
-                    screen.show_atoms(counts, build.seconds_left, running);
+                    let foretold = (build.finish.flatten(), build.seconds_left);
+                    screen.show_atoms(counts, foretold, running);
                 }
             },
             Shown::Lines(lines) => {
                 let longest = running.first().map(|atom| Running::of(atom, self.slow));
-                lines.say(self.started, in_words(build, stage), stage, longest);
+                let line = (in_words(build, stage), left_in_words(build, stage));
+                lines.say(self.started, line, stage, longest);
             }
         }
     }
@@ -214,8 +229,14 @@ impl Progress {
 }
 
 impl Lines {
-    /// Says a line, unless it tells nothing new.
-    fn say(&mut self, began: Instant, line: String, stage: Stage, longest: Option<Running>) {
+    /// Says a line with the time that is left, unless it tells nothing new but that time.
+    fn say(
+        &mut self,
+        began: Instant,
+        (line, left): (String, String),
+        stage: Stage,
+        longest: Option<Running>,
+    ) {
         let label = longest.as_ref().map(|atom| atom.label.clone());
         let is_same = line == self.last && (label.is_none() || label == self.longest);
         let pause = match is_same {
@@ -228,7 +249,8 @@ impl Lines {
         }
         let longest = longest.map_or_else(String::new, in_words_longest);
         let time = duration(began.elapsed().as_secs_f64());
-        output::note(format!("{}{} ({time})", plain(&line), plain(&longest)));
+        let shown = plain(&line);
+        output::note(format!("{shown}{left}{} ({time})", plain(&longest)));
         *self = Self {
             last: line,
             longest: label,
@@ -238,20 +260,39 @@ impl Lines {
     }
 }
 
-/// Emits how far a build is, unless that was said last.
-fn emit(build: &BuildView, stage: Stage, last: &mut Option<String>) {
-    let event = Event::Progress(events::Progress {
-        build_id: build.id,
-        state: stage.name(),
-        num_atoms: build.num_atoms,
-        num_atoms_completed: build.num_atoms_completed,
-        num_atoms_failed: build.num_atoms_failed,
-        num_atoms_in_progress: build.num_atoms_in_progress,
-    });
-    let said = serde_json::json!(event).to_string();
-    if stage != Stage::Over && last.as_ref() != Some(&said) {
-        output::emit(&event);
-        *last = Some(said);
+impl Said {
+    /// Emits how far a build is, unless that was said last. When it will end is said anew only where counting down from
+    /// what was said is wrong by now.
+    fn emit(&mut self, build: &BuildView, stage: Stage) {
+        let progress = |finish| {
+            Event::Progress(events::Progress {
+                build_id: build.id,
+                state: stage.name(),
+                num_atoms: build.num_atoms,
+                num_atoms_completed: build.num_atoms_completed,
+                num_atoms_failed: build.num_atoms_failed,
+                num_atoms_in_progress: build.num_atoms_in_progress,
+                finish,
+            })
+        };
+        let (finish, now) = (build.finish.flatten(), Instant::now());
+        let said = serde_json::json!(progress(None)).to_string();
+        let is_same = self.progress == said && !self.is_news(finish, now);
+        if stage != Stage::Over && !is_same {
+            let before = self.finish.and_then(|said| said.if_fresh(now));
+            self.finish = finish.map(|finish| Foretold::at(finish, now)).or(before);
+            output::emit(&progress(self.finish.map(|said| said.left(now))));
+            self.progress = said;
+        }
+    }
+
+    fn is_news(&self, finish: Option<FinishView>, now: Instant) -> bool {
+        match (self.finish, finish) {
+            (Some(said), Some(finish)) => !said.left(now).is_about(finish),
+            // What was said is the best that there is for a while.
+            (Some(said), None) => said.if_fresh(now).is_none(),
+            (None, finish) => finish.is_some(),
+        }
     }
 }
 
@@ -306,17 +347,23 @@ fn in_words(build: &BuildView, stage: Stage) -> String {
             details.clone()
         }
         (Stage::Building, _, Some(atoms)) => {
-            let left = build.seconds_left.map_or_else(String::new, |seconds| {
-                format!(", about {} left", in_units(seconds))
-            });
             format!(
-                "{} of {} done, {} failed, {waits}{left}",
+                "{} of {} done, {} failed, {waits}",
                 build.num_atoms_completed,
                 count(atoms, "atom"),
                 build.num_atoms_failed
             )
         }
         _ => stage.words().to_owned(),
+    }
+}
+
+/// How long it will take yet, as far as that is known.
+fn left_in_words(build: &BuildView, stage: Stage) -> String {
+    match (stage, build.finish.flatten(), build.seconds_left) {
+        (Stage::Building, Some(finish), _) => format!(", {}", done_in(finish)),
+        (Stage::Building, None, Some(seconds)) => format!(", about {} left", in_units(seconds)),
+        _ => String::new(),
     }
 }
 
@@ -419,6 +466,45 @@ mod tests {
             stage(vec![done(), child(0, 0, "CANCELED")]),
             Stage::Archiving
         );
+    }
+
+    #[test]
+    fn when_a_build_ends_is_said_in_lines_too() {
+        let finish = FinishView {
+            median: 130.4,
+            low: 110.0,
+            high: 160.0,
+        };
+        let foretold = BuildView {
+            num_atoms_in_progress: 3,
+            seconds_left: Some(100.0),
+            finish: Some(Some(finish)),
+            ..build(6, 2)
+        };
+        assert_eq!(
+            in_words(&foretold, Stage::Building),
+            "2 of 6 atoms done, 0 failed, 3 running"
+        );
+        assert_eq!(
+            left_in_words(&foretold, Stage::Building),
+            ", done in 2:10 (1:50 to 2:40)"
+        );
+        let unknown = BuildView {
+            finish: Some(None),
+            ..foretold.clone()
+        };
+        assert_eq!(
+            left_in_words(&unknown, Stage::Building),
+            ", about 1 min 40 s left"
+        );
+        let now = Instant::now();
+        let mut said = Said::default();
+        assert!(said.is_news(Some(finish), now) && !said.is_news(None, now));
+        said.finish = Some(Foretold::at(finish, now));
+        assert!(!said.is_news(Some(finish), now) && !said.is_news(None, now));
+        assert!(said.is_news(Some(finish.after(20.0)), now));
+        let later = now + Duration::from_secs(20);
+        assert!(said.is_news(None, later), "nothing is known of it any more");
     }
 
     #[test]

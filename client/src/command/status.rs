@@ -1,6 +1,6 @@
 //! `clusterrunner status` and `clusterrunner slaves`.
 
-use super::progress::waits_for;
+use super::progress::{done_in, waits_for};
 use super::standing::{
     atoms, began, build_state, failed_atoms, flaky, job, not_run, present, project, stages, took,
 };
@@ -301,6 +301,9 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
         });
         let (id, url) = (slave.slave_id, &slave.url);
         line("set-up", &format!("runs on slave {id} ({url}){since}"));
+    }
+    if let Some(finish) = build.finish.flatten() {
+        line("ends", done_in(finish).trim_start_matches("done "));
     }
     for warning in &build.warnings {
         let mut lines = warning.lines();

@@ -33,6 +33,10 @@ const SHARE_OF_LISTS: u32 = 10;
 /// Running atoms are asked for no more often than this.
 const RUNNING_PAUSE: Duration = Duration::from_secs(1);
 
+/// From when on it is asked when the build will end: short ones end sooner than anybody could read that, and nobody need
+/// foretell it.
+const FORETOLD_AFTER: Duration = Duration::from_secs(1);
+
 /// How long a prepared build waits before we look whether there are slaves at all.
 const SLAVE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -55,6 +59,8 @@ pub(crate) struct Watch<'a> {
     running: Vec<AtomView>,
     next_failures: Instant,
     next_running: Instant,
+    /// When it is asked for the first time when the build will end; never, where the master can not say.
+    foretold_from: Option<Instant>,
     waiting_since: Option<Instant>,
     /// How many of the build's warnings were told.
     warned: usize,
@@ -79,6 +85,7 @@ impl<'a> Watch<'a> {
             next_failures: now,
             // The first atoms of a short build are over before anybody has read their names.
             next_running: now + RUNNING_PAUSE,
+            foretold_from: Some(now + FORETOLD_AFTER),
             waiting_since: None,
             warned: 0,
         }
@@ -88,7 +95,7 @@ impl<'a> Watch<'a> {
     pub(crate) async fn follow(&mut self) -> Result<BuildView, ClientError> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let build = self.client.build(self.build).await?;
+            let build = self.look().await?;
             self.warn(&build);
             self.look_at_children(&build).await?;
             if build.status.is_over() {
@@ -111,6 +118,23 @@ impl<'a> Watch<'a> {
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// The build as it stands, with when it will end where that is shown. One request, but for the first one at a master
+    /// that does not foretell it, and the last one.
+    async fn look(&mut self) -> Result<BuildView, ClientError> {
+        let is_asked = self
+            .foretold_from
+            .is_some_and(|from| from <= Instant::now());
+        if is_asked && self.progress.shows_finish() {
+            match self.client.build_in_version_2(self.build).await? {
+                // How a build ended is told in the form that it always was.
+                Some(build) if build.status.is_over() => {}
+                Some(build) => return Ok(build),
+                None => self.foretold_from = None,
+            }
+        }
+        self.client.build(self.build).await
     }
 
     /// Tells the warnings that are new.

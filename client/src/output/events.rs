@@ -1,7 +1,7 @@
 //! The lines of `--json` of commands that follow a build. `docs/json.schema.json` describes them; a change of what is
 //! there needs another [`VERSION`].
 
-use clusterrunner_common::api::{AtomView, BuildView};
+use clusterrunner_common::api::{AtomView, BuildView, FinishView};
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use serde::Serialize;
 
@@ -89,6 +89,9 @@ pub(crate) struct Progress<'a> {
     pub(crate) num_atoms_completed: u64,
     pub(crate) num_atoms_failed: u64,
     pub(crate) num_atoms_in_progress: u64,
+    /// When it will end, in seconds from now; not there where nothing is known of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) finish: Option<FinishView>,
 }
 
 /// A line: what it says, and the version of its form.

@@ -31,6 +31,21 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// A time span as clocks show it, for something that counts down: `0:08`, `2:10`, `1:02:10`.
+pub(crate) fn clock(seconds: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, and nothing runs for longer"
+    )]
+    let whole = seconds.round() as u64;
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
 /// An amount of bytes for a human: `512 B`, `3.4 KiB`, `1.0 GiB`.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -8,6 +8,7 @@ use crate::output::{BAD, NOTICE, styled};
 use clusterrunner_common::api::AtomView;
 use clusterrunner_common::text::printable::plain;
 use console::{measure_text_width, truncate_str};
+use std::time::Instant;
 
 /// The narrowest and the widest bar, in columns. Where there is no place for a narrow one there is none.
 const BAR: (usize, usize) = (5, 30);
@@ -81,6 +82,16 @@ impl Picture {
         now: f64,
         is_coloured: bool,
     ) -> Vec<String> {
+        self.lines_at(size, (seconds, now, Instant::now()), is_coloured)
+    }
+
+    /// The same; the moment is told by both clocks.
+    fn lines_at(
+        &self,
+        size: Size,
+        (seconds, now, at): (f64, f64, Instant),
+        is_coloured: bool,
+    ) -> Vec<String> {
         let time = duration(seconds);
         let (counts, pace, running) = match self {
             Self::Words(words) => {
@@ -92,8 +103,8 @@ impl Picture {
                 running,
             } => (counts, pace, running),
         };
-        let left = pace.time_left(counts.done, counts.atoms.saturating_sub(counts.done));
-        let head = headline(&time, *counts, left.as_deref(), size.columns, is_coloured);
+        let left = pace.time_left(counts.done, counts.atoms.saturating_sub(counts.done), at);
+        let head = headline(&time, *counts, left.as_ref(), size.columns, is_coloured);
         let most = RUNNING.min(size.rows / ROWS_PER_RUNNING);
         let mut lines = vec![head];
         for atom in running.iter().take(most) {
@@ -120,7 +131,7 @@ impl Picture {
 fn headline(
     time: &str,
     counts: Counts,
-    left: Option<&str>,
+    left: Option<&[String; 2]>,
     columns: usize,
     is_coloured: bool,
 ) -> String {
@@ -131,17 +142,21 @@ fn headline(
         running,
     } = counts;
     let done = done.min(atoms);
-    let about_left = left.map_or_else(String::new, |left| format!(", about {left} left"));
+    let [left, briefly] = match left {
+        Some(left) => left.each_ref().map(|left| format!(", {left}")),
+        None => Default::default(),
+    };
     let failures = format!("{failed} failed");
     let texts = [
-        format!("{done}/{atoms} atoms, {failures}, {running} running{about_left}"),
-        format!("{done}/{atoms}, {failures}, {running} running{about_left}"),
+        format!("{done}/{atoms} atoms, {failures}, {running} running{left}"),
+        format!("{done}/{atoms}, {failures}, {running} running{left}"),
+        format!("{done}/{atoms}, {failures}, {running} running{briefly}"),
         format!("{done}/{atoms}, {failures}, {running} running"),
         format!("{done}/{atoms}, {failures}"),
     ];
     let beside = |text: &str| columns.saturating_sub(time.len() + text.len() + "  []  ".len());
     let text = texts.iter().find(|text| beside(text) >= BAR.0);
-    let text = text.unwrap_or(&texts[3]);
+    let text = text.unwrap_or(&texts[4]);
     let shown = match is_coloured && failed > 0 {
         true => text.replace(&failures, &styled(BAD, &failures)),
         false => text.clone(),
@@ -170,7 +185,7 @@ fn cut(line: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     fn picture() -> Picture {
         let long = "artifact_3_0  TEST=\"a value that is longer than a line of a narrow terminal\"";
@@ -182,7 +197,7 @@ mod tests {
         // Two atoms in four seconds, the second of them now.
         let began = Instant::now().checked_sub(Duration::from_secs(4));
         let mut pace = Pace::since(began.unwrap());
-        pace.note(2, None);
+        pace.note(2, (None, None), Instant::now());
         Picture::Atoms {
             counts: Counts {
                 atoms: 6,
@@ -231,6 +246,37 @@ mod tests {
             for line in lines(columns, 24) {
                 assert!(measure_text_width(&line) <= columns, "{columns}: {line}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_foretold_fits_the_terminal_too() {
+        let mut picture = picture();
+        let Picture::Atoms { pace, .. } = &mut picture else {
+            unreachable!("it shows atoms");
+        };
+        let finish = clusterrunner_common::api::FinishView {
+            median: 130.4,
+            low: 110.4,
+            high: 160.4,
+        };
+        let now = Instant::now();
+        pace.note(2, (Some(finish), None), now);
+        let head = |columns| {
+            let size = Size { columns, rows: 3 };
+            let lines = picture.lines_at(size, (12.34, 100.0, now), false);
+            lines.into_iter().next().unwrap()
+        };
+        assert_eq!(
+            head(80),
+            "12.3 s  [===      ]  2/6 atoms, 1 failed, 3 running, done in 2:10 (1:50 to 2:40)"
+        );
+        assert_eq!(
+            head(60),
+            "12.3 s  [===       ]  2/6, 1 failed, 3 running, done in 2:10"
+        );
+        for columns in 1..120 {
+            assert!(measure_text_width(&head(columns)) <= columns, "{columns}");
         }
     }
 

@@ -2,13 +2,14 @@
 
 use super::pace::Pace;
 use super::picture::{Counts, Picture, Running, Size};
+use clusterrunner_common::api::FinishView;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::lock::lock;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often they are drawn when nothing changes, so that their clocks run.
 const TICK: Duration = Duration::from_millis(200);
@@ -61,7 +62,7 @@ impl Screen {
     pub(super) fn show_atoms(
         &self,
         counts: Counts,
-        seconds_left: Option<f64>,
+        foretold: (Option<FinishView>, Option<f64>),
         running: Vec<Running>,
     ) {
         let mut picture = lock(&self.picture);
@@ -70,7 +71,7 @@ impl Screen {
             Picture::Atoms { pace, .. } => pace,
             Picture::Words(_) => Pace::start(),
         };
-        pace.note(counts.done, seconds_left);
+        pace.note(counts.done, foretold, Instant::now());
         *picture = Picture::Atoms {
             counts,
             pace,
