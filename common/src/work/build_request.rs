@@ -261,15 +261,4 @@ impl BuildRequest {
             }
         }
     }
-
-    /// What keeps other builds from being prepared at the same time, as a key: the project, or the
-    /// build alone.
-    #[must_use]
-    pub fn preparation_key(&self, build: BuildId) -> String {
-        let project = self.project_key();
-        match self.preparing_changes_project() {
-            true => project,
-            false => format!("{build} {project}"),
-        }
-    }
 }

@@ -58,8 +58,6 @@ pub enum Subject<'p> {
     User(UserId),
     /// The templates, all of them: to list them, and to have one built or preloaded.
     Templates,
-    /// The instances, all of them.
-    Instances,
     /// The launch of an instance. `is_open`: everyone who reaches the port may launch one.
     Launch {
         /// Whether that needs no proof.
@@ -134,7 +132,6 @@ fn of_user(user: UserCaller, subject: Subject<'_>, of_strangers: Access) -> Acce
         Subject::Instance(instance) if instance.owner == Owner::User(user.id) => Access::Own,
         // Whoever knows the key of an instance can use it, so users see none of others.
         Subject::Instance(_) => Access::None,
-        Subject::Instances => Access::Read,
     };
     match user.role {
         Role::Read => own.min(Access::Read),
@@ -149,9 +146,7 @@ fn of_binder(subject: Subject<'_>, of_strangers: Access) -> Access {
     match subject {
         Subject::Builds => Access::Use,
         Subject::Slaves => Access::Read.max(of_strangers),
-        Subject::Templates | Subject::Instances | Subject::Launch { .. } | Subject::Instance(_) => {
-            Access::Own
-        }
+        Subject::Templates | Subject::Launch { .. } | Subject::Instance(_) => Access::Own,
         Subject::Project(project) if project.owner == Owner::Binder => Access::Own,
         Subject::Project(project) if project.is_public() => Access::Read,
         Subject::Project(_) | Subject::App(_) | Subject::Accounts | Subject::User(_) => {
@@ -276,15 +271,14 @@ mod tests {
         };
         let closed = Subject::Launch { is_open: false };
         let open = Subject::Launch { is_open: true };
-        for (caller, templates, instances, launches) in [
-            (Caller::BinderKey, Own, Own, [Own, Own]),
-            (user(1), Use, Read, [Use, Use]),
-            (Caller::ReadToken, Read, Read, [Read, Use]),
-            (Caller::Nobody, None, None, [None, Use]),
+        for (caller, templates, launches) in [
+            (Caller::BinderKey, Own, [Own, Own]),
+            (user(1), Use, [Use, Use]),
+            (Caller::ReadToken, Read, [Read, Use]),
+            (Caller::Nobody, None, [None, Use]),
         ] {
             let of = |subject| access(caller, subject, false);
             assert_eq!(of(Subject::Templates), templates, "{caller:?}");
-            assert_eq!(of(Subject::Instances), instances, "{caller:?}");
             assert_eq!([of(closed), of(open)], launches, "{caller:?}");
         }
         let instance = instance_of(UserId(1));
