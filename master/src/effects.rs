@@ -1,14 +1,14 @@
 //! Effects: what the core asks of the world, carried out. Each reports back as a command.
 
-pub mod archiver;
-pub mod dispatcher;
-pub mod history;
-pub mod hunting;
-pub mod launched;
-pub mod learning;
+pub(crate) mod archiver;
+pub(crate) mod dispatcher;
+pub(crate) mod history;
+pub(crate) mod hunting;
+pub(crate) mod launched;
+pub(crate) mod learning;
 pub mod preparer;
-pub mod project_locks;
-pub mod retention;
-pub mod slave_calls;
+pub(crate) mod project_locks;
+pub(crate) mod retention;
+pub(crate) mod slave_calls;
 mod test_report;
-pub mod timing_files;
+pub(crate) mod timing_files;

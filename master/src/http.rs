@@ -1,22 +1,22 @@
 //! The HTTP side: one server, and the APIs of the farm, each a family of its own.
 
-pub mod accounts;
-pub mod binder;
+pub(crate) mod accounts;
+pub(crate) mod binder;
 mod bodies;
-pub mod caller;
-pub mod claims;
-pub mod clusterrunner;
-pub mod deis;
-pub mod description;
-pub mod git;
+pub(crate) mod caller;
+pub(crate) mod claims;
+pub(crate) mod clusterrunner;
+pub(crate) mod deis;
+pub(crate) mod description;
+pub(crate) mod git;
 mod list_address;
 mod openapi;
-pub mod page;
-pub mod polyaxon;
-pub mod server;
-pub mod sessions;
-pub mod shared_key;
-pub mod sockets;
+pub(crate) mod page;
+pub(crate) mod polyaxon;
+pub(crate) mod server;
+pub(crate) mod sessions;
+pub(crate) mod shared_key;
+pub(crate) mod sockets;
 mod tidy_path;
-pub mod tokens;
+pub(crate) mod tokens;
 mod uuids;

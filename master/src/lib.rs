@@ -14,27 +14,27 @@ pub mod coordinator;
 
 pub mod store;
 
-pub mod read;
+mod read;
 
 mod consoles;
 
 pub mod effects;
 
-pub mod router;
+mod router;
 
 pub mod push;
 
-pub mod ssh;
+mod ssh;
 
-pub mod http;
+mod http;
 
 pub mod notify;
 
 pub mod round_trip;
 
-pub mod assembly;
+mod assembly;
 
-pub mod options;
+mod options;
 
 pub use assembly::{ServeError, serve};
 pub use options::{MasterOptions, is_wrong_setting, run};

@@ -1,23 +1,23 @@
 //! The read side: builds wherever they are, lists of them, what readers get without asking the coordinator, the feed
 //! of what happens, the event log and metrics. Which shape a reader gets is for its API to say.
 
-pub mod app_story;
-pub mod app_uuids;
-pub mod awaiting;
-pub mod builds;
-pub mod event_log;
-pub mod explanation;
-pub mod feed;
-pub mod forecasts;
-pub mod lists;
-pub mod metrics;
-pub mod plans;
-pub mod private;
-pub mod project_builds;
-pub mod published;
-pub mod receivers;
-pub mod running;
-pub mod runs;
-pub mod settling;
-pub mod slave_signs;
-pub mod tested;
+pub(crate) mod app_story;
+pub(crate) mod app_uuids;
+pub(crate) mod awaiting;
+pub(crate) mod builds;
+pub(crate) mod event_log;
+pub(crate) mod explanation;
+pub(crate) mod feed;
+pub(crate) mod forecasts;
+pub(crate) mod lists;
+pub(crate) mod metrics;
+pub(crate) mod plans;
+pub(crate) mod private;
+pub(crate) mod project_builds;
+pub(crate) mod published;
+pub(crate) mod receivers;
+pub(crate) mod running;
+pub(crate) mod runs;
+pub(crate) mod settling;
+pub(crate) mod slave_signs;
+pub(crate) mod tested;

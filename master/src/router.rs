@@ -43,7 +43,7 @@ const MOST_REQUESTS: usize = 4096;
 
 /// The service that gives requests to programs. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Router(Arc<Shared>);
+pub(crate) struct Router(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {

@@ -9,7 +9,7 @@ mod cut;
 mod handler;
 mod host_key;
 
-pub use host_key::HostKeyError;
+pub(crate) use host_key::HostKeyError;
 pub(crate) use host_key::host_key;
 
 use crate::push::Pushes;

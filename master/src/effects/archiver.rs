@@ -23,7 +23,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Makes archives, and takes out of results what they leave.
 #[derive(Clone, Debug)]
-pub struct Archiver {
+pub(crate) struct Archiver {
     /// Where results lie.
     pub results: Results,
     /// Where the snapshots of templates lie.
@@ -38,7 +38,7 @@ pub struct Archiver {
 
 /// What is archived of a build.
 #[derive(Debug)]
-pub struct Archived {
+pub(crate) struct Archived {
     /// Each subjob and the hand-out whose result counts, in order.
     pub subjobs: Vec<(SubjobId, Attempt)>,
     /// The failed hand-outs after which their subjobs were run again, in order.
@@ -72,7 +72,7 @@ impl ArchiveError {
 impl Archiver {
     /// Makes the archive and says how it went; `None` if it was told to stop. Waits while the disk has
     /// no place for it. A snapshot that was stored is held until what comes with it is dropped.
-    pub async fn archive(
+    pub(crate) async fn archive(
         self,
         build: BuildId,
         archived: Archived,
@@ -180,7 +180,11 @@ async fn write_archive(
 ///
 /// # Errors
 /// The disk refuses.
-pub async fn store_made(results: &Results, build: BuildId, made: &MadeResult) -> io::Result<()> {
+pub(crate) async fn store_made(
+    results: &Results,
+    build: BuildId,
+    made: &MadeResult,
+) -> io::Result<()> {
     let (block, result) = block_of(made)?;
     let append = results.append(build, block, vec![(result, made.attempt)]);
     append.await

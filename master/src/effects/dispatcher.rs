@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Carries effects out.
 #[derive(Debug)]
-pub struct Dispatcher {
+pub(crate) struct Dispatcher {
     preparer: Preparer,
     archiver: Archiver,
     launched: Launched,
@@ -46,7 +46,7 @@ type Ended = (BuildId, u64);
 impl Dispatcher {
     /// Nothing to do yet.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         preparer: Preparer,
         archiver: Archiver,
         launched: Launched,
@@ -79,14 +79,14 @@ impl Dispatcher {
 
     /// The same, and slaves get projects from the master if `given`.
     #[must_use]
-    pub fn giving_projects(mut self, given: bool) -> Self {
+    pub(crate) fn giving_projects(mut self, given: bool) -> Self {
         self.slaves = self.slaves.giving_projects(given);
         self
     }
 
     /// Works until `stop`, then ends what is under way and waits for it: commands that it started
     /// must not outlive it.
-    pub async fn run(
+    pub(crate) async fn run(
         mut self,
         mut effects: mpsc::UnboundedReceiver<Effect>,
         stop: CancellationToken,

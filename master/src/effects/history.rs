@@ -45,7 +45,7 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A listener for the coordinator, and the builds that it hears of, for [`Historian::run`]. Without a bound, since an id
 /// is all that waits.
-pub fn listener() -> (
+pub(crate) fn listener() -> (
     impl FnMut(&[Event]) + Send + 'static,
     mpsc::UnboundedReceiver<BuildId>,
 ) {
@@ -100,7 +100,7 @@ struct OfBuild {
 
 /// Counts builds.
 #[derive(Debug)]
-pub struct Historian {
+pub(crate) struct Historian {
     /// The builds.
     pub builds: Builds,
     /// What their atoms reported.
@@ -112,7 +112,7 @@ pub struct Historian {
 impl Historian {
     /// Counts the builds that an earlier life of the master has left, and those that it hears of, until the other side is
     /// closed. What waits then is counted by the next life.
-    pub async fn run(self, mut heard: mpsc::UnboundedReceiver<BuildId>) {
+    pub(crate) async fn run(self, mut heard: mpsc::UnboundedReceiver<BuildId>) {
         let mut waiting = self.left().await;
         let mut forget = interval_at(Instant::now() + FIRST_FORGET, FORGET_INTERVAL);
         let mut try_again = interval_at(Instant::now() + TRY_AGAIN, TRY_AGAIN);

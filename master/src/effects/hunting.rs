@@ -39,7 +39,7 @@ const REPORT: Duration = Duration::from_secs(1);
 
 /// Hunts for flakes.
 #[derive(Debug)]
-pub struct Hunter {
+pub(crate) struct Hunter {
     /// The cluster.
     pub cluster: ClusterHandle,
     /// Calls slaves.
@@ -91,7 +91,7 @@ struct Begun {
 
 impl Hunter {
     /// Hunts until `stop`.
-    pub async fn run(self, feed: Feed, stop: CancellationToken) {
+    pub(crate) async fn run(self, feed: Feed, stop: CancellationToken) {
         let reader = feed.reader_after(feed.latest());
         let hunting = Hunting {
             hunts: Hunts::new(self.by_default),

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 /// What lies on the disk of templates and instances.
 #[derive(Clone, Debug)]
-pub struct Launched {
+pub(crate) struct Launched {
     /// The snapshots of templates.
     pub snapshots: Snapshots,
     /// What instances print.

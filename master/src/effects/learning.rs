@@ -78,7 +78,7 @@ fn of_job<'a>(
 }
 
 /// A listener for the coordinator, and what it hears, for [`learn`].
-pub fn listener() -> (
+pub(crate) fn listener() -> (
     impl FnMut(&Cluster, &[Event]) + Send + 'static,
     mpsc::Receiver<Run>,
 ) {
@@ -97,7 +97,7 @@ pub fn listener() -> (
 }
 
 /// Stores what is heard until the other side is closed.
-pub async fn learn(timings: Timings, mut heard: mpsc::Receiver<Run>) {
+pub(crate) async fn learn(timings: Timings, mut heard: mpsc::Receiver<Run>) {
     let mut forget = tokio::time::interval(FORGET_INTERVAL);
     loop {
         let mut runs = Vec::new();

@@ -6,7 +6,7 @@ mod remover;
 #[cfg(test)]
 mod tests;
 
-pub use remover::Remover;
+pub(crate) use remover::Remover;
 
 use crate::coordinator::ClusterHandle;
 use crate::core::builds::build::BuildState;
@@ -39,7 +39,7 @@ const PROJECTS_LOOK: Duration = Duration::from_secs(600);
 
 /// Where the copies of projects are, and who uses which.
 #[derive(Clone, Debug)]
-pub struct Projects {
+pub(crate) struct Projects {
     /// The mirrors' directory.
     pub mirrors: PathBuf,
     /// The work trees' directory.
@@ -54,7 +54,7 @@ pub struct Projects {
 
 /// Looks now and then whether something is beyond its bounds.
 #[derive(Debug)]
-pub struct Keeper {
+pub(crate) struct Keeper {
     cluster: ClusterHandle,
     results: Results,
     ended: EndedBuilds,
@@ -71,7 +71,7 @@ pub struct Keeper {
 impl Keeper {
     /// Nothing looked at yet.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         cluster: ClusterHandle,
         results: Results,
         ended: EndedBuilds,
@@ -93,7 +93,7 @@ impl Keeper {
     }
 
     /// Works until `stop`. What is being removed then is removed to its end.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut builds = tokio::time::interval(BUILDS_LOOK);
         let mut projects = tokio::time::interval(PROJECTS_LOOK);
         builds.set_missed_tick_behavior(MissedTickBehavior::Delay);

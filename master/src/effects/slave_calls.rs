@@ -10,8 +10,8 @@ mod original;
 mod repeating;
 mod set_up;
 
-pub use keeping::Keeping;
-pub use original::ProjectLinks;
+pub(crate) use keeping::Keeping;
+pub(crate) use original::ProjectLinks;
 
 use crate::coordinator::ClusterHandle;
 use crate::core::effect::{SlaveCall, WantedInstance};
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The slaves that can be called.
 #[derive(Debug)]
-pub struct SlaveCalls {
+pub(crate) struct SlaveCalls {
     caller: Caller,
     cluster: ClusterHandle,
     links: ProjectLinks,
@@ -50,7 +50,7 @@ enum Order {
 
 /// A slave that can be called.
 #[derive(Debug)]
-pub struct Callee {
+pub(crate) struct Callee {
     /// The slave's id.
     pub slave: SlaveId,
     /// `host:port` at which it is called.
@@ -72,7 +72,7 @@ struct OpenSlave {
 impl SlaveCalls {
     /// No slave can be called yet. Answers go to `cluster` as commands.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         caller: Caller,
         cluster: ClusterHandle,
         links: ProjectLinks,
@@ -93,7 +93,7 @@ impl SlaveCalls {
 
     /// The same, and slaves are told to get projects from the master if `given`.
     #[must_use]
-    pub fn giving_projects(self, given: bool) -> Self {
+    pub(crate) fn giving_projects(self, given: bool) -> Self {
         Self {
             gives_projects: given,
             ..self
@@ -101,7 +101,7 @@ impl SlaveCalls {
     }
 
     /// From now on this slave can be called.
-    pub fn open(&mut self, callee: Callee, is_legacy: bool) {
+    pub(crate) fn open(&mut self, callee: Callee, is_legacy: bool) {
         while self.tasks.try_join_next().is_some() {}
         let (calls, inbox) = mpsc::unbounded_channel();
         let (instances, newest) = watch::channel(None);
@@ -137,19 +137,19 @@ impl SlaveCalls {
     }
 
     /// This slave is not called any more, whatever was still to be said to it.
-    pub fn close(&mut self, slave: SlaveId) {
+    pub(crate) fn close(&mut self, slave: SlaveId) {
         if let Some(open) = self.open.remove(&slave) {
             open.stop.cancel();
         }
     }
 
     /// Calls a slave, after all earlier calls about this build.
-    pub fn call(&self, slave: SlaveId, build: BuildId, call: SlaveCall) {
+    pub(crate) fn call(&self, slave: SlaveId, build: BuildId, call: SlaveCall) {
         self.order(slave, Order::About(build, call));
     }
 
     /// Tells a slave which instances it is to run from now on, in place of what it was to be told before.
-    pub fn order_instances(
+    pub(crate) fn order_instances(
         &self,
         slave: SlaveId,
         instances: Vec<WantedInstance>,
@@ -165,7 +165,7 @@ impl SlaveCalls {
     }
 
     /// Tells a slave to end, after all earlier calls to it.
-    pub fn end(&self, slave: SlaveId) {
+    pub(crate) fn end(&self, slave: SlaveId) {
         self.order(slave, Order::End);
     }
 

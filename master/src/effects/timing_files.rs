@@ -14,14 +14,18 @@ const MOST_SECONDS: f64 = 3.2e9;
 
 /// Where they lie below a base directory.
 #[must_use]
-pub fn directory(base_directory: &Path) -> PathBuf {
+pub(crate) fn directory(base_directory: &Path) -> PathBuf {
     base_directory.join("timings").join("master")
 }
 
 /// Milliseconds of the atoms that the original's file of this job knows; empty without one, or where it
 /// can not be read. Blocks.
 #[must_use]
-pub fn read(directory: &Path, request: &BuildRequest, job_name: &str) -> HashMap<String, u64> {
+pub(crate) fn read(
+    directory: &Path,
+    request: &BuildRequest,
+    job_name: &str,
+) -> HashMap<String, u64> {
     let Some(path) = place(request, job_name) else {
         return HashMap::new();
     };

@@ -5,9 +5,8 @@ mod attempts;
 mod log_in;
 mod passwords;
 
-pub use attempts::TooMany;
-pub use log_in::LoggedIn;
-pub use passwords::{Demand, WrongPassword};
+pub(crate) use attempts::TooMany;
+pub(crate) use passwords::{Demand, WrongPassword};
 
 use crate::coordinator::{ClusterHandle, CommandFailure, Gone};
 use crate::core::Cluster;
@@ -32,7 +31,7 @@ use std::time::Duration;
 
 /// The way to users for handlers. Clones share the bounds of what strangers may try.
 #[derive(Clone, Debug)]
-pub struct Accounts {
+pub(crate) struct Accounts {
     cluster: ClusterHandle,
     /// API tokens are derived from it.
     secret: Secret,
@@ -43,7 +42,7 @@ pub struct Accounts {
 
 /// A user that is to be created. Its password does not show.
 #[derive(Clone, Default)]
-pub struct Registrant {
+pub(crate) struct Registrant {
     /// The name.
     pub name: String,
     /// The password.
@@ -62,7 +61,7 @@ pub struct Registrant {
 
 /// What the first user of a farm becomes who registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum First {
+pub(crate) enum First {
     /// A user like others.
     LikeOthers,
     /// A superuser.
@@ -77,7 +76,7 @@ impl fmt::Debug for Registrant {
 
 /// Why nothing was done. The sentences are for those who asked; an API may have its own.
 #[derive(Debug, thiserror::Error)]
-pub enum AccountError {
+pub(crate) enum AccountError {
     /// Name or password is wrong, or the user is deactivated; which is not said.
     #[error("The name or the password is wrong.")]
     WrongCredentials,
@@ -125,7 +124,7 @@ impl From<HashingError> for AccountError {
 impl Accounts {
     /// The users of a cluster, whose farm has this secret.
     #[must_use]
-    pub fn new(cluster: ClusterHandle, secret: Secret, registration: Registration) -> Self {
+    pub(crate) fn new(cluster: ClusterHandle, secret: Secret, registration: Registration) -> Self {
         Self {
             cluster,
             secret,
@@ -140,7 +139,7 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub async fn register(
+    pub(crate) async fn register(
         &self,
         new: Registrant,
         from: Option<IpAddr>,
@@ -169,7 +168,7 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub async fn create(&self, by: Actor, new: Registrant) -> Result<UserId, AccountError> {
+    pub(crate) async fn create(&self, by: Actor, new: Registrant) -> Result<UserId, AccountError> {
         self.create_by(by, new, AccountCommand::Create).await
     }
 
@@ -207,7 +206,7 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub async fn change(
+    pub(crate) async fn change(
         &self,
         by: Actor,
         user: UserId,
@@ -231,7 +230,11 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub async fn renew_api_token(&self, by: Actor, user: UserId) -> Result<String, AccountError> {
+    pub(crate) async fn renew_api_token(
+        &self,
+        by: Actor,
+        user: UserId,
+    ) -> Result<String, AccountError> {
         let (token, text) = self.new_api_token();
         let renew = AccountCommand::RenewApiToken { user, token };
         self.tell(by, renew).await?;
@@ -242,7 +245,7 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub async fn create_token(
+    pub(crate) async fn create_token(
         &self,
         by: Actor,
         user: UserId,
@@ -274,7 +277,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The core refuses it, or the master is going down.
-    pub async fn tell(
+    pub(crate) async fn tell(
         &self,
         by: Actor,
         command: AccountCommand,

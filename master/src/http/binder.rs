@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 /// What handlers need.
 #[derive(Clone, Debug)]
-pub struct Api {
+pub(crate) struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
     /// Builds, in the cluster or archived.
@@ -64,12 +64,12 @@ pub struct Api {
 
 /// What builds print.
 #[derive(Clone, Debug)]
-pub struct Printed(Consoles);
+pub(crate) struct Printed(Consoles);
 
 impl Printed {
     /// Output of these builds, on the disk or on slaves; `turns` bounds how much is read at a time.
     #[must_use]
-    pub fn new(builds: Builds, (results, caller, turns): (Results, Caller, Turns)) -> Self {
+    pub(crate) fn new(builds: Builds, (results, caller, turns): (Results, Caller, Turns)) -> Self {
         Self(Consoles {
             builds,
             results,
@@ -80,10 +80,10 @@ impl Printed {
 }
 
 /// The API.
-pub type Router = Tidy<axum::Router>;
+pub(crate) type Router = Tidy<axum::Router>;
 
 /// All routes.
-pub fn router(api: Api) -> Router {
+pub(crate) fn router(api: Api) -> Router {
     let routes = routes::routes()
         .fallback(|| async { BinderError::DoesNotExist })
         .method_not_allowed_fallback(|method| async { other_method(method, BinderError::Method) });

@@ -13,7 +13,7 @@ use tower::Service;
 
 /// What the rules of access must know of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Who asks, by the proof that the gate has found.
     pub caller: Caller,
     /// What it is about.
@@ -24,7 +24,7 @@ pub struct Asked {
 
 /// Lets through what its caller may ask for.
 #[derive(Clone)]
-pub struct Admission<S> {
+pub(crate) struct Admission<S> {
     /// How the API reads a request that has passed its gate.
     pub asked: fn(&Request) -> Asked,
     /// How the API says no.
@@ -60,7 +60,7 @@ impl<S: Inside> Service<Request> for Admission<S> {
 
 /// The actor that a caller is.
 #[must_use]
-pub fn actor(caller: Caller) -> Actor {
+pub(crate) fn actor(caller: Caller) -> Actor {
     match caller {
         Caller::Secret(_) => Actor::SecretHolder,
         Caller::User(user) => Actor::User(user.id),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// An API of the farm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     /// The API of ClusterRunner, versions 1 and 2.
     ClusterRunner,
     /// The build-job API of Polyaxon, version 1.
@@ -61,7 +61,7 @@ const BINDER_FIELDS: [&str; 2] = ["repository", "repo"];
 
 /// The API that owns a request. None where only the body says it, and `body` is none: then it must be read first.
 #[must_use]
-pub fn owner(
+pub(crate) fn owner(
     method: &Method,
     path: &str,
     headers: &HeaderMap,

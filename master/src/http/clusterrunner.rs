@@ -40,15 +40,15 @@ mod tested;
 mod tests;
 mod uploads;
 
-pub use build_page::BuildPage;
+pub(crate) use build_page::BuildPage;
 pub(crate) use builds::checked as checked_request;
-pub use downloads::Downloads;
-pub use events::Live;
-pub use hosting::LastReports;
+pub(crate) use downloads::Downloads;
+pub(crate) use events::Live;
+pub(crate) use hosting::LastReports;
 #[cfg(test)]
 pub(crate) use original::command as legacy_command;
-pub use original::{LEGACY_WARNING, legacy_proof};
-pub use requests::{is_open, session_opens, shows_more, takes_body_digest, takes_token};
+pub(crate) use original::{LEGACY_WARNING, legacy_proof};
+pub(crate) use requests::{is_open, session_opens, shows_more, takes_body_digest, takes_token};
 
 use crate::coordinator::{ClusterHandle, Gone};
 use crate::http::accounts::Accounts;
@@ -93,7 +93,7 @@ use std::sync::Arc;
 
 /// What handlers need.
 #[derive(Clone, Debug)]
-pub struct Api {
+pub(crate) struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
     /// Users, where passwords and tokens come into it.
@@ -173,10 +173,10 @@ impl Api {
 
 /// The API: its rules around its gate, the gate before the admission, and behind that the routes, with what keeps
 /// strangers from private builds before them.
-pub type Router = Ruled<Guarded<Admission<Private<axum::Router>>>>;
+pub(crate) type Router = Ruled<Guarded<Admission<Private<axum::Router>>>>;
 
 /// All routes, behind the gate and the rules that hold for every request.
-pub fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
+pub(crate) fn router(api: Api, gate: &Arc<Gate>, origins: AllowedOrigins) -> Router {
     let session = api.session.clone();
     let observer = Some(observer(api.measured.clone()));
     let (router, routes) = routes::table().build();

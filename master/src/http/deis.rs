@@ -53,7 +53,7 @@ const VERSION: &str = "1.0";
 
 /// What handlers need.
 #[derive(Clone, Debug)]
-pub struct Api {
+pub(crate) struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
     /// Users, where passwords and tokens come into it.
@@ -75,18 +75,18 @@ pub struct Api {
 }
 
 /// The API.
-pub type Router = Tidy<Doors>;
+pub(crate) type Router = Tidy<Doors>;
 
 /// The routes of the API, and who opens them.
 #[derive(Clone)]
-pub struct Doors {
+pub(crate) struct Doors {
     routes: axum::Router,
     /// The same for requests that are signed with the farm's secret.
     signed: axum::Router,
 }
 
 /// All routes; `secret_holders` checks requests that are signed.
-pub fn router(api: Api, secret_holders: &Arc<Gate>) -> Router {
+pub(crate) fn router(api: Api, secret_holders: &Arc<Gate>) -> Router {
     let api = Arc::new(api);
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&api), gate::pass);
     let routes = routes::routes()

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 /// The whole description.
 #[must_use]
-pub fn text() -> Bytes {
+pub(crate) fn text() -> Bytes {
     document().to_string().into()
 }
 

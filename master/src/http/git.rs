@@ -22,7 +22,7 @@ const GIT_PROTOCOL: HeaderName = HeaderName::from_static("git-protocol");
 
 /// The service that answers git. Clones share it.
 #[derive(Clone, Debug)]
-pub struct GitHttp {
+pub(crate) struct GitHttp {
     cluster: ClusterHandle,
     pushes: Pushes,
 }

@@ -31,7 +31,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// The service that answers with the files of the page. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Page(Arc<Etags>);
+pub(crate) struct Page(Arc<Etags>);
 
 /// A new version of the master has other files under the same names, so browsers ask each time.
 #[derive(Debug)]

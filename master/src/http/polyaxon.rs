@@ -43,11 +43,11 @@ use clusterrunner_common::settings::ImagePolicy;
 use error::PolyaxonError;
 use std::sync::Arc;
 
-pub use streams::Streams;
+pub(crate) use streams::Streams;
 
 /// What handlers need.
 #[derive(Clone, Debug)]
-pub struct Api {
+pub(crate) struct Api {
     /// The way to the cluster.
     pub cluster: ClusterHandle,
     /// Users, where passwords and tokens come into it.
@@ -71,10 +71,10 @@ pub struct Api {
 }
 
 /// The API.
-pub type Router = Tidy<axum::Router>;
+pub(crate) type Router = Tidy<axum::Router>;
 
 /// All routes, behind the gate.
-pub fn router(api: Api) -> Router {
+pub(crate) fn router(api: Api) -> Router {
     let api = Arc::new(api);
     let gate = axum::middleware::from_fn_with_state(Arc::clone(&api), gate::pass);
     let routes = routes::routes()

@@ -34,10 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// All APIs of the farm behind one port. What one of them gets is the request as it was sent. Clones share them, as each
 /// request takes one.
 #[derive(Clone)]
-pub struct Families(Arc<Apis>);
+pub(crate) struct Families(Arc<Apis>);
 
 /// The APIs, each with its part of the paths.
-pub struct Apis {
+pub(crate) struct Apis {
     /// Owns most paths.
     pub clusterrunner: clusterrunner::Router,
     /// Owns `/api/v1` and `/ws/v1`.
@@ -55,7 +55,7 @@ pub struct Apis {
 }
 
 /// Serves the APIs, or one of them, until `stop`; over TLS only, where `tls` is given.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     families: impl Inside,
     tls: Option<TlsAcceptor>,

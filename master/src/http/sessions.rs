@@ -23,14 +23,14 @@ use std::pin::Pin;
 const LASTS_MS: u64 = 12 * 60 * 60 * 1000;
 
 /// How long a link waits to be followed.
-pub use links::LASTS as LINK_LASTS;
+pub(crate) use links::LASTS as LINK_LASTS;
 
 /// How many hexadecimal digits the token for changes has.
 const CSRF_DIGITS: usize = 40;
 
 /// What a session stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// A caller that has proved that it knows the farm's secret.
     Secret,
     /// The user that has this token, as far as the token goes.
@@ -41,7 +41,7 @@ pub enum Holder {
 
 /// Makes sessions and knows them again. Clones share what has ended.
 #[derive(Clone, Debug)]
-pub struct Sessions {
+pub(crate) struct Sessions {
     cluster: ClusterHandle,
     secret: Secret,
     /// Whether the cookie is for HTTPS only.
@@ -54,7 +54,7 @@ pub struct Sessions {
 
 /// A session that is valid; an extension of requests.
 #[derive(Clone, Debug)]
-pub struct Session {
+pub(crate) struct Session {
     /// Who asks by it.
     pub caller: Caller,
     /// The name of its user; none for a holder of the secret.
@@ -121,7 +121,7 @@ impl Sessions {
     /// The sessions of a farm with this secret; `is_tls`: browsers come by HTTPS. `opens` says which requests that change
     /// something a caller may send by a session.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         cluster: ClusterHandle,
         secret: Secret,
         is_tls: bool,
@@ -141,7 +141,7 @@ impl Sessions {
     ///
     /// # Errors
     /// The token is nobody's any more, or the master is going down.
-    pub async fn begin(&self, holder: Holder) -> Result<(String, Session), UnknownSession> {
+    pub(crate) async fn begin(&self, holder: Holder) -> Result<(String, Session), UnknownSession> {
         let cookie = Cookie {
             expires: Timestamp(Timestamp::now().0 + LASTS_MS),
             holder,
@@ -155,7 +155,7 @@ impl Sessions {
     }
 
     /// Ends a session, as long as this master runs. The header that takes the cookie away.
-    pub fn end(&self, session: Option<&Session>) -> String {
+    pub(crate) fn end(&self, session: Option<&Session>) -> String {
         if let Some(session) = session {
             let cookie = &session.cookie;
             self.ended
@@ -166,13 +166,13 @@ impl Sessions {
 
     /// Makes a link that begins a session once, within [`LINK_LASTS`].
     #[must_use]
-    pub fn link(&self, holder: Holder) -> String {
+    pub(crate) fn link(&self, holder: Holder) -> String {
         self.links.make(holder, std::time::Instant::now())
     }
 
     /// What a link is for, which opens nothing from then on.
     #[must_use]
-    pub fn follow(&self, link: &str) -> Option<Holder> {
+    pub(crate) fn follow(&self, link: &str) -> Option<Holder> {
         self.links.take(link, std::time::Instant::now())
     }
 

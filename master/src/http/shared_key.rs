@@ -5,18 +5,18 @@ use sha2::{Digest as _, Sha256};
 
 /// The digest of a key: enough to know it again.
 #[derive(Clone, Debug)]
-pub struct SharedKey([u8; 32]);
+pub(crate) struct SharedKey([u8; 32]);
 
 impl SharedKey {
     /// The key of this text.
     #[must_use]
-    pub fn new(key: &Secret) -> Self {
+    pub(crate) fn new(key: &Secret) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
     /// Whether a text is the key. How long that takes tells nothing of the key: digests are compared.
     #[must_use]
-    pub fn is(&self, text: &str) -> bool {
+    pub(crate) fn is(&self, text: &str) -> bool {
         <[u8; 32]>::from(Sha256::digest(text)) == self.0
     }
 }

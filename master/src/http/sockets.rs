@@ -16,7 +16,7 @@ pub(crate) const IN_ALL: usize = 256;
 
 /// The places for web sockets. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// All sockets end then.
     pub(crate) stop: CancellationToken,
     places: Arc<Semaphore>,
@@ -34,7 +34,7 @@ pub(crate) struct Place {
 impl Sockets {
     /// No more than a quarter of the files that this process may have: half of them is for connections.
     #[must_use]
-    pub fn until(stop: CancellationToken) -> Self {
+    pub(crate) fn until(stop: CancellationToken) -> Self {
         let files = open_files::limit().unwrap_or(usize::MAX);
         Self {
             stop,

@@ -11,7 +11,7 @@ use tower::Service;
 
 /// The routes of an API, which see tidy paths only.
 #[derive(Clone)]
-pub struct Tidy<S>(pub(super) S);
+pub(crate) struct Tidy<S>(pub(super) S);
 
 impl<S: Inside<Future: 'static>> Service<Request> for Tidy<S> {
     type Response = Response;

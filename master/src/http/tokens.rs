@@ -19,20 +19,20 @@ const LONGEST: usize = 256;
 
 /// The digest by which a token is found.
 #[must_use]
-pub fn digest(token: &str) -> TokenDigest {
+pub(crate) fn digest(token: &str) -> TokenDigest {
     TokenDigest(hex::encode(Sha256::digest(token)))
 }
 
 /// A new token of 160 random bits, in lower-case hex.
 #[must_use]
-pub fn random() -> String {
+pub(crate) fn random() -> String {
     hex::encode(random_bytes::<20>())
 }
 
 /// The API token that a farm with this secret makes of a seed, in the form of [`random`].
 #[must_use]
 #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-pub fn of_seed(secret: &Secret, seed: &str) -> String {
+pub(crate) fn of_seed(secret: &Secret, seed: &str) -> String {
     let key = <Hmac<Sha256>>::new_from_slice(secret.as_bytes());
     let key = key.expect("a key may have any length");
     let digest = key.chain_update(b"api token").chain_update(seed).finalize();
@@ -45,7 +45,7 @@ pub fn of_seed(secret: &Secret, seed: &str) -> String {
 ///
 /// # Errors
 /// The master is going down.
-pub async fn holder(
+pub(crate) async fn holder(
     token: &str,
     cluster: &ClusterHandle,
     now: Timestamp,
@@ -67,7 +67,7 @@ pub async fn holder(
 
 /// The tokens of a cluster's users, for a gate: a request that shows one names its [`UserCaller`] from then on.
 #[derive(Clone, Debug)]
-pub struct TokensOf(pub ClusterHandle);
+pub(crate) struct TokensOf(pub ClusterHandle);
 
 impl Tokens for TokensOf {
     fn note_holder<'a>(

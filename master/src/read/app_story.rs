@@ -14,7 +14,7 @@ use clusterrunner_common::ids::{ProjectId, UserId};
 use clusterrunner_common::text::printable::plain;
 
 /// Writes what events say to the logs of apps. `cluster` has taken them in already.
-pub fn record(logs: &AppLogs, cluster: &Cluster, events: &[Event]) {
+pub(crate) fn record(logs: &AppLogs, cluster: &Cluster, events: &[Event]) {
     for event in events {
         let written = match &event.fact {
             Fact::App(project, AppFact::Deleted) => logs.remove(*project),
@@ -31,7 +31,7 @@ pub fn record(logs: &AppLogs, cluster: &Cluster, events: &[Event]) {
 
 /// The process as users call it, such as `web.1`; none of what is no app's.
 #[must_use]
-pub fn process(purpose: &Purpose) -> Option<String> {
+pub(crate) fn process(purpose: &Purpose) -> Option<String> {
     match purpose {
         Purpose::Launch => None,
         Purpose::App { process, num, .. } => Some(format!("{process}.{num}")),

@@ -6,13 +6,13 @@ use sha2::{Digest as _, Sha256};
 
 /// That of a config.
 #[must_use]
-pub fn of_config(project: ProjectId, number: u64, created: Timestamp) -> String {
+pub(crate) fn of_config(project: ProjectId, number: u64, created: Timestamp) -> String {
     dashed("config", project, number, created)
 }
 
 /// That of an app build.
 #[must_use]
-pub fn of_build(project: ProjectId, number: u64, created: Timestamp) -> String {
+pub(crate) fn of_build(project: ProjectId, number: u64, created: Timestamp) -> String {
     dashed("build", project, number, created)
 }
 

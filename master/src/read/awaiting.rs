@@ -9,7 +9,7 @@ use crate::read::feed::{Feed, News};
 ///
 /// # Errors
 /// The master ends.
-pub async fn seen<T, L>(
+pub(crate) async fn seen<T, L>(
     cluster: &ClusterHandle,
     feed: &Feed,
     concerns: impl Fn(&Fact) -> bool,

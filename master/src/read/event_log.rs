@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// What an event says to the outside, in order, and of which moment. `cluster` has taken it in already.
 #[must_use]
-pub fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
+pub(crate) fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry)> {
     let at = event.at;
     let entry = match &event.fact {
         Fact::Build(build, fact) => return of_build_fact(at, *build, fact, cluster),
@@ -303,7 +303,7 @@ fn began(ended: Timestamp, outcomes: &[AtomOutcome]) -> Timestamp {
 }
 
 /// Records facts of the feed. `cluster` has taken them in already.
-pub fn record(events: &EventLog, cluster: &Cluster, facts: &Facts) {
+pub(crate) fn record(events: &EventLog, cluster: &Cluster, facts: &Facts) {
     // A reader takes the first entry after a start for the start, whatever was decided with it.
     let is_start =
         |event: &&Event| matches!(event.fact, Fact::Farm(FarmFact::MasterStarted { .. }));

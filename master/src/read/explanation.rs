@@ -97,7 +97,7 @@ pub struct Hunted {
 
 /// What is known of a build beside the atoms that run or have run.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known {
+pub(crate) struct Known {
     /// When it entered its states.
     pub times: Timestamps,
     /// When all was fetched: the begin of its preparation where there is nothing to fetch.
@@ -114,7 +114,7 @@ pub struct Known {
 
 /// Explains a build by what is known of it and by the atoms that have run or run. What is not over ends `now`.
 #[must_use]
-pub fn explain(known: &Known, ran: &[Ran], now: Timestamp) -> Explained {
+pub(crate) fn explain(known: &Known, ran: &[Ran], now: Timestamp) -> Explained {
     let times = &known.times;
     let over = times.finished.or(times.error).or(times.canceled);
     let begin = times.queued.unwrap_or(now).0;

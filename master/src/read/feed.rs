@@ -16,21 +16,21 @@ const RETAINED: usize = 1 << 15;
 
 /// What the coordinator tells the feed. Readers see the end of the feed when it is dropped.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     feed: Feed,
     told: watch::Sender<()>,
 }
 
 /// Where readers find the feed. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Feed {
+pub(crate) struct Feed {
     retained: Arc<Mutex<Retained>>,
     told: watch::Receiver<()>,
 }
 
 /// Follows the feed.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     feed: Feed,
     /// The number of the fact that it reads next.
     next: u64,
@@ -38,7 +38,7 @@ pub struct Reader {
 
 /// What a reader is given.
 #[derive(Debug)]
-pub enum News {
+pub(crate) enum News {
     /// The next facts.
     Facts(Facts),
     /// The facts before this number are not retained any more, or the journal has been replaced by one that never
@@ -51,7 +51,7 @@ pub enum News {
 
 /// Facts that came to disk together, with consecutive numbers.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     events: Arc<[Event]>,
     /// The number of the first event.
     first: u64,
@@ -71,7 +71,7 @@ struct Retained {
 impl Source {
     /// A feed of a journal that has so many events.
     #[must_use]
-    pub fn after(position: u64) -> Self {
+    pub(crate) fn after(position: u64) -> Self {
         Self::retaining(RETAINED, position)
     }
 
@@ -92,12 +92,12 @@ impl Source {
 
     /// Where readers find it.
     #[must_use]
-    pub fn feed(&self) -> Feed {
+    pub(crate) fn feed(&self) -> Feed {
         self.feed.clone()
     }
 
     /// Takes in events that are on disk, the last ones that `cluster` has taken in.
-    pub fn take_in(&self, cluster: &Cluster, events: &Arc<[Event]>) -> Facts {
+    pub(crate) fn take_in(&self, cluster: &Cluster, events: &Arc<[Event]>) -> Facts {
         self.add(cluster.lineage().position(), events)
     }
 
@@ -116,7 +116,7 @@ impl Source {
 impl Feed {
     /// A reader of what comes after the fact with this number.
     #[must_use]
-    pub fn reader_after(&self, id: u64) -> Reader {
+    pub(crate) fn reader_after(&self, id: u64) -> Reader {
         Reader {
             feed: self.clone(),
             next: id.saturating_add(1),
@@ -125,7 +125,7 @@ impl Feed {
 
     /// The number of the latest fact.
     #[must_use]
-    pub fn latest(&self) -> u64 {
+    pub(crate) fn latest(&self) -> u64 {
         self.lock().next - 1
     }
 
@@ -136,7 +136,7 @@ impl Feed {
 
 impl Reader {
     /// Waits for the next facts; `None` when there will be no more.
-    pub async fn next(&mut self) -> Option<News> {
+    pub(crate) async fn next(&mut self) -> Option<News> {
         loop {
             self.feed.told.borrow_and_update();
             if let Some(news) = self.ready() {
@@ -147,7 +147,7 @@ impl Reader {
     }
 
     /// The next facts that are there already, if there are any.
-    pub fn ready(&mut self) -> Option<News> {
+    pub(crate) fn ready(&mut self) -> Option<News> {
         let news = self.feed.lock().from(self.next)?;
         self.next = match &news {
             News::Facts(facts) => facts.end(),
@@ -159,7 +159,7 @@ impl Reader {
 
 impl Facts {
     /// The facts with their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Event)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Event)> {
         (self.first..).zip(&*self.events).skip(self.skipped)
     }
 

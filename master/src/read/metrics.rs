@@ -7,8 +7,8 @@ mod notices;
 mod process;
 mod text;
 
-pub use measured::{InternalError, Measured, Removed};
-pub use notices::NoticeOutcome;
+pub(crate) use measured::{InternalError, Measured, Removed};
+pub(crate) use notices::NoticeOutcome;
 
 use crate::core::Cluster;
 use crate::core::instances::instance::InstanceState;
@@ -17,7 +17,7 @@ use text::{family, line, write_histogram};
 
 /// What is measured of this process. Reads files below `/proc`, which the system keeps in memory.
 #[must_use]
-pub fn of_process(measured: &Measured) -> String {
+pub(crate) fn of_process(measured: &Measured) -> String {
     let mut text = String::new();
     process::write(&mut text);
     measured.write_requests(&mut text);
@@ -29,7 +29,7 @@ pub fn of_process(measured: &Measured) -> String {
 
 /// What is measured of builds and slaves.
 #[must_use]
-pub fn of_cluster(cluster: &Cluster) -> String {
+pub(crate) fn of_cluster(cluster: &Cluster) -> String {
     let mut text = String::new();
     let mut measures = cluster.measures().clone();
     for build in cluster.builds() {
@@ -112,7 +112,7 @@ fn write_instances(text: &mut String, cluster: &Cluster) {
 
 /// What is left on the master's disk, as text. Not of the original.
 #[must_use]
-pub fn disk_space(free_bytes: u64, is_short: bool) -> String {
+pub(crate) fn disk_space(free_bytes: u64, is_short: bool) -> String {
     let mut text = String::new();
     let name = "master_disk_free_bytes";
     family(

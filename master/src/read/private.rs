@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Told of facts after the flush, as all that reads. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct PrivateProjects(Arc<AtomicBool>);
+pub(crate) struct PrivateProjects(Arc<AtomicBool>);
 
 impl PrivateProjects {
     /// Takes facts in, and what the cluster has become.
-    pub fn take_in(&self, cluster: &Cluster, events: &[Event]) {
+    pub(crate) fn take_in(&self, cluster: &Cluster, events: &[Event]) {
         // A master that starts may have had some before.
         let may_differ = |event: &Event| matches!(event.fact, Fact::Project(..) | Fact::Farm(_));
         if events.iter().any(may_differ) {
@@ -22,7 +22,7 @@ impl PrivateProjects {
 
     /// Whether there are any.
     #[must_use]
-    pub fn exist(&self) -> bool {
+    pub(crate) fn exist(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

@@ -24,7 +24,7 @@ const PUBLISHED_UNASKED: u32 = 64;
 
 /// The published builds. Clones share them.
 #[derive(Debug)]
-pub struct Published<P> {
+pub(crate) struct Published<P> {
     shown: Shown<P>,
     make: fn(&Cluster, &Build) -> P,
 }
@@ -51,7 +51,7 @@ struct Latest<P> {
 
 /// A build that is asked for and not published now.
 #[derive(Debug)]
-pub struct Missing<P> {
+pub(crate) struct Missing<P> {
     shown: Arc<ShownBuild<P>>,
     changes: u64,
     make: fn(&Cluster, &Build) -> P,
@@ -69,7 +69,7 @@ impl<P> Clone for Published<P> {
 impl<P> Published<P> {
     /// Nothing is published yet; `make` makes the page of a build.
     #[must_use]
-    pub fn new(make: fn(&Cluster, &Build) -> P) -> Self {
+    pub(crate) fn new(make: fn(&Cluster, &Build) -> P) -> Self {
         let shown = Arc::default();
         Self { shown, make }
     }
@@ -78,7 +78,7 @@ impl<P> Published<P> {
     ///
     /// # Errors
     /// It is not: what has to be known to publish it.
-    pub fn page(&self, id: BuildId) -> Result<Arc<P>, Missing<P>> {
+    pub(crate) fn page(&self, id: BuildId) -> Result<Arc<P>, Missing<P>> {
         let known = read(&self.shown);
         let shown = known.get(&id).map(Arc::clone);
         drop(known);
@@ -107,7 +107,7 @@ impl<P> Published<P> {
     }
 
     /// Takes events in when they are on disk, before any answer tells of them.
-    pub fn take_in(&self, cluster: &Cluster, events: &[Event]) {
+    pub(crate) fn take_in(&self, cluster: &Cluster, events: &[Event]) {
         let known = read(&self.shown);
         if known.is_empty() {
             return;
@@ -178,7 +178,7 @@ impl<P> ShownBuild<P> {
 impl<P> Missing<P> {
     /// Publishes a build; for a look at the cluster, between two turns. Several may look for
     /// the same build: the first one does.
-    pub fn publish(&self, cluster: &Cluster, build: &Build) -> Arc<P> {
+    pub(crate) fn publish(&self, cluster: &Cluster, build: &Build) -> Arc<P> {
         let page = read(&self.shown.latest).page.clone();
         if let Some(page) = page {
             return page;
@@ -189,7 +189,7 @@ impl<P> Missing<P> {
     }
 
     /// Publishes what was read elsewhere after this was made, unless something has happened since.
-    pub fn publish_read(&self, page: P) -> Arc<P> {
+    pub(crate) fn publish_read(&self, page: P) -> Arc<P> {
         let page = Arc::new(page);
         let mut latest = write(&self.shown.latest);
         if latest.changes == self.changes {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The receivers of a master. Clones share them.
 #[derive(Clone)]
-pub struct Receivers(Arc<Look>);
+pub(crate) struct Receivers(Arc<Look>);
 
 type Look = dyn Fn() -> Vec<Standing> + Send + Sync;
 
@@ -30,20 +30,20 @@ impl Default for Receivers {
 
 impl Receivers {
     /// Those of which `look` says how it goes with them.
-    pub fn new(look: impl Fn() -> Vec<Standing> + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(look: impl Fn() -> Vec<Standing> + Send + Sync + 'static) -> Self {
         Self(Arc::new(look))
     }
 
     /// All of them, in the order of the settings.
     #[must_use]
-    pub fn standing(&self) -> Vec<Standing> {
+    pub(crate) fn standing(&self) -> Vec<Standing> {
         (self.0)()
     }
 }
 
 /// How it goes with a receiver.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// The name of its section.
     pub name: String,
     /// What it is: `webhook`, `github`, `gitlab`, `gitea`, or `command`.
@@ -62,7 +62,7 @@ pub struct Standing {
 
 /// What came of notices.
 #[derive(Clone, Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     outcomes: [u64; NoticeOutcome::ALL.len()],
     /// The last notice that the receiver took.
     pub last_sent: Option<Sent>,
@@ -72,7 +72,7 @@ pub struct Record {
 
 /// A notice that a receiver took, or was to take.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// Of which build.
     pub build: BuildId,
     /// What the build had come to.
@@ -83,7 +83,7 @@ pub struct Sent {
 
 /// An attempt that failed.
 #[derive(Clone, Debug)]
-pub struct FailedAttempt {
+pub(crate) struct FailedAttempt {
     /// What was to be told, and when that failed.
     pub sent: Sent,
     /// Which attempt it was, from 1.
@@ -95,12 +95,12 @@ pub struct FailedAttempt {
 impl Record {
     /// How often something came of a notice, or of an attempt.
     #[must_use]
-    pub fn number(&self, outcome: NoticeOutcome) -> u64 {
+    pub(crate) fn number(&self, outcome: NoticeOutcome) -> u64 {
         self.outcomes[outcome as usize]
     }
 
     /// Counts what came of notices.
-    pub fn count(&mut self, outcome: NoticeOutcome, number: u64) {
+    pub(crate) fn count(&mut self, outcome: NoticeOutcome, number: u64) {
         self.outcomes[outcome as usize] += number;
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What each slave said last.
 #[derive(Clone, Debug, Default)]
-pub struct RunningAtoms(Arc<Mutex<HashMap<SlaveId, Vec<RunningAtom>>>>);
+pub(crate) struct RunningAtoms(Arc<Mutex<HashMap<SlaveId, Vec<RunningAtom>>>>);
 
 impl RunningAtoms {
     fn lock(&self) -> MutexGuard<'_, HashMap<SlaveId, Vec<RunningAtom>>> {
@@ -19,7 +19,7 @@ impl RunningAtoms {
 
     /// A slave runs these, and no others. The start of an atom stays as it was first reported: a slave corrects its
     /// clock, so that later reports of the same start differ by milliseconds.
-    pub fn set(&self, slave: SlaveId, mut atoms: Vec<RunningAtom>) {
+    pub(crate) fn set(&self, slave: SlaveId, mut atoms: Vec<RunningAtom>) {
         let mut all = self.lock();
         let known = all.entry(slave).or_default();
         for atom in &mut atoms {
@@ -40,13 +40,13 @@ impl RunningAtoms {
     }
 
     /// Drops what other slaves than these said.
-    pub fn drop_others(&self, alive: &BTreeSet<SlaveId>) {
+    pub(crate) fn drop_others(&self, alive: &BTreeSet<SlaveId>) {
         self.lock().retain(|slave, _| alive.contains(slave));
     }
 
     /// What runs of a build.
     #[must_use]
-    pub fn of(&self, build: BuildId) -> RunningInBuild {
+    pub(crate) fn of(&self, build: BuildId) -> RunningInBuild {
         let all = self.lock();
         let running = all.values().flatten().filter(|atom| atom.build_id == build);
         let by_hand_out = running.map(|atom| ((atom.subjob_id, atom.attempt), *atom));

@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_secs(15);
 
 /// What a run needs to be followed.
 #[derive(Clone, Debug)]
-pub struct Runs {
+pub(crate) struct Runs {
     cluster: ClusterHandle,
     feed: Feed,
     logs: InstanceLogs,
@@ -33,7 +33,7 @@ pub struct Runs {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunEnd {
+pub(crate) enum RunEnd {
     /// Its command came to its end, with this exit code: 128 + n by signal n.
     Exited(i32),
     /// It was stopped before.
@@ -44,7 +44,7 @@ pub enum RunEnd {
 
 /// A run that is over. Its output is kept whole as long as this is.
 #[derive(Debug)]
-pub struct EndedRun {
+pub(crate) struct EndedRun {
     /// How it ended.
     pub end: RunEnd,
     output: RunOutput,
@@ -52,7 +52,7 @@ pub struct EndedRun {
 
 /// What comes of a run, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RunPart {
+pub(crate) enum RunPart {
     /// The next of what it prints.
     Output(String),
     /// How it ended, last of all.
@@ -82,7 +82,7 @@ struct RunOutput {
 impl Runs {
     /// Runs of this farm.
     #[must_use]
-    pub fn new(cluster: ClusterHandle, feed: Feed, logs: InstanceLogs) -> Self {
+    pub(crate) fn new(cluster: ClusterHandle, feed: Feed, logs: InstanceLogs) -> Self {
         Self {
             cluster,
             feed,
@@ -94,7 +94,7 @@ impl Runs {
     ///
     /// # Errors
     /// The master ends.
-    pub async fn ended(&self, key: &str) -> Result<Option<EndedRun>, Gone> {
+    pub(crate) async fn ended(&self, key: &str) -> Result<Option<EndedRun>, Gone> {
         let key = key.to_owned();
         let id = move |cluster: &Cluster| cluster.instance_of_key(&key).map(|instance| instance.id);
         let Some(instance) = self.cluster.read(id).await? else {
@@ -122,7 +122,7 @@ impl Runs {
 
     /// Follows a run: what it prints as it comes, and how it ends. `key` is its public id. Where the master ends, the last
     /// is an error.
-    pub fn followed(
+    pub(crate) fn followed(
         &self,
         instance: InstanceId,
         key: String,
@@ -224,7 +224,7 @@ impl Drop for RunOutput {
 
 impl EndedRun {
     /// All that it printed, in parts of about a megabyte.
-    pub fn into_output(self) -> impl Stream<Item = io::Result<String>> + Send {
+    pub(crate) fn into_output(self) -> impl Stream<Item = io::Result<String>> + Send {
         let begin = (self.output, 0);
         stream::try_unfold(begin, |(output, offset)| async move {
             let (logs, instance) = (output.logs.clone(), output.instance);

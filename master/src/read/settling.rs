@@ -17,7 +17,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// The master is going down.
-pub async fn settled(
+pub(crate) async fn settled(
     (cluster, feed): (&ClusterHandle, &Feed),
     patience: Duration,
     project: ProjectId,

@@ -23,7 +23,7 @@ const LONGEST_GAP: Duration = Duration::from_secs(30);
 
 /// The signs of all slaves. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct SlaveSigns(Arc<Mutex<Signs>>);
+pub(crate) struct SlaveSigns(Arc<Mutex<Signs>>);
 
 #[derive(Debug, Default)]
 struct Signs {
@@ -41,7 +41,7 @@ struct OfSlave {
 
 /// What is known of one slave.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct SignsOfSlave {
+pub(crate) struct SignsOfSlave {
     /// When it last called, by the master's clock; none if it has not since the master's start.
     pub last_heard: Option<Timestamp>,
     /// The version of its program, if it told one.
@@ -53,18 +53,18 @@ pub struct SignsOfSlave {
 
 impl SlaveSigns {
     /// A slave called.
-    pub fn heard(&self, slave: SlaveId, now: Timestamp) {
+    pub(crate) fn heard(&self, slave: SlaveId, now: Timestamp) {
         lock(&self.0).slaves.entry(slave).or_default().last_heard = Some(now);
     }
 
     /// A slave connected, and said which version of the program it is, or did not.
-    pub fn connected(&self, slave: SlaveId, version: Option<String>) {
+    pub(crate) fn connected(&self, slave: SlaveId, version: Option<String>) {
         lock(&self.0).slaves.entry(slave).or_default().version = version;
     }
 
     /// Notes how busy slaves are, at a time since the start of the master. `slaves` are all that are listed: the signs of
     /// others are dropped.
-    pub fn look<'a>(&self, slaves: impl Iterator<Item = &'a Slave>, now: Duration) {
+    pub(crate) fn look<'a>(&self, slaves: impl Iterator<Item = &'a Slave>, now: Duration) {
         let mut signs = lock(&self.0);
         let since = signs.looked;
         signs.looked = now;
@@ -83,7 +83,7 @@ impl SlaveSigns {
 
     /// What is known of a slave.
     #[must_use]
-    pub fn of(&self, slave: SlaveId) -> SignsOfSlave {
+    pub(crate) fn of(&self, slave: SlaveId) -> SignsOfSlave {
         let signs = lock(&self.0);
         let known = signs.slaves.get(&slave);
         known.map_or_else(SignsOfSlave::default, |known| SignsOfSlave {
@@ -95,7 +95,7 @@ impl SlaveSigns {
 }
 
 /// Looks again and again how busy slaves are, until `stop`.
-pub async fn watch(signs: SlaveSigns, cluster: ClusterHandle, stop: CancellationToken) {
+pub(crate) async fn watch(signs: SlaveSigns, cluster: ClusterHandle, stop: CancellationToken) {
     let started = Instant::now();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);

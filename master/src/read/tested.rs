@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 
 /// An atom with a result.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EndedAtom {
+pub(crate) struct EndedAtom {
     /// Its subjob.
     pub subjob: SubjobId,
     /// Its number there.
@@ -43,7 +43,7 @@ pub struct EndedAtom {
 
 /// An atom and its tests.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TestsOfAtom {
+pub(crate) struct TestsOfAtom {
     /// The atom.
     pub atom: EndedAtom,
     /// Its tests; at least one.
@@ -55,7 +55,7 @@ pub struct TestsOfAtom {
 impl TestsOfAtom {
     /// As a part of a JUnit report.
     #[must_use]
-    pub fn suite(&self) -> String {
+    pub(crate) fn suite(&self) -> String {
         junit::suite(SuiteOfAtom {
             name: &self.atom.value,
             time: Some(self.atom.time),
@@ -133,7 +133,7 @@ impl EndedAtom {
     /// The atom with what its reports say. Without any test it is one itself; also where it failed and none of its tests
     /// did, so that a failure never is lost among tests that passed.
     #[must_use]
-    pub fn with(self, reported: Vec<ReportedTest>) -> TestsOfAtom {
+    pub(crate) fn with(self, reported: Vec<ReportedTest>) -> TestsOfAtom {
         let mut tests = reported;
         let has_failed = tests.iter().any(|test| test.outcome == TestOutcome::Failed);
         if tests.is_empty() || (self.outcome == TestOutcome::Failed && !has_failed) {
@@ -156,7 +156,7 @@ impl EndedAtom {
 
 /// Why the tests of a build can not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum TestsError {
+pub(crate) enum TestsError {
     /// The build can not.
     #[error(transparent)]
     Build(#[from] ReadError),
@@ -167,7 +167,7 @@ pub enum TestsError {
 
 /// A walk through the tests of a build, in the order of its atoms. What comes meanwhile may be in it or not.
 #[derive(Debug)]
-pub struct Walk {
+pub(crate) struct Walk {
     builds: Builds,
     build: BuildId,
     stored: StoredTests,
@@ -190,7 +190,7 @@ impl Walk {
     ///
     /// # Errors
     /// There is no such build, or the disk refuses.
-    pub async fn begin(
+    pub(crate) async fn begin(
         builds: Builds,
         results: Results,
         build: BuildId,
@@ -209,7 +209,7 @@ impl Walk {
 
     /// The same walk, with what atoms reported when they failed and were run again.
     #[must_use]
-    pub fn with_failed_attempts(self) -> Self {
+    pub(crate) fn with_failed_attempts(self) -> Self {
         Self {
             with_failed_attempts: true,
             ..self
@@ -218,7 +218,7 @@ impl Walk {
 
     /// Whether atoms left reports, as far as it is known.
     #[must_use]
-    pub fn has_reports(&self) -> bool {
+    pub(crate) fn has_reports(&self) -> bool {
         !self.stored.is_empty()
     }
 
@@ -227,7 +227,7 @@ impl Walk {
     ///
     /// # Errors
     /// The build can not be read, or the disk refuses.
-    pub async fn go_on<A: Send + 'static>(
+    pub(crate) async fn go_on<A: Send + 'static>(
         &mut self,
         turn: Option<Turn>,
         mut seen: A,
@@ -282,7 +282,7 @@ impl Walk {
 
     /// Whether all atoms were visited.
     #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.waiting.is_empty() && self.next.is_none()
     }
 }

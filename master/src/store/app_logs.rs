@@ -10,7 +10,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use log::{AppLine, AppLines, Origin};
+pub(crate) use log::{AppLine, AppLines, Origin};
 
 use clusterrunner_common::api::instances::LogPiece;
 use clusterrunner_common::clock::Timestamp;
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 /// The logs of all apps. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct AppLogs(Arc<Logs>);
+pub(crate) struct AppLogs(Arc<Logs>);
 
 #[derive(Debug)]
 struct Logs {
@@ -47,7 +47,7 @@ struct Known {
 
 /// A piece of what a process of an app printed.
 #[derive(Clone, Copy, Debug)]
-pub struct Output<'a> {
+pub(crate) struct Output<'a> {
     /// The process as users call it, such as `web.1`.
     pub process: &'a str,
     /// Whether it is a run, of which only the beginning is for this log.
@@ -64,7 +64,7 @@ impl AppLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn open(directory: PathBuf, max_bytes: u64) -> io::Result<Self> {
+    pub(crate) fn open(directory: PathBuf, max_bytes: u64) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -81,7 +81,7 @@ impl AppLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn keep_only(&self, needed: &HashSet<ProjectId>) -> io::Result<()> {
+    pub(crate) fn keep_only(&self, needed: &HashSet<ProjectId>) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.0.directory)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -101,7 +101,7 @@ impl AppLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn add_controller_lines(
+    pub(crate) fn add_controller_lines(
         &self,
         project: ProjectId,
         at: Timestamp,
@@ -115,7 +115,7 @@ impl AppLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn add_output(
+    pub(crate) fn add_output(
         &self,
         project: ProjectId,
         at: Timestamp,
@@ -129,7 +129,12 @@ impl AppLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn read(&self, project: ProjectId, first: u64, most_bytes: usize) -> io::Result<AppLines> {
+    pub(crate) fn read(
+        &self,
+        project: ProjectId,
+        first: u64,
+        most_bytes: usize,
+    ) -> io::Result<AppLines> {
         self.with(project, |log| log.read(first, most_bytes))
     }
 
@@ -137,14 +142,14 @@ impl AppLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn read_last(&self, project: ProjectId, most_lines: usize) -> io::Result<AppLines> {
+    pub(crate) fn read_last(&self, project: ProjectId, most_lines: usize) -> io::Result<AppLines> {
         self.with(project, |log| log.read_last(most_lines))
     }
 
     /// Tells how many lines there were, and each time that there are more. The first value comes with the first use of
     /// the log.
     #[must_use]
-    pub fn num_lines(&self, project: ProjectId) -> watch::Receiver<u64> {
+    pub(crate) fn num_lines(&self, project: ProjectId) -> watch::Receiver<u64> {
         self.known(project).num_lines.subscribe()
     }
 
@@ -152,7 +157,7 @@ impl AppLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn remove(&self, project: ProjectId) -> io::Result<()> {
+    pub(crate) fn remove(&self, project: ProjectId) -> io::Result<()> {
         let known = lock(&self.0.known).remove(&project);
         // Who writes to it right now comes first.
         let _writer = known.as_ref().map(|known| lock(&known.log));

@@ -7,14 +7,14 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 /// The file.
-pub const FILE: &str = "binder_api_key";
+pub(crate) const FILE: &str = "binder_api_key";
 
 /// No key is longer.
 const LONGEST: u64 = 4096;
 
 /// A key, and where it comes from.
 #[derive(Debug)]
-pub enum Kept {
+pub(crate) enum Kept {
     /// It was there.
     Known(Secret),
     /// It was made just now, and is on the disk.
@@ -25,7 +25,7 @@ pub enum Kept {
 ///
 /// # Errors
 /// The file can not be read or written, or has no key in it.
-pub fn ensure(directory: &Path) -> io::Result<Kept> {
+pub(crate) fn ensure(directory: &Path) -> io::Result<Kept> {
     let file = directory.join(FILE);
     match regular_file::read_to_string(&file, LONGEST) {
         Ok(text) => {

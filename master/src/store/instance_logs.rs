@@ -9,7 +9,7 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-pub use log::LogText;
+pub(crate) use log::LogText;
 
 use clusterrunner_common::api::instances::{LogPiece, MAX_RUN_OUTPUT};
 use clusterrunner_common::ids::{Generation, InstanceId};
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 /// The logs of all instances. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct InstanceLogs(Arc<Logs>);
+pub(crate) struct InstanceLogs(Arc<Logs>);
 
 #[derive(Debug)]
 struct Logs {
@@ -51,7 +51,7 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn open(directory: PathBuf, max_bytes: u64) -> io::Result<Self> {
+    pub(crate) fn open(directory: PathBuf, max_bytes: u64) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -67,7 +67,7 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn keep_only(&self, needed: &HashSet<InstanceId>) -> io::Result<()> {
+    pub(crate) fn keep_only(&self, needed: &HashSet<InstanceId>) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.0.directory)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -85,7 +85,7 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn add(&self, piece: &LogPiece) -> io::Result<Option<u64>> {
+    pub(crate) fn add(&self, piece: &LogPiece) -> io::Result<Option<u64>> {
         self.add_at_most(piece, self.0.max_bytes)
     }
 
@@ -93,7 +93,7 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn add_of_run(&self, piece: &LogPiece) -> io::Result<Option<u64>> {
+    pub(crate) fn add_of_run(&self, piece: &LogPiece) -> io::Result<Option<u64>> {
         self.add_at_most(piece, MAX_RUN_OUTPUT.max(self.0.max_bytes))
     }
 
@@ -112,7 +112,11 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn end_of(&self, instance: InstanceId, placement: Generation) -> io::Result<Option<u64>> {
+    pub(crate) fn end_of(
+        &self,
+        instance: InstanceId,
+        placement: Generation,
+    ) -> io::Result<Option<u64>> {
         let latest = self.with(instance, |log, _| Ok(log.end()));
         latest.map(|(generation, end)| match generation.cmp(&placement) {
             Ordering::Less => Some(0),
@@ -122,7 +126,7 @@ impl InstanceLogs {
     }
 
     /// Takes note that a run has printed so many bytes in all under this placement: how much is still on its way.
-    pub fn expect(&self, run: InstanceId, placement: Generation, printed: u64) {
+    pub(crate) fn expect(&self, run: InstanceId, placement: Generation, printed: u64) {
         let known = self.known(run);
         known.expected.send_replace(Some((placement, printed)));
     }
@@ -131,7 +135,7 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub async fn is_whole(&self, run: InstanceId) -> io::Result<()> {
+    pub(crate) async fn is_whole(&self, run: InstanceId) -> io::Result<()> {
         let known = self.known(run);
         let (mut expected, mut length) = (known.expected.subscribe(), known.length.subscribe());
         loop {
@@ -158,7 +162,7 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn shrink(&self, run: InstanceId) -> io::Result<()> {
+    pub(crate) fn shrink(&self, run: InstanceId) -> io::Result<()> {
         self.with(run, |log, _| log.shrink(self.0.max_bytes))
     }
 
@@ -166,14 +170,19 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn read(&self, instance: InstanceId, offset: u64, most: usize) -> io::Result<LogText> {
+    pub(crate) fn read(
+        &self,
+        instance: InstanceId,
+        offset: u64,
+        most: usize,
+    ) -> io::Result<LogText> {
         self.with(instance, |log, _| log.read(offset, most))
     }
 
     /// Tells how long the text is, and each time that it grows. The first value comes with the first [`Self::read`] or
     /// [`Self::add`].
     #[must_use]
-    pub fn length(&self, instance: InstanceId) -> watch::Receiver<u64> {
+    pub(crate) fn length(&self, instance: InstanceId) -> watch::Receiver<u64> {
         self.known(instance).length.subscribe()
     }
 
@@ -181,7 +190,7 @@ impl InstanceLogs {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn remove(&self, instance: InstanceId) -> io::Result<()> {
+    pub(crate) fn remove(&self, instance: InstanceId) -> io::Result<()> {
         let known = lock(&self.0.known).remove(&instance);
         // Who writes to it right now comes first.
         let _writer = known.as_ref().map(|known| lock(&known.log));

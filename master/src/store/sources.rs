@@ -40,7 +40,7 @@ const CHUNK: usize = 256 << 10;
 
 /// Why a project can not be given.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
+pub(crate) enum SourceError {
     /// The settings say so.
     #[error(
         "Slaves fetch projects for themselves here: get_project_from_master = False in the master's clusterrunner.conf."
@@ -59,7 +59,7 @@ pub enum SourceError {
 
 /// Gives projects. Clones share what is retained.
 #[derive(Clone, Debug)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// Where mirrors of repositories lie.
     pub mirrors: PathBuf,
     /// The repositories that projects have here.
@@ -99,7 +99,7 @@ struct Answer {
 impl Sources {
     /// Nothing given yet.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         directory: &Path,
         own: OwnRepositories,
         git: GitOptions,
@@ -125,7 +125,7 @@ impl Sources {
     ///
     /// # Errors
     /// See [`SourceError`]; what is found out later is told in the stream.
-    pub fn give(
+    pub(crate) fn give(
         &self,
         project: &ProjectSource,
         commit: &str,

@@ -10,8 +10,7 @@ mod taking;
 #[cfg(test)]
 mod tests;
 
-pub use serving::OpenSnapshot;
-pub use taking::{Kept, TakeError};
+pub(crate) use taking::{Kept, TakeError};
 
 use clusterrunner_common::lock::lock;
 use std::collections::{HashMap, HashSet};
@@ -29,7 +28,7 @@ const DIGEST_LENGTH: usize = 64;
 
 /// All snapshots. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Snapshots {
+pub(crate) struct Snapshots {
     directory: Arc<PathBuf>,
     claims: Arc<Mutex<Claims>>,
     /// Held by the one who reads a whole snapshot to see whether it is damaged.
@@ -48,7 +47,7 @@ struct Claims {
 /// Leave to remove a snapshot, as long as nobody puts it here again meanwhile.
 #[derive(Debug)]
 #[must_use]
-pub struct Going {
+pub(crate) struct Going {
     digest: String,
 }
 
@@ -58,7 +57,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn open(directory: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(directory: PathBuf) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -82,7 +81,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn keep_only(&self, needed: &HashSet<String>) -> io::Result<usize> {
+    pub(crate) fn keep_only(&self, needed: &HashSet<String>) -> io::Result<usize> {
         let mut removed = 0;
         for entry in std::fs::read_dir(&*self.directory)? {
             let entry = entry?;
@@ -99,7 +98,7 @@ impl Snapshots {
 
     /// Begins to remove a snapshot: between this and [`Self::remove`] the caller asks whether a template has it. Nothing
     /// where somebody has just put it here.
-    pub fn begin_removal(&self, digest: &str) -> Option<Going> {
+    pub(crate) fn begin_removal(&self, digest: &str) -> Option<Going> {
         let mut claims = lock(&self.claims);
         if claims.held.contains_key(digest) {
             return None;
@@ -114,7 +113,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn remove(&self, going: Going) -> io::Result<()> {
+    pub(crate) fn remove(&self, going: Going) -> io::Result<()> {
         let mut claims = lock(&self.claims);
         if !claims.going.remove(&going.digest) {
             return Ok(());
@@ -130,7 +129,7 @@ impl Snapshots {
     }
 
     /// Gives a removal up.
-    pub fn give_removal_up(&self, going: &Going) {
+    pub(crate) fn give_removal_up(&self, going: &Going) {
         lock(&self.claims).going.remove(&going.digest);
     }
 
@@ -146,7 +145,7 @@ impl Snapshots {
 
 /// Whether a text is 64 lower-case hexadecimal digits.
 #[must_use]
-pub fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     text.len() == DIGEST_LENGTH && text.bytes().all(is_digit)
 }

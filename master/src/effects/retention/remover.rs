@@ -17,7 +17,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// Removes what is left of forgotten builds, one build at a time. Clones share the turn.
 #[derive(Clone, Debug)]
-pub struct Remover {
+pub(crate) struct Remover {
     results: Results,
     ended: EndedBuilds,
     measured: Measured,
@@ -38,7 +38,7 @@ enum RemovalError {
 impl Remover {
     /// Removes results here, and builds there.
     #[must_use]
-    pub fn new(results: Results, ended: EndedBuilds, measured: Measured) -> Self {
+    pub(crate) fn new(results: Results, ended: EndedBuilds, measured: Measured) -> Self {
         Self {
             results,
             ended,
@@ -49,7 +49,7 @@ impl Remover {
 
     /// Removes a build and says so; tries on while the disk refuses. `None` if it was told to stop:
     /// the next start asks again.
-    pub async fn remove(self, build: BuildId, stop: CancellationToken) -> Option<Command> {
+    pub(crate) async fn remove(self, build: BuildId, stop: CancellationToken) -> Option<Command> {
         while let Err(error) = self.try_to_remove(build).await {
             tracing::warn!(build.id = build.0, %error, "could not remove a build; retrying");
             tokio::select! {

@@ -30,7 +30,7 @@ const ENDED_EXIT_CODE: i32 = 143;
 
 /// Where they are kept.
 #[derive(Clone, Debug)]
-pub struct Keeping {
+pub(crate) struct Keeping {
     /// Where results lie.
     pub results: Results,
     /// The space that is left for them.

@@ -18,7 +18,7 @@ const NOT_FOR_DIRECTORIES: &str = "atoms_override";
 
 /// Where the original's slaves make a link to the project of each build, the same on each of them.
 #[derive(Clone, Debug)]
-pub struct ProjectLinks {
+pub(crate) struct ProjectLinks {
     /// The setting `build_symlink_directory`.
     pub directory: PathBuf,
     /// What keeps the links of two masters apart, and their names from being guessed.

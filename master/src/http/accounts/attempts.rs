@@ -34,12 +34,12 @@ const MOST_REMEMBERED: usize = 10_000;
 /// Too many tries; there is one more after this time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many log-ins were tried; the next may come in {} s", .0.as_secs())]
-pub struct TooMany(pub Duration);
+pub(crate) struct TooMany(pub Duration);
 
 impl TooMany {
     /// Whole seconds after which it is worth trying again, at least one.
     #[must_use]
-    pub fn seconds(self) -> u64 {
+    pub(crate) fn seconds(self) -> u64 {
         let begun = u64::from(self.0.subsec_nanos() > 0);
         (self.0.as_secs() + begun).max(1)
     }

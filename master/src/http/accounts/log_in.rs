@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 /// A user that has logged in. The token does not show.
 #[derive(Clone, PartialEq, Eq)]
-pub struct LoggedIn {
+pub(crate) struct LoggedIn {
     /// The user.
     pub user: UserId,
     /// The user's API token: the same at every log-in until it is renewed.
@@ -41,7 +41,7 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub async fn log_in(
+    pub(crate) async fn log_in(
         &self,
         name: &str,
         password: String,
@@ -67,7 +67,7 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`AccountError`]; [`AccountError::WrongPresent`] where it is another.
-    pub async fn check_present(
+    pub(crate) async fn check_present(
         &self,
         name: &str,
         password: String,
@@ -92,7 +92,11 @@ impl Accounts {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub async fn is_token(&self, token: &str, from: Option<IpAddr>) -> Result<bool, AccountError> {
+    pub(crate) async fn is_token(
+        &self,
+        token: &str,
+        from: Option<IpAddr>,
+    ) -> Result<bool, AccountError> {
         let attempt = self.attempts.begin(token, from, now())?;
         let holder = tokens::holder(token, &self.cluster, Timestamp::now()).await?;
         if holder.is_some() {
@@ -105,7 +109,7 @@ impl Accounts {
     ///
     /// # Errors
     /// There were too many.
-    pub fn trying<T>(
+    pub(crate) fn trying<T>(
         &self,
         text: &str,
         from: Option<IpAddr>,

@@ -30,7 +30,7 @@ const OF_NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdA\
 
 /// What an API demands of new passwords.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Demand {
+pub(crate) enum Demand {
     /// At least `SHORTEST` characters.
     #[default]
     Long,
@@ -44,7 +44,7 @@ pub(super) struct Password(String);
 
 /// Why a text is no password for a user. The messages never repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WrongPassword {
+pub(crate) enum WrongPassword {
     /// It is empty.
     #[error("The password is empty: it must have at least one character.")]
     Empty,

@@ -16,7 +16,7 @@ const FAILED_HELD: usize = 100;
 
 /// A build as it stood at a moment; its bytes are made by the first who reads them.
 #[derive(Debug)]
-pub struct BuildPage {
+pub(crate) struct BuildPage {
     build: BuildView,
     /// By the version of the path and the version that is asked for, which decide what is listed as
     /// below it.
@@ -42,7 +42,7 @@ impl BuildPage {
 
     /// The page of a build in the cluster.
     #[must_use]
-    pub fn of(cluster: &Cluster, build: &Build) -> Self {
+    pub(crate) fn of(cluster: &Cluster, build: &Build) -> Self {
         Self::new(shapes::build_of(cluster, build))
     }
 

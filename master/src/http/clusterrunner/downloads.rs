@@ -35,7 +35,7 @@ const TARS: usize = 128;
 
 /// The downloads of archives under way. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Downloads {
+pub(crate) struct Downloads {
     zips: Turns,
     tars: Turns,
 }

@@ -78,7 +78,7 @@ pub(super) struct Farm {
 
 /// Readers that follow, and what they follow. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Live {
+pub(crate) struct Live {
     feed: Feed,
     stop: CancellationToken,
     places: Arc<Semaphore>,
@@ -93,7 +93,7 @@ impl Live {
     /// Readers follow this feed until `stop` at the latest. No more than a quarter of the files that this process may
     /// have open: half of them is for connections.
     #[must_use]
-    pub fn new(feed: Feed, stop: CancellationToken) -> Self {
+    pub(crate) fn new(feed: Feed, stop: CancellationToken) -> Self {
         let files = open_files::limit().unwrap_or(usize::MAX);
         Self {
             feed,

@@ -32,7 +32,7 @@ const MAX_SNAPSHOTS: usize = 10_000;
 
 /// The number of the last report of each slave's life. After a restart of the master the slaves say all anew.
 #[derive(Clone, Debug, Default)]
-pub struct LastReports(Arc<Mutex<HashMap<SlaveId, (SessionId, u64)>>>);
+pub(crate) struct LastReports(Arc<Mutex<HashMap<SlaveId, (SessionId, u64)>>>);
 
 impl LastReports {
     /// Whether a report is the newest of its slave's life so far. The same one may come again.

@@ -15,14 +15,14 @@ use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::ids::SlaveId;
 
 /// What the log says at each start with `accept_legacy_peers`.
-pub const LEGACY_WARNING: &str = "accept_legacy_peers is on: anybody who reaches this port can register \
+pub(crate) const LEGACY_WARNING: &str = "accept_legacy_peers is on: anybody who reaches this port can register \
     a slave of the original, which is given builds, and forge the results of such slaves; and \
     anybody who sees their other calls, or an order to shut slaves down, can replay them. Turn it off \
     when the migration is over (docs/migration.md)";
 
 /// The proof that the original sends with a request, path without a slash at its end.
 #[must_use]
-pub fn legacy_proof(method: &Method, path: &str) -> Proof {
+pub(crate) fn legacy_proof(method: &Method, path: &str) -> Proof {
     match Kind::of(method, path) {
         Kind::ConnectSlave | Kind::DeliverResult => Proof::Nothing,
         Kind::ReportState | Kind::Heartbeat | Kind::ShutDownSlaves => Proof::BodyDigest,

@@ -20,7 +20,7 @@ use tower::Service;
 
 /// Stands between the admission and the routes.
 #[derive(Clone)]
-pub struct Private<S> {
+pub(crate) struct Private<S> {
     pub(super) api: Arc<Api>,
     /// Whether everyone may read what is not private.
     pub(super) reads_are_open: bool,

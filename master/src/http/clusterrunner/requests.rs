@@ -132,7 +132,7 @@ impl Kind {
 /// The requests for which the documented digest of the body alone is enough: submitting a build
 /// and changing one, under each of their paths.
 #[must_use]
-pub fn takes_body_digest(method: &Method, path: &str) -> bool {
+pub(crate) fn takes_body_digest(method: &Method, path: &str) -> bool {
     matches!(
         Kind::of(method, path),
         Kind::SubmitBuild | Kind::ChangeBuild
@@ -142,7 +142,7 @@ pub fn takes_body_digest(method: &Method, path: &str) -> bool {
 /// The requests for which the token of a user is enough: all about builds, templates, instances and users. What slaves and operators send
 /// needs the secret.
 #[must_use]
-pub fn takes_token(method: &Method, path: &str) -> bool {
+pub(crate) fn takes_token(method: &Method, path: &str) -> bool {
     matches!(
         Kind::of(method, path),
         Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Launching
@@ -157,7 +157,7 @@ pub(super) fn is_operator(caller: Caller) -> bool {
 /// The requests for which the session of this caller is enough: what a token is enough for, and for a session of an
 /// operator all but what slaves send.
 #[must_use]
-pub fn session_opens(caller: Caller, method: &Method, path: &str) -> bool {
+pub(crate) fn session_opens(caller: Caller, method: &Method, path: &str) -> bool {
     match Kind::of(method, path) {
         Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Launching => true,
         Kind::ShutDownSlaves | Kind::Other => is_operator(caller),
@@ -172,7 +172,7 @@ pub fn session_opens(caller: Caller, method: &Method, path: &str) -> bool {
 }
 
 /// The reads that show more to those who prove who they are: users, and where there are private projects builds.
-pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + Send + Sync {
+pub(crate) fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + Send + Sync {
     move |method, path| match Kind::of(method, path) {
         Kind::Accounts | Kind::Launching => true,
         Kind::Read => private.exist() || tells_of_instances(path),
@@ -183,7 +183,7 @@ pub fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + 
 /// The requests that strangers may send: to register, if the settings say so, to sign in and out, and to ask whether they
 /// are signed in, and whether the master is well.
 #[must_use]
-pub fn is_open(method: &Method, path: &str) -> bool {
+pub(crate) fn is_open(method: &Method, path: &str) -> bool {
     let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
     match unversioned.unwrap_or(path) {
         "/users" => *method == Method::POST,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What the logs of builds are read from and sent through.
 #[derive(Clone, Debug)]
-pub struct Streams {
+pub(crate) struct Streams {
     /// The consoles of atoms.
     pub(super) consoles: Consoles,
     /// What happens to builds.
@@ -26,7 +26,7 @@ pub struct Streams {
 impl Streams {
     /// Streams of these builds, whose sockets are open until `stop` at the latest.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         builds: Builds,
         (results, caller, turns): (Results, Caller, Turns),
         feed: Feed,

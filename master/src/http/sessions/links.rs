@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a link waits to be followed.
-pub const LASTS: Duration = Duration::from_secs(60);
+pub(crate) const LASTS: Duration = Duration::from_secs(60);
 
 /// How many wait at a time. Beyond it the oldest opens nothing any more.
 const MOST: usize = 1_000;

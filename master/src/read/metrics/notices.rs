@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 /// What came of a notice, or of an attempt to send one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NoticeOutcome {
+pub(crate) enum NoticeOutcome {
     /// The receiver has it.
     Sent,
     /// An attempt failed; there will be another one.
@@ -22,7 +22,7 @@ pub enum NoticeOutcome {
 
 impl NoticeOutcome {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Sent,
         Self::Failed,
         Self::Skipped,

@@ -32,7 +32,7 @@ const LINE: usize = 64;
 
 /// Whom a line is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The master, about the app.
     Controller,
     /// A process, such as `web.1`.
@@ -41,7 +41,7 @@ pub enum Origin {
 
 /// A line of an app's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AppLine {
+pub(crate) struct AppLine {
     /// When the master got it.
     pub at: Timestamp,
     /// Whom it is from.
@@ -52,7 +52,7 @@ pub struct AppLine {
 
 /// Lines of an app's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AppLines {
+pub(crate) struct AppLines {
     /// The number of the first one: the one that was asked for, or a later one if that is not kept any more.
     pub first: u64,
     /// The lines.

@@ -23,7 +23,7 @@ const MOST_READ: u64 = 64 << 20;
 
 /// A part of the text of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogText {
+pub(crate) struct LogText {
     /// The place in the text at which it begins: the one that was asked for, or a later one if what was there is not
     /// kept any more.
     pub offset: u64,

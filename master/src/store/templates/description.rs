@@ -21,7 +21,7 @@ const ROOT_DIGITS: usize = 16;
 
 /// What is wrong with a description. The text goes to the build's user.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DescriptionError {
+pub(crate) enum DescriptionError {
     /// It is too long.
     #[error("at most {MOST} bytes are read")]
     TooLong,

@@ -15,7 +15,7 @@ const CHUNK: usize = 128 << 10;
 
 /// A snapshot that is read from a byte on.
 #[derive(Debug)]
-pub struct OpenSnapshot {
+pub(crate) struct OpenSnapshot {
     file: File,
     rest: u64,
 }
@@ -26,7 +26,12 @@ impl Snapshots {
     /// # Errors
     /// It is not there (`NotFound`), has another length than it was registered with (`InvalidData`), or has fewer bytes
     /// than `offset` (`InvalidInput`).
-    pub fn open_at(&self, digest: &str, bytes: u64, offset: u64) -> io::Result<OpenSnapshot> {
+    pub(crate) fn open_at(
+        &self,
+        digest: &str,
+        bytes: u64,
+        offset: u64,
+    ) -> io::Result<OpenSnapshot> {
         let path = self.path(digest).ok_or(io::ErrorKind::NotFound)?;
         let mut file = regular_file::open_itself(&path)?;
         let length = file.metadata()?.len();
@@ -48,7 +53,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// It is not there, or can not be read.
-    pub fn is_whole(&self, digest: &str) -> io::Result<bool> {
+    pub(crate) fn is_whole(&self, digest: &str) -> io::Result<bool> {
         let path = self.path(digest).ok_or(io::ErrorKind::NotFound)?;
         // One after the other: each reads all of a file.
         let _turn = lock(&self.looking);
@@ -67,12 +72,12 @@ impl Snapshots {
 impl OpenSnapshot {
     /// How many bytes follow.
     #[must_use]
-    pub fn rest(&self) -> u64 {
+    pub(crate) fn rest(&self) -> u64 {
         self.rest
     }
 
     /// They themselves.
-    pub fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+    pub(crate) fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         ReaderStream::with_capacity(tokio::fs::File::from_std(self.file), CHUNK)
     }
 }

@@ -23,7 +23,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Why a build leaves no template. The text goes to its user.
 #[derive(Debug, thiserror::Error)]
-pub enum TakeError {
+pub(crate) enum TakeError {
     /// A file is not there.
     #[error("the build left no file {0} in $ARTIFACT_DIR")]
     Missing(&'static str),
@@ -56,7 +56,7 @@ pub enum TakeError {
 
 /// A snapshot that lies in the store, and what is said of it. As long as this value is there, it is not removed.
 #[derive(Debug)]
-pub struct Kept {
+pub(crate) struct Kept {
     snapshots: Snapshots,
     /// The SHA-256 of its bytes, in 64 hexadecimal digits.
     pub digest: String,
@@ -96,7 +96,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// See [`TakeError`].
-    pub fn take(
+    pub(crate) fn take(
         &self,
         results: &Results,
         build: BuildId,
