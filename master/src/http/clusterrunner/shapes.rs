@@ -3,36 +3,34 @@
 mod accounts;
 mod apps;
 mod atom_rows;
+mod atoms;
 mod launching;
 mod matrix;
 mod outlook;
+mod slaves;
 mod steps;
 
 pub(super) use accounts::{role, token, user};
 pub(super) use apps::{app, app_config, app_with_releases};
 pub(crate) use atom_rows::{ATOM_COLUMNS, AtomRow, atom_rows};
+pub(crate) use atoms::{atoms, subjob};
 pub(super) use launching::{instance, template};
 pub(super) use outlook::{finish, is_foretold};
+pub(crate) use slaves::{slave, slave_with_signs};
 pub(super) use steps::{atomizers, merged, of_slave, steps_under_way, stored_step};
 
 use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState};
-use crate::core::builds::mishaps::FailedAttempt;
-use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::subjob::Subjob;
-use crate::core::slaves::slave::{BuildOnSlave, Slave};
+use crate::core::slaves::slave::BuildOnSlave;
 use crate::journal::EndedBuild;
 use crate::read::running::{RunningInBuild, Runs};
-use crate::read::slave_signs::SlaveSigns;
 use clusterrunner_common::api::{
-    AtomState, AtomView, AttemptView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView,
-    SettingUpView, SlaveView, SubjobView,
+    AtomView, BuildOnSlaveState, BuildResult, BuildStatus, BuildView, SettingUpView,
 };
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
-use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
-use clusterrunner_common::job::config::variable_of;
-use clusterrunner_common::work::ProcessUsage;
+use clusterrunner_common::ids::SubjobId;
 use indexmap::IndexMap;
 
 /// A build, and what it waits for.
@@ -336,191 +334,4 @@ fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
         (name.to_owned(), time.map(Timestamp::as_unix_seconds))
     };
     entries.into_iter().map(entry).collect()
-}
-
-/// A subjob.
-#[must_use]
-pub(crate) fn subjob(build: &Build, id: SubjobId, subjob: &Subjob, runs: Runs) -> SubjobView {
-    let slave = subjob.slave.and_then(|slave| build.slave_urls.get(&slave));
-    SubjobView {
-        id,
-        command: build
-            .plan
-            .as_ref()
-            .map_or_else(String::new, |plan| plan.command.clone()),
-        atoms: atoms(build, id, subjob, runs).collect(),
-        slave: slave.cloned(),
-    }
-}
-
-/// The atoms of a subjob.
-pub(crate) fn atoms(
-    build: &Build,
-    id: SubjobId,
-    subjob: &Subjob,
-    runs: Runs,
-) -> impl Iterator<Item = AtomView> {
-    let is_shell_text = !build.quotes_atoms();
-    let outcomes = subjob.result.as_ref().map(|(_, outcomes)| &**outcomes);
-    let attempt = attempt(build, id, subjob, runs);
-    let is_cut_short = build.is_cut_short();
-    let cut = build.cut_run(id);
-    let (is_flaky, fails_as_flaky) = (subjob.is_flaky(), build.fails_as_flaky(subjob));
-    (0..)
-        .map(AtomId)
-        .zip(&subjob.atoms)
-        .map(move |(atom, command)| {
-            let outcome = outcomes.and_then(|outcomes| outcomes.get(atom.0 as usize));
-            let running = match runs {
-                Runs::Atom(running) if running.atom_id == atom => Some(running),
-                Runs::Atom(_) | Runs::No | Runs::CutOff | Runs::Unsaid => None,
-            };
-            let variable = variable_of(command, is_shell_text);
-            let state = match (outcome, runs) {
-                (Some(_), _) => AtomState::Completed,
-                // The result of those before it comes with its own.
-                (None, Runs::Atom(running)) if atom <= running.atom_id => AtomState::InProgress,
-                (None, Runs::Unsaid) => AtomState::InProgress,
-                // One behind the atom that ran had not begun.
-                (None, Runs::CutOff) if cut.is_none_or(|(run, _)| atom <= run.atom) => {
-                    AtomState::Canceled
-                }
-                (None, Runs::No | Runs::CutOff) if is_cut_short => AtomState::NotRun,
-                (None, Runs::Atom(_) | Runs::No | Runs::CutOff) => AtomState::NotStarted,
-            };
-            let cut = cut.filter(|(run, _)| state == AtomState::Canceled && run.atom == atom);
-            let usage = outcome.and_then(|outcome| outcome.usage);
-            let processes = usage.and_then(|usage| usage.processes);
-            AtomView {
-                command_string: command.to_string(),
-                name: variable.as_ref().map(|(name, _)| name.to_string()),
-                value: variable.map(|(_, value)| value.into_owned()),
-                expected_time: subjob
-                    .atoms_expected_ms
-                    .get(atom.0 as usize)
-                    .map(seconds_of),
-                actual_time: match outcome {
-                    Some(outcome) => Some(seconds(outcome)),
-                    None => cut.map(|(_, lasted)| lasted.as_secs_f64()),
-                },
-                exit_code: outcome.map(|outcome| outcome.exit_code),
-                state,
-                id: atom,
-                subjob_id: id,
-                trouble: outcome.and_then(|outcome| Some(outcome.trouble?.to_string())),
-                started_at: match (outcome, running) {
-                    (Some(outcome), _) => outcome.started_at.map(Timestamp::as_unix_seconds),
-                    (None, running) => {
-                        let cut = cut.map(|(run, _)| run.started_at);
-                        let began = running.map(|atom| atom.started_at_ms).or(cut);
-                        began.map(Timestamp::as_unix_seconds)
-                    }
-                },
-                executor_id: match (outcome, running) {
-                    (Some(_), _) => subjob.executor,
-                    (None, running) => {
-                        let cut = cut.map(|(run, _)| run.executor);
-                        running.map(|atom| atom.executor_id).or(cut)
-                    }
-                },
-                attempt: attempt.filter(|_| state != AtomState::NotStarted),
-                failed_attempts: failed_attempts(build, subjob, atom),
-                is_flaky,
-                fails_as_flaky,
-                signal: outcome.and_then(AtomOutcome::signal),
-                timed_out_after: outcome.and_then(AtomOutcome::timed_out_after),
-                output_bytes: usage.map(|usage| usage.output_bytes),
-                max_memory_bytes: processes.map(ProcessUsage::max_memory_bytes),
-                cpu_seconds: processes.map(ProcessUsage::cpu_seconds),
-            }
-        })
-}
-
-/// The attempts at an atom after which the atom was run again.
-fn failed_attempts(build: &Build, subjob: &Subjob, atom: AtomId) -> Vec<AttemptView> {
-    let attempt = |failed: &FailedAttempt| {
-        let outcome = failed.outcomes.get(atom.0 as usize)?;
-        Some(AttemptView {
-            attempt: failed.attempt,
-            exit_code: outcome.exit_code,
-            signal: outcome.signal(),
-            trouble: outcome.trouble.map(|trouble| trouble.to_string()),
-            actual_time: seconds(outcome),
-            started_at: outcome.started_at.map(Timestamp::as_unix_seconds),
-            slave_id: failed.slave,
-            slave_url: build.slave_urls.get(&failed.slave).cloned(),
-            executor_id: failed.executor,
-        })
-    };
-    let failed = subjob.failed_attempts().iter();
-    failed.filter_map(attempt).collect()
-}
-
-/// The hand-out of a subjob that counts, or that runs.
-fn attempt(build: &Build, id: SubjobId, subjob: &Subjob, runs: Runs) -> Option<Attempt> {
-    match (&subjob.result, runs) {
-        (Some((attempt, _)), _) => Some(*attempt),
-        (None, Runs::Atom(running)) => Some(running.attempt),
-        (None, Runs::CutOff) => build.cut_off.get(&id).copied(),
-        (None, Runs::Unsaid) => build.last_attempt(id),
-        (None, Runs::No) => None,
-    }
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "a duration in milliseconds fits a double"
-)]
-fn seconds_of(milliseconds: &u64) -> f64 {
-    *milliseconds as f64 / 1000.0
-}
-
-fn seconds(outcome: &AtomOutcome) -> f64 {
-    seconds_of(&outcome.duration_ms)
-}
-
-/// A slave.
-#[must_use]
-pub(crate) fn slave(slave: &Slave) -> SlaveView {
-    // One that is cleared away counts until that is done, as in the original.
-    let is_leaving = |place: &BuildOnSlave| *place == BuildOnSlave::TearingDown;
-    let current = slave
-        .builds
-        .iter()
-        .min_by_key(|(_, place)| is_leaving(place));
-    SlaveView {
-        url: slave.url.clone(),
-        id: slave.id,
-        session_id: Some(slave.session.clone()).filter(|session| !session.0.is_empty()),
-        num_executors: slave.num_executors,
-        num_executors_in_use: u32::try_from(slave.num_busy()).unwrap_or(u32::MAX),
-        current_build_id: current.map(|(build, _)| *build),
-        current_build_state: current.map(|(_, place)| match place {
-            BuildOnSlave::SettingUp { .. } => BuildOnSlaveState::SettingUp,
-            BuildOnSlave::Ready => BuildOnSlaveState::Ready,
-            BuildOnSlave::TearingDown => BuildOnSlaveState::TearingDown,
-        }),
-        is_alive: slave.is_alive(),
-        is_in_shutdown_mode: slave.was_shut_down(),
-        is_drained: slave.is_drained,
-        labels: slave.labels.iter().cloned().collect(),
-        is_quarantined: slave.quarantine.is_some(),
-        quarantine_reason: slave.quarantine.clone(),
-        next_probe_at: slave.next_probe().map(Timestamp::as_unix_seconds),
-        is_in_doubt: slave.limit.is_some(),
-        last_heard_at: None,
-        version: None,
-        load_of_last_hour: Vec::new(),
-    }
-}
-
-/// A slave with what is known of it beside the facts.
-pub(crate) fn slave_with_signs(known: &Slave, signs: &SlaveSigns) -> SlaveView {
-    let signs = signs.of(known.id);
-    SlaveView {
-        last_heard_at: signs.last_heard.map(Timestamp::as_unix_seconds),
-        version: signs.version,
-        load_of_last_hour: signs.load,
-        ..slave(known)
-    }
 }
