@@ -1,14 +1,15 @@
 //! Scenarios in a few lines: commands in, facts and effects out as short texts, so that a test can
 //! name all that came out.
 
+mod snapshots;
+
 use super::texts::effect_text;
 use crate::core::Cluster;
 use crate::core::actor::Actor;
-use crate::core::builds::build::{Build, BuildState};
+use crate::core::builds::build::BuildState;
 use crate::core::builds::hand_out::HandOut;
 use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
-use crate::core::builds::subjob::Subjob;
 use crate::core::command::{Command, Opening, SlaveChoice, StoredResults};
 use crate::core::effect::Effect;
 use crate::core::event::{Event, Fact, FarmFact, IncarnationCause};
@@ -20,9 +21,9 @@ use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveI
 use clusterrunner_common::job::config::Timeouts;
 use clusterrunner_common::work::{BuildRequest, FinishedAttempt, Seen};
 use serde_json::json;
+use snapshots::{SNAPSHOT_EVERY, Stored};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// No turn of these small clusters needs as many; a turn that does will never end.
@@ -451,40 +452,6 @@ impl Scenario {
         }
         self.check_snapshot(&replayed);
         replayed
-    }
-}
-
-/// How many events there are from one snapshot to the next.
-const SNAPSHOT_EVERY: usize = 37;
-
-/// A cluster as a snapshot stores it.
-struct Stored {
-    cluster: String,
-    builds: Vec<(String, String)>,
-}
-
-impl Stored {
-    fn new(cluster: &Cluster) -> Self {
-        let text = |build: &Build| {
-            let subjobs: Vec<&Subjob> = build.subjobs.iter().map(Arc::as_ref).collect();
-            let subjobs = serde_json::to_string(&subjobs).unwrap();
-            (serde_json::to_string(build).unwrap(), subjobs)
-        };
-        Self {
-            cluster: serde_json::to_string(cluster).unwrap(),
-            builds: cluster.builds().map(text).collect(),
-        }
-    }
-
-    fn restored(&self) -> Cluster {
-        let cluster: Cluster = serde_json::from_str(&self.cluster).unwrap();
-        let builds = self.builds.iter().map(|(build, subjobs)| {
-            let mut build: Build = serde_json::from_str(build).unwrap();
-            let subjobs: Vec<Subjob> = serde_json::from_str(subjobs).unwrap();
-            build.subjobs = subjobs.into_iter().map(Arc::new).collect();
-            build
-        });
-        cluster.restore(builds)
     }
 }
 
