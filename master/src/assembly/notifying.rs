@@ -1,4 +1,4 @@
-//! Those who are told of builds.
+//! Constructs and starts what tells others of builds.
 
 use super::Farm;
 use crate::notify::{Begun, NotifyError, Surroundings, Workers};

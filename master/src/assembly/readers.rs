@@ -1,4 +1,4 @@
-//! What follows the journal: whoever is told of each fact once it is on disk.
+//! The parts that follow the journal: each hears of every fact once the fact is on disk.
 
 use super::Launched;
 use super::ServeError;

@@ -1,4 +1,4 @@
-//! What the log is told of events, in their own words.
+//! The lines of the log that tell of events.
 
 use crate::core::event::{
     BuildFact, Event, Fact, FarmFact, IncarnationCause, InstanceFact, Loss, SlaveFact, Subject,

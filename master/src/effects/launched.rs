@@ -1,4 +1,4 @@
-//! What goes when templates and instances are forgotten: snapshots, and what instances printed.
+//! Removes the files of templates and instances that are forgotten: snapshots, and what instances printed.
 
 use crate::coordinator::ClusterHandle;
 use crate::store::app_logs::AppLogs;

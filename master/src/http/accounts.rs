@@ -1,5 +1,5 @@
-//! What is done about users where passwords and tokens come into it, for all APIs: passwords are hashed, tokens made, and
-//! strangers kept from trying too often. What it means is decided in the core.
+//! Logging in, creating and changing users, for all APIs: passwords are hashed, tokens are made, and strangers are kept
+//! from trying too often. What an order means is decided in the core.
 
 mod attempts;
 mod log_in;

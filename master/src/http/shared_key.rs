@@ -1,4 +1,4 @@
-//! Keys that several know: whoever shows one may use what it is for.
+//! Keys that several programs know. A caller that shows a key may use what the key is for.
 
 use clusterrunner_common::auth::secret::Secret;
 use sha2::{Digest as _, Sha256};

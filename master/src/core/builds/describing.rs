@@ -1,7 +1,5 @@
-//! Saying something of a build.
-//!
-//! Details are of the cluster and not of the build: so a build that is archived is described in the same way as one that
-//! runs, and its archived form stays as it is. Few builds have any.
+//! Describing a build: what an order about its details means, and how the cluster keeps them. Why details are of the
+//! cluster and not of the build: see `details`.
 
 use super::details::{
     Details, Merge, NewDetails, Unfit, check_description, check_name, is_part_of_a_build_name, tags,

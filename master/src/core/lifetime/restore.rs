@@ -1,4 +1,4 @@
-//! Makes a cluster whole that was read from a snapshot.
+//! Completes a cluster that was read from a snapshot: computes what is derived and not stored.
 
 use crate::core::accounts::projects::Project;
 use crate::core::builds::build::{Build, BuildState};

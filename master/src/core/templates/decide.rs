@@ -1,4 +1,4 @@
-//! What orders and reports about builds mean that are to leave a template.
+//! What orders and reports mean about builds that are to leave a template.
 
 use super::all_templates::MAX_NAMES;
 use super::facts::TemplateFact;

@@ -1,4 +1,4 @@
-//! The call to a slave that is a hunt: it lasts as long.
+//! One hunt as a call to a slave: the call is open until the hunt ends.
 
 use crate::core::Cluster;
 use crate::core::hunting::Hunt;

@@ -1,5 +1,5 @@
-//! What atoms had printed when their build was canceled or failed: brought from the slave that runs them before
-//! it is told to end them.
+//! The consoles of atoms that ran when their build was canceled or failed: fetched from their slave before the slave is
+//! told to end the atoms.
 
 use super::Callee;
 use crate::coordinator::ClusterHandle;

@@ -1,5 +1,5 @@
-//! What a separate program tells that receives pushes, such as the builder of the original. It shows a key of its own and
-//! names the user that pushes.
+//! What a separate program that receives pushes, such as the builder of the original, tells the master. The program shows
+//! a key of its own and names the user that pushes.
 
 use super::Api;
 use super::body::Fields;

@@ -75,7 +75,10 @@ impl Removed {
 
 /// What can go wrong inside the master, in the original's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::enum_variant_names, reason = "they are the labels of the metric")]
+#[expect(
+    clippy::enum_variant_names,
+    reason = "they are the labels of the metric"
+)]
 pub enum InternalError {
     /// An atomizer's command failed.
     AtomizerFailure,
