@@ -62,7 +62,7 @@ impl Watcher {
 
     /// How it goes with the receivers.
     #[must_use]
-    pub fn receivers(&self) -> Receivers {
+    pub(crate) fn receivers(&self) -> Receivers {
         let targets = self.targets.clone();
         Receivers::new(move || {
             let targets = targets.iter();

@@ -34,7 +34,7 @@ const ATOMS_READ: usize = 2000;
 
 /// Forecasts of all builds. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Forecasts(Arc<Shared>);
+pub(crate) struct Forecasts(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -108,7 +108,7 @@ impl Latest {
 impl Forecasts {
     /// Nothing is foretold yet.
     #[must_use]
-    pub fn new(cluster: ClusterHandle, running: RunningAtoms, timings: Timings) -> Self {
+    pub(crate) fn new(cluster: ClusterHandle, running: RunningAtoms, timings: Timings) -> Self {
         Self(Arc::new(Shared {
             cluster,
             running,
@@ -124,7 +124,7 @@ impl Forecasts {
     }
 
     /// When a build will end, from now on; `None` where nothing is known of that, or not yet. Waits a short time at most.
-    pub async fn finish(&self, build: BuildId) -> Option<Finish> {
+    pub(crate) async fn finish(&self, build: BuildId) -> Option<Finish> {
         let mut made = self.0.made.subscribe();
         made.borrow_and_update();
         if let Some(finish) = self.ask(build) {
@@ -140,7 +140,7 @@ impl Forecasts {
 
     /// The same without waiting: `None` too where the first forecast is not made yet.
     #[must_use]
-    pub fn known(&self, build: BuildId) -> Option<Finish> {
+    pub(crate) fn known(&self, build: BuildId) -> Option<Finish> {
         self.ask(build).flatten()
     }
 

@@ -22,7 +22,7 @@ const ANEW: BuildId = BuildId(i64::MAX as u64);
 
 /// What is known of how long a build takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
+pub(crate) struct Planned {
     /// Whether it is about a new build of the same atoms.
     pub is_anew: bool,
     /// How many subjobs are to be run.
@@ -33,7 +33,7 @@ pub struct Planned {
 
 /// Why nothing is planned.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
+pub(crate) enum PlanError {
     /// The build can not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -81,7 +81,7 @@ impl Forecasts {
     ///
     /// # Errors
     /// There is no such build, its record can not be read, or it is the parent of builds of a matrix.
-    pub async fn plan(
+    pub(crate) async fn plan(
         &self,
         builds: &Builds,
         id: BuildId,

@@ -1,10 +1,14 @@
 //! The load of a slave: its hand-outs by build, derived from what it runs and kept for speed.
 
-use crate::core::slaves::slave::Slave;
 use clusterrunner_common::ids::BuildId;
 
 /// A slave is crowded where this many more builds have something there than two for each executor.
 const CROWD: usize = 8;
+
+/// Whether so many builds are more than so many executors soon get to.
+pub(in crate::core) fn is_crowd(num_builds: usize, num_executors: u32) -> bool {
+    num_builds > 2 * num_executors as usize + CROWD
+}
 
 /// The hand-outs of a slave, and the executors that set-ups under way are for.
 #[derive(Clone, Debug, Default)]
@@ -82,13 +86,6 @@ impl Portion {
     /// How many hand-outs are expected to wait for an executor.
     pub(in crate::core) fn waiting(&self) -> usize {
         self.held - self.executors
-    }
-}
-
-impl Slave {
-    /// Whether so many builds are more than its executors soon get to.
-    pub(in crate::core) fn is_crowded(&self, num_builds: usize) -> bool {
-        num_builds > 2 * self.num_executors as usize + CROWD
     }
 }
 

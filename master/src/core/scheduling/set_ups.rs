@@ -5,6 +5,7 @@ use crate::core::builds::build::Build;
 use crate::core::event::{BuildFact, Fact};
 use crate::core::scheduling::dirty::first_of;
 use crate::core::scheduling::hand_outs::{num_missing, open};
+use crate::core::scheduling::load::is_crowd;
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::SlaveId;
 
@@ -27,10 +28,10 @@ pub(in crate::core) fn set_up_on(cluster: &Cluster, slave: SlaveId) -> Option<Fa
     }
     let is_busy = slave.num_free() == 0;
     // More builds would only wait there.
-    if is_busy && slave.is_crowded(slave.builds.len()) {
+    if is_busy && is_crowd(slave.builds.len(), slave.num_executors) {
         let open = slave.builds.keys();
         let open = open.filter(|id| cluster.working.contains(id));
-        if slave.is_crowded(open.count()) {
+        if is_crowd(open.count(), slave.num_executors) {
             return None;
         }
     }

@@ -15,6 +15,7 @@ use super::{prefetch, with_setup};
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
 use crate::core::event::Fact;
+use crate::core::scheduling::load::is_crowd;
 use crate::core::scheduling::set_ups::{set_up_of_any, set_up_on};
 use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use clusterrunner_common::ids::SlaveId;
@@ -86,7 +87,7 @@ fn hand_out_on(cluster: &Cluster, slave: SlaveId) -> Option<Fact> {
     let mean_of = |portion: &crate::core::scheduling::load::Portion| {
         cluster.builds.get(&portion.build)?.mean_us()
     };
-    let is_crowded = slave.is_crowded(slave.load.portions().len());
+    let is_crowded = is_crowd(slave.load.portions().len(), slave.num_executors);
     let mut peers = None;
     for build in ready_in_line(cluster, slave) {
         if peers.is_some_and(|peers| peers != build.priority()) {

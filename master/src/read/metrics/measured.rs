@@ -111,7 +111,7 @@ impl Measured {
     }
 
     /// Counts notices to a receiver, or attempts to send one.
-    pub fn notices(&self, receiver: &str, outcome: NoticeOutcome, number: u64) {
+    pub(crate) fn notices(&self, receiver: &str, outcome: NoticeOutcome, number: u64) {
         self.0.notices.count(receiver, outcome, number);
     }
 
