@@ -160,12 +160,8 @@ fn by_worker(worker: &Worker, job: &Job) -> String {
         WorkerProgram::Command { command } => shortened(command).to_string(),
         other => other.name().to_owned(),
     };
-    // Any value will do for one variable as for another, but for those that matter by being there.
-    let value = |name: &str| {
-        let is_usual = !["COVERAGE_PROCESS_START", "CDPATH"].contains(&name);
-        is_usual.then(|| "x".to_owned())
-    };
-    let read = |module| python::read(&job.commands, module, &value);
+    // Any value will do for one variable as for another.
+    let read = |module| python::read(&job.commands, module, &|_| Some("x".to_owned()));
     let why_not = match (&worker.program, &job.image) {
         (_, Some(_)) => Some("atoms run in containers".to_owned()),
         (WorkerProgram::Pytest | WorkerProgram::Unittest, None) => {

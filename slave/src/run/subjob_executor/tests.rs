@@ -3,7 +3,6 @@ use crate::run::consoles::FoundConsole;
 use crate::work::{AtomConsole, HandOut};
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::logs::event_log::EventLog;
-use clusterrunner_common::work::Worker;
 use std::fs::read_to_string;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,14 +11,11 @@ const MAX_CONSOLE: u64 = 64 << 10;
 const BUILD: BuildId = BuildId(1);
 const SUBJOB: SubjobId = SubjobId(3);
 
-mod workers;
-
 struct Scenario {
     base: tempfile::TempDir,
     means: Means,
     stop: CancellationToken,
     executor: SubjobExecutor,
-    worker: Option<Arc<Worker>>,
 }
 
 impl Scenario {
@@ -46,7 +42,6 @@ impl Scenario {
             executor: SubjobExecutor::new(ExecutorIndex(1), means.clone(), Arc::default()),
             means,
             stop: CancellationToken::new(),
-            worker: None,
         }
     }
 
@@ -81,7 +76,7 @@ impl Scenario {
             head: None,
             image: None,
             junit: Arc::default(),
-            worker: self.worker.clone(),
+            worker: None,
         };
         let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
         self.executor.run(order, &self.stop, &events)

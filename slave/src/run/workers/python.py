@@ -22,9 +22,8 @@ def serve(module):
     # What lies in the directory of the tests is not for this process: it would be the same for all atoms.
     first = sys.path.pop(0) if sys.path and sys.path[0] == "" else None
     importlib.import_module(module)
-    if module == "unittest":
-        importlib.import_module("unittest.main")
-    else:
+    importlib.import_module(module + (".main" if module == "unittest" else ".__init__"))
+    if module == "pytest":
         from _pytest import config
 
         for plugin in config.default_plugins:
@@ -205,8 +204,6 @@ def become(request, module, script, is_path_open):
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    # A shell tells a program by which path it was found.
-    os.environ["_"] = script or sys.executable
     os.environ.update(request["environment"])
     time.tzset()
     if is_path_open:
