@@ -4,4 +4,3 @@ pub mod config;
 pub mod file;
 pub mod matrix;
 pub mod reports;
-pub mod warm;

@@ -9,4 +9,3 @@ pub(crate) mod file_error;
 pub(crate) mod lease;
 pub(crate) mod misdeeds;
 pub(crate) mod subjob_executor;
-pub(crate) mod workers;

@@ -157,7 +157,6 @@ impl Setup {
             image: image.map(Arc::from),
             junit: Arc::new(job.junit.unwrap_or_default()),
             batch_command: job.batch_command.map(Arc::from),
-            worker: job.worker.map(Arc::new),
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
@@ -325,7 +324,6 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         junit: job.junit,
         // It does not say which of its hand-outs may run together.
         batch_command: None,
-        worker: job.worker,
     })
 }
 

@@ -18,7 +18,6 @@ mod hunts;
 mod renewal;
 mod sharing;
 mod vocabulary;
-pub(crate) mod workers;
 
 #[cfg(test)]
 mod tests;

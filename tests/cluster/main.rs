@@ -108,4 +108,3 @@ mod terminal;
 mod tested;
 mod variables;
 mod whole_build;
-mod workers;

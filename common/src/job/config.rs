@@ -25,7 +25,6 @@ mod shell_texts;
 mod tests;
 mod time_limit;
 mod words;
-mod worker;
 
 pub use batch_of_one::{ATOMS, ATOMS_FILE, BATCH_SIZE};
 use commands::join_commands;
@@ -41,7 +40,6 @@ use crate::job::matrix::Combination;
 use crate::job::reports::Patterns;
 use crate::process::variables::Variables;
 use crate::text::nearest::nearest;
-use crate::work::Worker;
 use document::{Node, Value};
 use problem::python_list;
 use serde::{Deserialize, Serialize};
@@ -59,9 +57,6 @@ pub struct Job {
     /// What runs many atoms in one process; `None` where each atom has a process of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_command: Option<String>,
-    /// What runs one atom after the other; `None` where each atom has a process of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worker: Option<Worker>,
     /// What gives the atoms, in file order; never empty.
     pub atomizers: Vec<Atomizer>,
     /// Runs once per slave before its first subjob.

@@ -2,7 +2,6 @@
 
 use crate::job::reports::Patterns;
 use crate::templates::NamedTemplate;
-use crate::work::Worker;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
@@ -45,13 +44,6 @@ pub struct SetupJob {
     /// Joined command that runs many atoms in one process; absent where each atom has a process of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_command: Option<String>,
-    /// What runs one atom after the other; absent where each atom has a process of its own.
-    #[serde(
-        default,
-        deserialize_with = "Worker::known",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub worker: Option<Worker>,
 }
 
 #[expect(

@@ -169,7 +169,6 @@ impl Cluster {
                 templates: self.named_templates(plan),
                 junit: plan.junit.clone(),
                 batch_command: plan.batch_command.clone(),
-                worker: plan.worker.clone(),
             },
         };
         let call = SlaveCall::SetUp(Box::new(set_up));

@@ -103,11 +103,6 @@ impl ConsoleFiles {
         made.map_err(files("make", &path))
     }
 
-    /// Where the console is that was opened last.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        Some(&self.current.as_ref()?.path)
-    }
-
     /// Sees to it that the console of a running atom does not take too much of the disk.
     pub(crate) fn cap(&self, cap: &mut ConsoleCap) {
         if let Some(console) = &self.current {

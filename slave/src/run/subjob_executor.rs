@@ -8,10 +8,7 @@ use crate::run::console_file::{AtomEnding, ConsoleFiles};
 use crate::run::consoles::Consoles;
 use crate::run::event_log::SubjobEvents;
 use crate::run::file_error::{AtomFileError, files};
-use crate::run::workers::{WorkerRun, Workers};
-use crate::work::workers::Broken;
 use crate::work::{AtomEnd, HandOut, RunOrder, RunOutcome};
-use by_worker::ByWorker;
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::{DiskSpace, ShortOfSpace};
@@ -56,9 +53,6 @@ enum RunError {
     Container(#[from] ContainerError),
     #[error("its container ended while it ran")]
     ContainerEnded,
-    /// It is said to the user. What the worker printed last goes with it.
-    #[error("its worker {0}")]
-    Worker(Broken, String),
     /// The command of the atom is kept: it may be run when the project is there again.
     #[error("the project's directory is gone")]
     NoProject(String),
@@ -74,17 +68,6 @@ struct Commanded<'a> {
     head: Option<&'a str>,
     /// The other hand-outs that run in this process.
     others: Vec<HandOut>,
-    /// What runs it, if that is not a process of its own.
-    by: Option<ByWorker>,
-}
-
-/// What runs, and is waited for.
-#[derive(Debug)]
-enum Running {
-    /// A process of its own.
-    Process(RunningCommand),
-    /// A worker that has an atom.
-    Worker(Box<WorkerRun>),
 }
 
 /// What holds for every command that is run.
@@ -115,7 +98,6 @@ pub(crate) struct SubjobExecutor {
     means: Means,
     directories: ArtifactDirectories,
     console_files: ConsoleFiles,
-    workers: Workers,
     /// Set when the process ends and does not wait for what runs any more.
     closing: Arc<AtomicBool>,
     /// Whether what runs is a hunt. Work waits for the end of one that is to stop.
@@ -128,7 +110,6 @@ impl SubjobExecutor {
             executor,
             directories: ArtifactDirectories::new(executor),
             console_files: ConsoleFiles::new(executor, means.limits.max_console_size),
-            workers: Workers::new(executor, Arc::clone(&means.data)),
             means,
             closing,
             is_hunt: false,
@@ -189,58 +170,26 @@ impl SubjobExecutor {
         }
     }
 
-    /// Ends what runs.
-    fn end(&self, running: &mut Running, mark: &str) -> Result<(), CommandError> {
-        match running {
-            Running::Process(running) => running.end(mark, self.grace()),
-            Running::Worker(running) => running.end(mark, self.grace()),
-        }
-    }
-
     /// Ends a hunt, which is not asked: work may wait for it, but for no longer than for what is asked. What can not be killed
     /// in that time, since the system holds it in a call (as on a network disk that does not answer), dies some day, and
     /// a thread awaits that; it says nothing of its atom, and leaves what is not removed before the build is cleared away.
-    fn kill_hunt(&self, running: Running, mark: String) -> Result<Option<Running>, CommandError> {
-        let mut running = match running {
-            Running::Process(running) => running,
-            Running::Worker(mut running) => {
-                running.end(&mark, self.grace())?;
-                return Ok(Some(Running::Worker(running)));
-            }
-        };
+    fn kill_hunt(&self, mut running: RunningCommand, mark: String) -> Option<RunningCommand> {
         let hunt = mark.clone();
         let grace = self.means.limits.kill_grace.max(LEAST_GRACE);
         let killed = within(grace, "hunt-killer", move || {
             running.kill(&mark).map(|()| running)
         });
         match killed {
-            Some(killed) => Ok(Some(Running::Process(killed?))),
+            Some(Ok(killed)) => Some(killed),
+            Some(Err(error)) => {
+                tracing::warn!(%hunt, %error, "the end of a hunt is not known");
+                None
+            }
             None => {
                 tracing::warn!(%hunt, "a hunt can not be killed yet; its executor does not wait for it");
-                Ok(None)
+                None
             }
         }
-    }
-
-    /// Watches what runs until it is over or is to end; none where it was a hunt that can not be killed.
-    fn watched(
-        &self,
-        mut running: Running,
-        order: &RunOrder,
-        (started, mark): (Instant, &str),
-        stop: &CancellationToken,
-    ) -> Result<Option<(Running, Ended, bool)>, RunError> {
-        let watched = self.watch(&mut running, started, order.timeout, stop);
-        let (ended, was_used_up) = match watched {
-            Ok(watched) => watched,
-            Err(error) => return Err(self.broke(running, mark, error)),
-        };
-        let runs_on = matches!(ended, Ended::TimedOut | Ended::Canceled);
-        if !self.is_hunt || !runs_on {
-            return Ok(Some((running, ended, was_used_up)));
-        }
-        let killed = self.kill_hunt(running, mark.to_owned())?;
-        Ok(killed.map(|running| (running, ended, was_used_up)))
     }
 
     fn run_atoms(
@@ -264,9 +213,8 @@ impl SubjobExecutor {
                 variables: Vec::new(),
                 head: order.head.as_deref().filter(|_| atom == AtomId(0)),
                 others: Vec::new(),
-                by: None,
             };
-            let ended = self.run_atom(&order, what, &mark, stop);
+            let ended = self.run_command(&order, what, &mark, stop);
             let end = ended.as_ref().ok().and_then(Option::as_ref);
             events.atom_finished(atom, end.map(|end| end.exit_code));
             if end.is_none() {
@@ -319,7 +267,6 @@ impl SubjobExecutor {
             variables,
             head,
             others,
-            by,
         } = what;
         let Means {
             data,
@@ -353,31 +300,28 @@ impl SubjobExecutor {
             consoles.started(self.executor, (hand_out, atom, others), console, started_at);
         });
         let started = Instant::now();
-        let running = match self.start((&shell_command, by), container.as_deref(), output) {
-            Err(RunError::Command(_)) if !order.project_directory.is_dir() => {
-                return Err(RunError::NoProject(shell_command.command_line));
-            }
-            started => started?,
-        };
-        let mark = &shell_command.mark;
-        let watched = self.watched(running, order, (started, mark), stop)?;
-        let Some((mut running, ended, was_used_up)) = watched else {
-            return Ok(None);
-        };
+        let mut running = start(&shell_command, container.as_deref(), output)?;
+        let (ended, was_used_up) = self.watch(&mut running, started, order.timeout, stop)?;
+        let runs_on = matches!(ended, Ended::TimedOut | Ended::Canceled);
+        if self.is_hunt && runs_on {
+            running = match self.kill_hunt(running, shell_command.mark.clone()) {
+                Some(killed) => killed,
+                None => return Ok(None),
+            };
+        }
         let timed_out = match ended {
             Ended::TimedOut => order.timeout,
             Ended::Exited(_) | Ended::Signaled(_) | Ended::Canceled => None,
         };
+        let mark = &shell_command.mark;
         let has_left_some =
             self.end_rest(&mut running, (ended, mark), container.as_deref(), hand_out)?;
-        let used = running.used();
-        self.put_back(running, hand_out.build, (ended, mark));
         let took = started.elapsed();
         if ended == Ended::Canceled {
             return Ok(None);
         }
         // Of what is in a container only the client of the runtime was measured.
-        let used = used.filter(|_| container.is_none());
+        let used = running.used().filter(|_| container.is_none());
         let exit_code = ended.exit_code().unwrap_or(TIMED_OUT_EXIT_CODE);
         let has_ended = |container: Arc<BuildContainer>| container.has_ended();
         if exit_code != 0 && timed_out.is_none() && container.is_some_and(has_ended) {
@@ -406,6 +350,7 @@ impl SubjobExecutor {
             usage: AtomUsage {
                 output_bytes,
                 processes: used.and_then(ProcessUsage::of),
+                in_vain_ms: 0,
             },
             console,
             artifacts: self
@@ -414,25 +359,6 @@ impl SubjobExecutor {
             junit: Arc::clone(&order.junit),
             tests: None,
         }))
-    }
-
-    /// Starts a command, or gives it to a worker.
-    fn start(
-        &self,
-        (command, by): (&ShellCommand, Option<ByWorker>),
-        container: Option<&BuildContainer>,
-        output: File,
-    ) -> Result<Running, RunError> {
-        if let Some(by) = by {
-            // The worker opens it for itself.
-            drop(output);
-            return Ok(Running::Worker(Box::new(self.begin(by, command)?)));
-        }
-        let started = match container {
-            None => command.start(output)?,
-            Some(container) => command.start_program(container.command(command)?, output)?,
-        };
-        Ok(Running::Process(started))
     }
 
     /// Says what is to be shown of what runs; nothing of a hunt.
@@ -445,7 +371,7 @@ impl SubjobExecutor {
     /// Ends what takes too long or is to stop, with all that it started. Says whether some of what it started may run on.
     fn end_rest(
         &self,
-        running: &mut Running,
+        running: &mut RunningCommand,
         (ended, mark): (Ended, &str),
         container: Option<&BuildContainer>,
         hand_out: HandOut,
@@ -458,7 +384,7 @@ impl SubjobExecutor {
             // It was killed.
             Ended::TimedOut | Ended::Canceled if self.is_hunt => Ok(true),
             Ended::TimedOut | Ended::Canceled => {
-                self.end(running, mark)?;
+                running.end(mark, self.grace())?;
                 if container.is_some_and(|container| !container.shows_processes()) {
                     let containers = &self.means.containers;
                     containers.give_up(hand_out.build, self.executor);
@@ -504,11 +430,11 @@ impl SubjobExecutor {
     /// One that takes too long or is to stop is still to be ended.
     fn watch(
         &self,
-        running: &mut Running,
+        running: &mut RunningCommand,
         started: Instant,
         limit: Option<Duration>,
         stop: &CancellationToken,
-    ) -> Result<(Ended, bool), RunError> {
+    ) -> Result<(Ended, bool), CommandError> {
         let mut was_used_up = false;
         let mut cap = self.means.limits.max_console_size.map(ConsoleCap::new);
         loop {
@@ -582,6 +508,23 @@ fn environment(order: &RunOrder, atom: AtomId, artifacts: &Path) -> Vec<(String,
 }
 
 mod batch;
-mod by_worker;
+/// Starts a command, in a container where the build has one.
+fn start(
+    command: &ShellCommand,
+    container: Option<&BuildContainer>,
+    output: File,
+) -> Result<RunningCommand, RunError> {
+    let running = match container {
+        None => command.start(output),
+        Some(container) => command.start_program(container.command(command)?, output),
+    };
+    match running {
+        Err(_) if !command.working_directory.is_dir() => {
+            Err(RunError::NoProject(command.command_line.clone()))
+        }
+        started => Ok(started?),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -299,7 +299,6 @@ impl Build {
             timeout,
             image: project.image.clone(),
             junit: project.junit.clone(),
-            worker: project.worker.clone(),
         })
     }
 

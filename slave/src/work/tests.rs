@@ -41,7 +41,6 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             templates: Vec::new(),
             junit: None,
             batch_command: None,
-            worker: None,
         }),
         variables: Arc::default(),
         subjobs: Vec::new(),
@@ -68,7 +67,6 @@ pub(super) fn project() -> Project {
         image: None,
         junit: Arc::default(),
         batch_command: None,
-        worker: None,
     }
 }
 

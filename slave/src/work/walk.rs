@@ -59,7 +59,6 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
         templates: Vec::new(),
         junit: None,
         batch_command: None,
-        worker: None,
     });
     order
 }

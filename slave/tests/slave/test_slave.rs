@@ -154,7 +154,6 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         templates: Vec::new(),
         junit: None,
         batch_command: None,
-        worker: None,
     }
 }
 

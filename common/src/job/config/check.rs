@@ -46,12 +46,10 @@ const JUNIT: &str = "junit";
 const MATRIX: &str = "matrix";
 // And what runs many atoms in one process.
 pub(super) const BATCH_COMMAND: &str = "batch_command";
-// Or one atom after the other.
-const WORKER: &str = "worker";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 25] = [
+const SECTIONS: [&str; 24] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -76,7 +74,6 @@ const SECTIONS: [&str; 25] = [
     JUNIT,
     MATRIX,
     BATCH_COMMAND,
-    WORKER,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -135,9 +132,6 @@ impl Check<'_> {
         let batch_command = sections
             .get(BATCH_COMMAND)
             .and_then(|command| self.batch_command(command, &sections, atomizers.as_deref()));
-        let worker = sections
-            .get(WORKER)
-            .and_then(|worker| self.worker(WORKER, worker, &sections));
         let setup_build = sections
             .get(SETUP_BUILD)
             .and_then(|list| self.command_list(SETUP_BUILD, list));
@@ -235,7 +229,6 @@ impl Check<'_> {
         Some(Job {
             commands,
             batch_command,
-            worker,
             atomizers,
             setup_build: setup_build.filter(|command| !command.is_empty()),
             teardown_build: teardown_build.filter(|command| !command.is_empty()),

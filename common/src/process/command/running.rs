@@ -6,18 +6,9 @@ use super::{CommandError, Ended, end_marked_blocking, ended, signal_group};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, test_kill_process_group};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::time::Duration;
-
-/// What was seen of a command with a pipe from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
-    /// Something can be read, or the pipe is closed.
-    pub output: bool,
-    /// It has ended.
-    pub ended: bool,
-}
 
 /// A shell command that was started. One that is dropped before its end is killed with its group.
 #[derive(Debug)]
@@ -64,29 +55,6 @@ impl RunningCommand {
         match poll(&mut handle, limit.as_ref()) {
             Ok(0) | Err(Errno::INTR) => Ok(None),
             Ok(_) => self.reap().map(Some),
-            Err(error) => Err(CommandError::Wait(error.into())),
-        }
-    }
-
-    /// Waits until it has ended or something can be read from `output`, but not for long. Says which of both is so.
-    ///
-    /// # Errors
-    /// When it can not be awaited.
-    pub fn wait_for_output(
-        &self,
-        output: &impl AsFd,
-        at_most: Duration,
-    ) -> Result<Heard, CommandError> {
-        let limit = Timespec::try_from(at_most).ok();
-        let mut handles = [
-            PollFd::new(&self.handle, PollFlags::IN),
-            PollFd::new(output, PollFlags::IN),
-        ];
-        match poll(&mut handles, limit.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {
-                let [ended, output] = handles.map(|handle| !handle.revents().is_empty());
-                Ok(Heard { output, ended })
-            }
             Err(error) => Err(CommandError::Wait(error.into())),
         }
     }

@@ -110,7 +110,6 @@ fn effects_carry_all_that_is_needed() {
             templates: Vec::new(),
             junit: None,
             batch_command: None,
-            worker: None,
         },
     };
     let call = |call| {

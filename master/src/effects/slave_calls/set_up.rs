@@ -64,7 +64,6 @@ pub(super) mod tests {
                 templates: Vec::new(),
                 junit: None,
                 batch_command: None,
-                worker: None,
             },
         }
     }

@@ -80,7 +80,6 @@ impl SubjobExecutor {
                 variables,
                 head: None,
                 others: others.collect(),
-                by: None,
             };
             self.run_command(order, what, &mark, stop)
         });

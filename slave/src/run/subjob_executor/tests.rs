@@ -76,7 +76,6 @@ impl Scenario {
             head: None,
             image: None,
             junit: Arc::default(),
-            worker: None,
         };
         let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
         self.executor.run(order, &self.stop, &events)
