@@ -186,9 +186,10 @@ Examples:
     /// Say why a build took so long: where its time went
     #[command(after_help = "\
 Parts that add up to the whole: waiting for its turn and for slaves, fetch, atomizer, set-up, the
-atoms had they been shared out evenly, how much longer the longest atom took than that, executors
-without work while others had some (imbalance), times in which nothing ran at all (as when the master
-was away), retries, and the upload of the last results. Of the parent of a matrix: its builds.
+atoms had they been shared out evenly, batches whose atoms ran again, how much longer the longest
+atom took than that, executors without work while others had some (imbalance), times in which
+nothing ran at all (as when the master was away), retries, and the upload of the last results. Of
+the parent of a matrix: its builds.
 
 Example:
   clusterrunner explain 7")]

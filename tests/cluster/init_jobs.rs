@@ -61,6 +61,61 @@ fn python_with_unittest() {
 }
 
 #[test]
+fn python_with_pytest() {
+    let pytest = [
+        "-c",
+        "import sys, pytest; sys.exit(pytest.version_tuple < (7,))",
+    ];
+    if !has("python3", &pytest) {
+        return skip(Lacks::Runtime("pytest"));
+    }
+    let plain = "import pytest\ndef test_a(): assert 1\ndef test_b(): assert 2\n";
+    let files = [
+        ("tests/test_one.py", plain),
+        ("tests/test_two.py", plain),
+        ("tests/deep/er/test_three.py", plain),
+        ("test_four.py", plain),
+        ("tests/conftest.py", "import os\n"),
+    ];
+    // Of a file that can not be collected too: the others need not run again.
+    for fault in ["def test_a(): assert 0\n", "import nothing_like_that\n"] {
+        let machine = check(&files, ("tests/test_two.py", fault), "tests/test_two.py");
+        let tests = machine.run(&["tests", "1", "--all"]).stdout;
+        assert!(tests.contains("8 passed"), "{tests}");
+    }
+}
+
+#[test]
+fn go_by_its_packages() {
+    if !has("go", &["version"]) {
+        return skip(Lacks::Runtime("go"));
+    }
+    let test = |package: &str| {
+        format!(
+            "package {package}\nimport \"testing\"\nfunc TestA(t *testing.T) {{ if false {{ t.Fail() }} }}\n"
+        )
+    };
+    let (one, two) = (test("one"), test("two"));
+    let files = [
+        ("go.mod", "module example.com/m\n\ngo 1.18\n"),
+        ("one/a_test.go", one.as_str()),
+        ("two/a_test.go", two.as_str()),
+        ("three/three.go", "package three\n"),
+    ];
+    let fault = two.replace("if false", "if true");
+    check(&files, ("two/a_test.go", &fault), "example.com/m/two");
+}
+
+fn has(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    let ended = command
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    ended.status().is_ok_and(|ended| ended.success())
+}
+
+#[test]
 fn a_cargo_package_by_its_test_programs() {
     let files = [
         (
@@ -113,11 +168,7 @@ fn a_cargo_workspace_by_its_packages() {
 
 #[test]
 fn javascript_with_node() {
-    let node = Command::new("node")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
-    if !node.is_ok_and(|ended| ended.success()) {
+    if !has("node", &["--version"]) {
         return skip(Lacks::Runtime("node"));
     }
     let test = "require('node:test')('holds', () => require('node:assert').ok(1));\n";

@@ -19,8 +19,29 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = os.environ.get("CLUSTERRUNNER_PROGRAM", str(ROOT / "target/release/clusterrunner"))
 PYTEST = "python3 -m pytest -q -p no:cacheprovider"
 TEST = "def test_a():\n    assert True\n\n\ndef test_b():\n    assert {number} > 0\n"
+# What `clusterrunner init` writes: for each file that pytest is given by name it looks through its whole directory.
+BATCH = """\
+python3 - -q -p no:cacheprovider --junitxml="$ARTIFACT_DIR/junit.xml" <<'END'
+    import os, pathlib, sys, pytest
+    names = open(os.environ["ATOMS_FILE"]).read().splitlines()
+    files = {pathlib.Path(os.path.abspath(name)) for name in names}
+    needed = files.union(*(file.parents for file in files))
+    class OnlyThese:
+        def pytest_ignore_collect(self, collection_path):
+            is_needed = collection_path in needed or collection_path.name == "__init__.py"
+            return None if is_needed else True
+    directories = {file.parent for file in files}
+    roots = [str(one) for one in sorted(directories) if directories.isdisjoint(one.parents)]
+    sys.exit(pytest.main([*sys.argv[1:], *roots], plugins=[OnlyThese()]))
+    END
+"""
 JOBS = """\
 Batches:
+  commands: ['{pytest} --junitxml="$ARTIFACT_DIR/junit.xml" "$FILE"']
+  batch_command: |
+    {batch}
+  atomizers: [{{FILE: ls tests/test_*.py}}]
+Named:
   commands: ['{pytest} --junitxml="$ARTIFACT_DIR/junit.xml" "$FILE"']
   batch_command: '{pytest} --junitxml="$ARTIFACT_DIR/junit.xml" $(cat "$ATOMS_FILE")'
   atomizers: [{{FILE: ls tests/test_*.py}}]
@@ -39,7 +60,7 @@ def main():
         home.mkdir()
         for number in range(1, files + 1):
             (project / f"tests/test_file_{number}.py").write_text(TEST.format(number=number))
-        (project / "clusterrunner.yaml").write_text(JOBS.format(pytest=PYTEST))
+        (project / "clusterrunner.yaml").write_text(JOBS.format(pytest=PYTEST, batch=BATCH))
         environment = dict(os.environ, HOME=str(home), PYTHONDONTWRITEBYTECODE="1")
 
         def timed(command):
@@ -55,7 +76,11 @@ def main():
 
         try:
             print(f"{files} files; the first build of a farm that starts for it: {build('Batches'):.2f} s")
-            ways = {"pytest -n 2": xdist, "batches": lambda: build("Batches")}
+            ways = {
+                "pytest -n 2": xdist,
+                "batches": lambda: build("Batches"),
+                "batches of files by name": lambda: build("Named"),
+            }
             took = {name: [] for name in ways}
             for _ in range(rounds):
                 for name, way in ways.items():

@@ -82,6 +82,8 @@ pub enum PartName {
     Matrix,
     /// What the atoms would have taken, had they been shared out evenly.
     Atoms,
+    /// What batches took that did not settle their atoms, so that these ran again. Not there where none did.
+    BatchesInVain,
     /// By how much the longest atom is longer than that.
     LongestAtom,
     /// Executors had nothing left to run, or not yet, while others ran.
@@ -108,6 +110,7 @@ impl fmt::Display for PartName {
             Self::SetUp => "set-up",
             Self::Matrix => "builds of the matrix",
             Self::Atoms => "atoms, shared out evenly",
+            Self::BatchesInVain => "batches whose atoms ran again",
             Self::LongestAtom => "longest atom beyond that",
             Self::Imbalance => "imbalance",
             Self::NothingRan => "nothing ran",

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
 /// What an atom used. Very many are sent and stored, so in JSON it is short: `[output_bytes, [max_memory_kib, cpu_ms]]`,
-/// and `[output_bytes, null]` where nothing is known of the processes.
+/// and `[output_bytes, null]` where nothing is known of the processes. Where batches ran in vain, their time comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Short", into = "Short")]
 pub struct AtomUsage {
@@ -13,6 +13,8 @@ pub struct AtomUsage {
     pub output_bytes: u64,
     /// What its processes used; not known of those in a container.
     pub processes: Option<ProcessUsage>,
+    /// Its part, in milliseconds, of the time of batches it was in that did not settle it.
+    pub in_vain_ms: u32,
 }
 
 /// What the processes of an atom used: its shell, and those below it that were waited for by their parents.
@@ -24,10 +26,24 @@ pub struct ProcessUsage {
     pub cpu_ms: u32,
 }
 
-type Short = (u64, Option<(NonZeroU32, u32)>);
+/// Maximum memory in KiB, and processor time in milliseconds.
+type OfProcesses = Option<(NonZeroU32, u32)>;
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Short {
+    InVain(u64, OfProcesses, u32),
+    Plain(u64, OfProcesses),
+}
 
 impl From<Short> for AtomUsage {
-    fn from((output_bytes, processes): Short) -> Self {
+    fn from(short: Short) -> Self {
+        let (output_bytes, processes, in_vain_ms) = match short {
+            Short::InVain(output_bytes, processes, in_vain_ms) => {
+                (output_bytes, processes, in_vain_ms)
+            }
+            Short::Plain(output_bytes, processes) => (output_bytes, processes, 0),
+        };
         let processes = processes.map(|(max_memory_kib, cpu_ms)| ProcessUsage {
             max_memory_kib,
             cpu_ms,
@@ -35,6 +51,7 @@ impl From<Short> for AtomUsage {
         Self {
             output_bytes,
             processes,
+            in_vain_ms,
         }
     }
 }
@@ -43,7 +60,10 @@ impl From<AtomUsage> for Short {
     fn from(usage: AtomUsage) -> Self {
         let processes = usage.processes;
         let processes = processes.map(|processes| (processes.max_memory_kib, processes.cpu_ms));
-        (usage.output_bytes, processes)
+        match usage.in_vain_ms {
+            0 => Self::Plain(usage.output_bytes, processes),
+            in_vain_ms => Self::InVain(usage.output_bytes, processes, in_vain_ms),
+        }
     }
 }
 
@@ -83,10 +103,16 @@ mod tests {
             max_memory_kib: 2048,
             cpu: Duration::from_micros(1_500),
         });
-        for (processes, text) in [(processes, "[7,[2048,2]]"), (None, "[7,null]")] {
+        for (processes, in_vain_ms, text) in [
+            (processes, 0, "[7,[2048,2]]"),
+            (None, 0, "[7,null]"),
+            (processes, 9, "[7,[2048,2],9]"),
+            (None, 9, "[7,null,9]"),
+        ] {
             let usage = AtomUsage {
                 output_bytes: 7,
                 processes,
+                in_vain_ms,
             };
             assert_eq!(serde_json::to_string(&usage).unwrap(), text);
             assert_eq!(serde_json::from_str::<AtomUsage>(text).unwrap(), usage);
@@ -94,7 +120,9 @@ mod tests {
         let processes = processes.unwrap();
         assert_eq!(processes.max_memory_bytes(), 2 << 20);
         assert!((processes.cpu_seconds() - 0.002).abs() < f64::EPSILON);
-        serde_json::from_str::<AtomUsage>("[7,[0,2]]").unwrap_err();
+        for wrong in ["[7,[0,2]]", "[7]", "[7,null,-1]", "[7,null,9,9]"] {
+            serde_json::from_str::<AtomUsage>(wrong).unwrap_err();
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Ran {
     pub executor: (Option<SlaveId>, Option<ExecutorIndex>),
     /// Whether it was handed out more than once.
     pub is_retry: bool,
+    /// Its part of the time of batches that did not settle it, in milliseconds.
+    pub in_vain_ms: u64,
 }
 
 impl Ran {
@@ -55,6 +57,8 @@ pub struct Parts {
     pub matrix: u64,
     /// What its atoms would have taken, had they been shared out evenly.
     pub atoms: u64,
+    /// What batches took that did not settle their atoms, had that been shared out evenly.
+    pub batches_in_vain: u64,
     /// By how much the longest atom is longer than that.
     pub longest_atom: u64,
     /// Executors had nothing to run while others ran.
@@ -120,9 +124,17 @@ pub(crate) fn explain(known: &Known, ran: &[Ran], now: Timestamp) -> Explained {
     let begin = times.queued.unwrap_or(now).0;
     let end = over.unwrap_or(now).0.max(begin);
     let first = ran.iter().map(|ran| ran.began.0).min();
-    // Nobody knows when atoms began that were cut off: at the earliest when a slave was ready.
-    let first = match known.was_cut_off {
-        true => first.or(known.set_up.or(times.building).map(|time| time.0)),
+    // Nobody knows when atoms began that were cut off, nor when batches began whose atoms all ran again: at the earliest when
+    // a slave was ready.
+    let has_run_in_vain = ran.iter().any(|ran| ran.in_vain_ms > 0);
+    let first = match known.was_cut_off || has_run_in_vain {
+        true => {
+            let ready = known.set_up.or(times.building).map(|time| time.0);
+            match has_run_in_vain {
+                true => first.map(|first| ready.map_or(first, |ready| first.min(ready))),
+                false => first.or(ready),
+            }
+        }
         false => first,
     };
     let last = match known.was_cut_off {
@@ -192,13 +204,18 @@ fn shared(ran: &[Ran], running: u64) -> Parts {
         .fold(0, |sum, ran| sum.saturating_add(ran.took_ms));
     let even = work.checked_div(num_executors(ran)).unwrap_or(0);
     let longest = ran.iter().map(|ran| ran.took_ms).max().unwrap_or(0);
+    let in_vain: u64 = ran
+        .iter()
+        .fold(0, |sum, ran| sum.saturating_add(ran.in_vain_ms));
     let atoms = take(even);
     let nothing_ran = take(without_any(ran, 0));
+    let batches_in_vain = take(in_vain.checked_div(num_executors(ran)).unwrap_or(0));
     let of_retries = (last - last_at_once).saturating_sub(without_any(ran, last_at_once));
     let retries = take(of_retries);
     let longest_atom = take(longest.saturating_sub(even));
     Parts {
         atoms,
+        batches_in_vain,
         retries,
         longest_atom,
         nothing_ran,
@@ -305,6 +322,7 @@ fn still(cluster: &Cluster, build: &Build, running: &RunningInBuild, now: Timest
             took_ms: now.0.saturating_sub(atom.started_at_ms.0),
             executor: (Some(*slave), Some(atom.executor_id)),
             is_retry: attempt.0 > build.attempts_from + 1,
+            in_vain_ms: 0,
         })
     });
     ran.collect()
@@ -342,6 +360,7 @@ fn ran_of(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<Ran> {
                     took_ms: outcome.duration_ms,
                     executor,
                     is_retry: attempt.0 > build.attempts_from + 1,
+                    in_vain_ms: outcome.usage.map_or(0, |usage| usage.in_vain_ms.into()),
                 })
             })
         });
@@ -353,6 +372,7 @@ fn ran_of(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<Ran> {
         took_ms: u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX),
         executor: (subjob.slave, Some(run.executor)),
         is_retry: attempt.0 > build.attempts_from + 1,
+        in_vain_ms: 0,
     });
     atoms.chain(cut_off).collect()
 }
@@ -373,6 +393,7 @@ mod tests {
             took_ms,
             executor: (Some(SlaveId(1)), Some(ExecutorIndex(executor))),
             is_retry,
+            in_vain_ms: 0,
         }
     }
 
@@ -407,6 +428,7 @@ mod tests {
             set_up,
             matrix,
             atoms,
+            batches_in_vain,
             longest_atom,
             imbalance,
             nothing_ran,
@@ -421,6 +443,7 @@ mod tests {
             set_up,
             matrix,
             atoms,
+            batches_in_vain,
             longest_atom,
             imbalance,
             nothing_ran,
@@ -429,6 +452,23 @@ mod tests {
         ]
         .into_iter()
         .sum()
+    }
+
+    #[test]
+    fn batches_that_settled_nothing_are_no_imbalance_and_no_set_up() {
+        // A slave was ready at 70; both atoms of a batch ran again alone at 170, side by side.
+        let alone = |executor| Ran {
+            in_vain_ms: 50,
+            ..ran(executor, 170, 50, false)
+        };
+        let known = Known {
+            set_up: at(70),
+            ..known(times())
+        };
+        let parts = explain(&known, &[alone(0), alone(1)], NOW).parts;
+        assert_eq!((parts.set_up, parts.atoms), (10, 50));
+        assert_eq!((parts.batches_in_vain, parts.imbalance), (50, 50));
+        assert_eq!(sum(&parts), 400);
     }
 
     #[test]
@@ -447,6 +487,7 @@ mod tests {
             waiting_for_slaves: 30,
             set_up: 40,
             atoms: 150,
+            batches_in_vain: 0,
             retries: 50,
             longest_atom: 50,
             nothing_ran: 20,

@@ -109,6 +109,7 @@ mod tests {
             ended_at: 0,
             timed_out,
             usage: AtomUsage {
+                in_vain_ms: 0,
                 output_bytes: 100_000_000,
                 processes: ProcessUsage::of(Usage {
                     max_memory_kib: 10_000_000,

@@ -203,6 +203,7 @@ mod tests {
                     usage: AtomUsage {
                         output_bytes: 0,
                         processes: None,
+                        in_vain_ms: 0,
                     },
                     console: AtomConsole::File(directory.join(CONSOLE_FILE)),
                     artifacts: Some(directory),
@@ -342,6 +343,7 @@ mod tests {
             usage: AtomUsage {
                 output_bytes: 0,
                 processes: None,
+                in_vain_ms: 0,
             },
             console: AtomConsole::Memory(text.as_bytes().to_vec()),
             artifacts: None,

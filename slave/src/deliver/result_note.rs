@@ -191,6 +191,7 @@ mod tests {
             usages: vec![AtomUsage {
                 output_bytes: 3,
                 processes: None,
+                in_vain_ms: 0,
             }],
         };
         ResultNote {

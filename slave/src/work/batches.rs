@@ -11,7 +11,8 @@ mod verdicts;
 pub(crate) use verdicts::{Again, BatchEnding, Verdict, judge};
 
 use super::{
-    BatchEnd, BatchMember, BatchOrder, BatchRun, Build, Effect, HandOut, RunOutcome, Waiting, Work,
+    AtomEnd, BatchEnd, BatchMember, BatchOrder, BatchRun, Build, Effect, HandOut, RunOutcome,
+    Waiting, Work,
 };
 use clusterrunner_common::ids::{BuildId, ExecutorIndex};
 use clusterrunner_common::job::config::value_for_shell;
@@ -49,6 +50,8 @@ impl LearnedOfJobs {
 pub(super) struct Batches {
     /// Those that run, by the hand-out that stands for all of them.
     running: BTreeMap<HandOut, Running>,
+    /// Of hand-outs that wait or run again: their part of the time of batches that did not settle them.
+    in_vain: BTreeMap<HandOut, Duration>,
     /// How long the build has run batches, as far as it is known from those that have ended.
     now: Duration,
 }
@@ -208,6 +211,33 @@ impl Build {
     }
 }
 
+/// The part of each that runs again of what a batch took for nothing.
+fn in_vain(ends: &[BatchEnd], took: Duration, members: usize) -> Duration {
+    let passed = ends.iter().filter_map(|end| match end {
+        BatchEnd::Ended(atom) => Some(atom.took),
+        BatchEnd::Again { .. } => None,
+    });
+    let again = members.saturating_sub(passed.clone().count()).max(1);
+    let settled = passed.fold(Duration::ZERO, Duration::saturating_add);
+    took.saturating_sub(settled) / u32::try_from(again).unwrap_or(u32::MAX)
+}
+
+impl Batches {
+    /// Has the result of a hand-out say how long it was in batches that did not settle it.
+    pub(super) fn note_in_vain(&mut self, hand_out: HandOut, atoms: &mut [AtomEnd]) {
+        if let Some(in_vain) = self.in_vain.remove(&hand_out)
+            && let Some(atom) = atoms.first_mut()
+        {
+            let ms = in_vain.as_millis();
+            atom.usage.in_vain_ms = u32::try_from(ms).unwrap_or(u32::MAX);
+        }
+    }
+
+    pub(super) fn drop_in_vain(&mut self, hand_out: HandOut) {
+        self.in_vain.remove(&hand_out);
+    }
+}
+
 impl Work {
     /// The end of what an executor ran, if that was a batch; else the outcome is given back.
     pub(super) fn take_batch_end(
@@ -237,6 +267,7 @@ impl Work {
                     let seen = running.seen(took, tests);
                     self.learned.observe(&running.command, &seen);
                 }
+                let in_vain = in_vain(&ends, took, running.members.len());
                 let members = running.members;
                 // It has one end for each, in their order; what had none would run again alone.
                 let ends = ends
@@ -250,14 +281,20 @@ impl Work {
                             self.completed(hand_out, executor, vec![*atom], effects);
                         }
                         Some(BatchEnd::Again { most, head }) => {
-                            self.wait_again(hand_out, member, TriedBefore { most, head }, effects);
+                            self.wait_again(
+                                hand_out,
+                                member,
+                                TriedBefore { most, head },
+                                in_vain,
+                                effects,
+                            );
                         }
                         None => {
                             let tried = TriedBefore {
                                 most: 1,
                                 head: "".into(),
                             };
-                            self.wait_again(hand_out, member, tried, effects);
+                            self.wait_again(hand_out, member, tried, in_vain, effects);
                         }
                     }
                 }
@@ -288,6 +325,7 @@ impl Work {
         hand_out: HandOut,
         member: Batched,
         tried: TriedBefore,
+        in_vain: Duration,
         effects: &mut Vec<Effect>,
     ) {
         let is_wanted = self.step_that_counts(hand_out).is_some();
@@ -299,6 +337,8 @@ impl Work {
             mut waiting,
         } = member;
         waiting.tried = Some(tried);
+        let before = build.batches.in_vain.entry(hand_out).or_default();
+        *before = before.saturating_add(in_vain);
         build.active.remove(&hand_out);
         build.places.insert(hand_out.subjob, number);
         build.waiting.insert(number, waiting);

@@ -171,7 +171,7 @@ impl Work {
         &mut self,
         hand_out: HandOut,
         executor: ExecutorIndex,
-        atoms: Vec<AtomEnd>,
+        mut atoms: Vec<AtomEnd>,
         effects: &mut Vec<Effect>,
     ) {
         if self.step_that_counts(hand_out).is_none() {
@@ -179,6 +179,7 @@ impl Work {
         }
         if let Some(build) = self.builds.get_mut(&hand_out.build) {
             build.renewals = 0;
+            build.batches.note_in_vain(hand_out, &mut atoms);
         }
         let weight = atoms.iter().map(weight).sum();
         self.unpacked += weight;
@@ -228,6 +229,7 @@ impl Work {
         let counted = self.step_that_counts(hand_out).is_some();
         if let Some(build) = self.builds.get_mut(&hand_out.build) {
             build.active.remove(&hand_out);
+            build.batches.drop_in_vain(hand_out);
         }
         match trouble {
             Some(reason) if counted => {

@@ -82,6 +82,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
         usage: AtomUsage {
             output_bytes: 0,
             processes: None,
+            in_vain_ms: 0,
         },
         console: AtomConsole::Memory(vec![0; output]),
         artifacts: None,

@@ -26,6 +26,48 @@ pub(super) fn jobs(project: &Project) -> Vec<Job> {
     jobs
 }
 
+/// The files of a batch, collected by their directories.
+const BATCH_OF_PYTEST: &str = r#"  batch_command:
+    # Many atoms in one process: $ATOMS_FILE has their values. What fails there runs again alone, as above.
+    # For each file that pytest is given by name it looks through the whole directory of the file. This looks once.
+    - export PYTHONDONTWRITEBYTECODE=1
+    - |
+      python3 - -p no:cacheprovider --junitxml="$ARTIFACT_DIR/junit.xml" <<'END'
+      import os, pathlib, sys, pytest
+      names = open(os.environ["ATOMS_FILE"]).read().splitlines()
+      files = {pathlib.Path(os.path.abspath(name)) for name in names}
+      needed = files.union(*(file.parents for file in files))
+      class OnlyThese:
+          def pytest_ignore_collect(self, collection_path):
+              is_needed = collection_path in needed or collection_path.name == "__init__.py"
+              return None if is_needed else True
+      directories = {file.parent for file in files}
+      roots = [str(one) for one in sorted(directories) if directories.isdisjoint(one.parents)]
+      sys.exit(pytest.main([*sys.argv[1:], *roots], plugins=[OnlyThese()]))
+      END
+"#;
+
+/// The files of a batch, one after the other, with a line for each of them.
+const BATCH_OF_UNITTEST: &str = r#"  batch_command:
+    # Many atoms in one process: $ATOMS_FILE has their values. What fails there runs again alone, as above.
+    - export PYTHONDONTWRITEBYTECODE=1
+    - |
+      python3 - <<'END'
+      import os, sys, time, unittest
+      passed = True
+      for name in open(os.environ["ATOMS_FILE"]).read().splitlines():
+          began = time.monotonic()
+          module = os.path.splitext(os.path.normpath(name))[0].replace(os.sep, ".")
+          tests = unittest.defaultTestLoader.loadTestsFromName(module)
+          result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(tests)
+          word = "ok" if result.wasSuccessful() else "not ok"
+          if result.testsRun:
+              print(f"\n{word} {name} # time={1000 * (time.monotonic() - began):.3f}ms", flush=True)
+          passed = passed and result.wasSuccessful()
+      sys.exit(not passed)
+      END
+"#;
+
 fn python(project: &Project) -> Option<Job> {
     let is_test = |file: &&str| {
         let name = name(file);
@@ -45,12 +87,7 @@ Pytest:
     # Atoms run side by side in one directory: none may write caches there.
     - export PYTHONDONTWRITEBYTECODE=1
     - python3 -m pytest -p no:cacheprovider --junitxml=\"$ARTIFACT_DIR/junit.xml\" \"$TEST_FILE\"
-  batch_command:
-    # Many atoms in one process: $ATOMS_FILE has their values. What fails there runs again alone, as above.
-    - export PYTHONDONTWRITEBYTECODE=1
-    - mapfile -t FILES < \"$ATOMS_FILE\"
-    - python3 -m pytest -p no:cacheprovider --junitxml=\"$ARTIFACT_DIR/junit.xml\" \"${{FILES[@]}}\"
-  atomizers:
+{BATCH_OF_PYTEST}  atomizers:
     # Each line of output becomes one atom, with $TEST_FILE set to the line.
     - TEST_FILE: {find}
 "
@@ -66,7 +103,7 @@ Unittest:
     # Atoms run side by side in one directory: none may write bytecode there.
     - export PYTHONDONTWRITEBYTECODE=1
     - python3 -m unittest -v \"$TEST_FILE\"
-  atomizers:
+{BATCH_OF_UNITTEST}  atomizers:
     # Each line of output becomes one atom, with $TEST_FILE set to the line.
     - TEST_FILE: {find}
 "
@@ -286,6 +323,10 @@ fn go(project: &Project) -> Option<Job> {
 Go:
   commands:
     - go test \"$PACKAGE\"
+  batch_command:
+    # Many atoms in one process: $ATOMS_FILE has their values. What fails there runs again alone, as above.
+    - mapfile -t PACKAGES < \"$ATOMS_FILE\"
+    - go test \"${PACKAGES[@]}\"
   atomizers:
     - PACKAGE: go list ./...
 "

@@ -50,15 +50,20 @@ fn view(build_id: BuildId, explained: &Explained) -> Explanation {
         (PartName::SetUp, parts.set_up),
         (PartName::Matrix, parts.matrix),
         (PartName::Atoms, parts.atoms),
+        (PartName::BatchesInVain, parts.batches_in_vain),
         (PartName::LongestAtom, parts.longest_atom),
         (PartName::Imbalance, parts.imbalance),
         (PartName::NothingRan, parts.nothing_ran),
         (PartName::Retries, parts.retries),
         (PartName::Upload, parts.upload),
     ];
-    // Clients that do not know these two read what has none of them.
+    // Clients that do not know these read what has none of them.
     let is_told = |(name, ms): &(PartName, u64)| {
-        *ms > 0 || !matches!(name, PartName::Matrix | PartName::NothingRan)
+        let is_new = matches!(
+            name,
+            PartName::Matrix | PartName::NothingRan | PartName::BatchesInVain
+        );
+        *ms > 0 || !is_new
     };
     let part = |(name, ms)| ExplainedPart {
         name,

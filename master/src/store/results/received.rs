@@ -269,6 +269,7 @@ mod tests {
         let usage = AtomUsage {
             output_bytes: 7,
             processes: None,
+            in_vain_ms: 0,
         };
         let mut outcomes = [outcome(0, 5), outcome(0, 7)];
         add_usages(&mut outcomes, &[usage]);

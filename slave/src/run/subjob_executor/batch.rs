@@ -342,6 +342,7 @@ impl<'a> Passed<'a> {
             ended_at: started_at.0.saturating_add(milliseconds(took)) / 1000,
             timed_out: None,
             usage: AtomUsage {
+                in_vain_ms: 0,
                 output_bytes,
                 processes: end.usage.processes.map(|used| ProcessUsage {
                     cpu_ms: used.cpu_ms / self.number,

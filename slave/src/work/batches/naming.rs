@@ -106,6 +106,7 @@ impl<'a> Names<'a> {
             let mut joined = joined;
             self.values
                 .of_beginning(&test.name, &['/'])
+                .or_else(|| self.values.of(self.in_project(&test.name)))
                 .or_else(|| self.values.of(class))
                 .or_else(|| joined.find_map(|word| self.values.of(&word)))
         };
@@ -114,7 +115,11 @@ impl<'a> Names<'a> {
             self.paths.of_beginning(file, &['/'])
         };
         let by_module = || {
-            let whole = format!("{class}.{}", test.name);
+            // What could not be collected has no class.
+            let whole = match class {
+                "" => test.name.clone(),
+                class => format!("{class}.{}", test.name),
+            };
             // The values of a test's parameters may have dots.
             let plain = whole.split('[').next().unwrap_or(&whole);
             self.modules
@@ -184,7 +189,10 @@ mod tests {
                 ("tests.sub.test_z", "test_x", "", Some(2)),
                 ("top_test", "test_x", "", Some(3)),
                 // What could not be collected.
-                ("", "tests.test_a", "", None),
+                ("", "tests.test_a", "", Some(0)),
+                ("", "tests/test_ab.py", "", Some(1)),
+                ("", "/p/tests/test_ab.py", "", Some(1)),
+                ("", "tests.test_abc", "", None),
                 ("tests", "test_a", "", Some(0)),
                 ("whatever", "test_x", "tests/test_ab.py", Some(1)),
                 ("whatever", "test_x", "/p/tests/sub/deep/test_q.py", Some(2)),

@@ -1,5 +1,5 @@
-//! Lines of the Test Anything Protocol that name atoms: `ok <atom>` and `not ok <atom>`, with a number before the atom or
-//! without. Pure.
+//! Lines that name atoms: those of the Test Anything Protocol, `ok <atom>` and `not ok <atom>`, with a number before the atom
+//! or without, those of `go test` for a package, and those of Rust's test programs, `test <atom> ... ok`. Pure.
 
 use std::time::Duration;
 
@@ -15,14 +15,51 @@ pub(super) struct Said<'a> {
 
 /// What a console says, line by line. Lines that are indented speak of parts.
 pub(super) fn said(console: &str) -> impl Iterator<Item = Said<'_>> {
-    console.lines().filter_map(line)
+    console
+        .lines()
+        .filter_map(|one| line(one).or_else(|| of_rust(one)))
+}
+
+/// A line of a Rust test program. One into which its test printed says nothing.
+fn of_rust(line: &str) -> Option<Said<'_>> {
+    let (name, end) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let name = name.strip_suffix(" - should panic").unwrap_or(name);
+    let (end, took) = match end.split_once(" <") {
+        Some((end, took)) => (end, took.strip_suffix("s>")),
+        None => (end, None),
+    };
+    let passed = match end {
+        "ok" | "ignored" => true,
+        "FAILED" => false,
+        end => {
+            end.strip_prefix("ignored, ")?;
+            true
+        }
+    };
+    let took = took.and_then(|seconds| seconds.parse().ok());
+    Some(Said {
+        passed,
+        of: [name, name],
+        took: took.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+    })
 }
 
 fn line(line: &str) -> Option<Said<'_>> {
     let (passed, rest) = match line.strip_prefix("not ok ") {
         Some(rest) => (false, rest),
-        None => (true, line.strip_prefix("ok ")?),
+        None => match line.strip_prefix("FAIL\t") {
+            Some(rest) => (false, rest),
+            None => (true, line.strip_prefix("ok ")?),
+        },
     };
+    // Fields of `go test`: the package, and its time or why it has none.
+    if let Some((package, _)) = rest.trim_start().split_once('\t') {
+        return Some(Said {
+            passed,
+            of: [package, package],
+            took: None,
+        });
+    }
     let (rest, directive) = match rest.split_once(" # ") {
         Some((rest, directive)) => (rest, Some(directive.trim())),
         None => (rest, None),
@@ -85,5 +122,31 @@ mod tests {
                 .took
                 .is_none()
         );
+    }
+
+    #[test]
+    fn lines_of_go() {
+        let console = "ok  \texample.com/m/a\t0.003s\nok  \tb\t(cached)\nFAIL\tc\t0.1s\nFAIL\n?   \td\t[no test files]\n--- FAIL: TestX (0.00s)\n";
+        let said = said(console).map(|said| (said.passed, said.of[1]));
+        let expected = [(true, "example.com/m/a"), (true, "b"), (false, "c")];
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn lines_of_rusts_test_programs() {
+        let console = "running 5 tests\ntest a::b ... ok\ntest c - should panic ... ok\ntest d ... FAILED\ntest e ... ignored, slow\ntest f ... ok <0.250s>\ntest g ... printed\nok\ntest result: ok. 4 passed\n test h ... ok\n";
+        let said: Vec<_> = said(console).collect();
+        let of: Vec<_> = said.iter().map(|said| (said.passed, said.of[0])).collect();
+        assert_eq!(
+            of,
+            [
+                (true, "a::b"),
+                (true, "c"),
+                (false, "d"),
+                (true, "e"),
+                (true, "f")
+            ]
+        );
+        assert_eq!(said[4].took, Some(Duration::from_millis(250)));
     }
 }

@@ -92,6 +92,15 @@ fn those_that_wait_share_processes_and_each_has_its_result() {
     };
     assert!(alone.batch.is_none() && alone.head.as_deref() == Some("within 1"));
     assert_eq!(alone.timeout, Some(Duration::from_secs(60)));
+    // Its result says what it was in the batch for: all that the batch took, but for what passed.
+    let effects = give(
+        &mut work,
+        ran(hand_out(B, 1, 1), RunOutcome::Completed(ends(0))),
+    );
+    let Effect::Deliver { atoms, .. } = &effects[0] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(atoms[0].usage.in_vain_ms, 10);
 }
 
 #[test]

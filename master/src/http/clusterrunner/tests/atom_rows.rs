@@ -80,6 +80,7 @@ fn outcome(exit_code: i32) -> AtomOutcome {
         trouble: None,
         started_at: Some(Timestamp(1_700_000_000_000)),
         usage: Some(AtomUsage {
+            in_vain_ms: 0,
             output_bytes: 7,
             processes: ProcessUsage::of(Usage {
                 max_memory_kib: 2048,

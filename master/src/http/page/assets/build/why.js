@@ -15,6 +15,7 @@ const PARTS = {
   set_up: ["Set-up", "The first slave fetched the commit and ran setup_build."],
   matrix: ["Builds of the matrix", "Each of them says where its time went."],
   atoms: ["Atoms, shared out evenly", "What the atoms take on these executors at best; where the build was cut off, all the time in which they ran."],
+  batches_in_vain: ["Batches whose atoms ran again", "Many atoms ran in one process, and it did not settle them: one failed, or was not named."],
   longest_atom: ["Longest atom beyond that", "One atom is longer than an even share: split it."],
   imbalance: ["Imbalance", "Executors had nothing left to run while others ran."],
   nothing_ran: ["Nothing ran", "No atom ran, though some had run before and some were left: slaves or the master were away, or hand-outs on their way."],
