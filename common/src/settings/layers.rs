@@ -6,7 +6,7 @@ use super::home::expand_home;
 use super::keys::{self, Program, nearest_key, no_default, variable};
 use super::location::{default_config_file, read_file};
 use super::notify::{self, NotifySection};
-use super::secret_file::make_missing;
+use super::secret_file::{is_missing, make_missing};
 use super::values::{Found, Value};
 use super::{Overrides, SHIPPED_SETTINGS, second_file};
 use std::fmt;
@@ -40,7 +40,7 @@ impl<'a> Layers<'a> {
                 let shown = path.display();
                 // Commands only look; the file is made when a secret is to be kept.
                 if program == Program::Client {
-                    if !path.exists() {
+                    if is_missing(path)? {
                         warnings.push(format!(
                             "there is no settings file {shown}: the shipped values count"
                         ));

@@ -118,6 +118,20 @@ fn places(text: &str) -> (Option<usize>, Option<usize>) {
     (header, secret)
 }
 
+/// Whether a settings file is not there; it can be made, since its directory is.
+pub(super) fn is_missing(path: &Path) -> Result<bool, SettingsError> {
+    if path.exists() {
+        return Ok(false);
+    }
+    match fs::metadata(directory_of(path)) {
+        Ok(_) => Ok(true),
+        Err(source) => Err(SettingsError::Missing {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
 /// Makes a settings file that is not there, closed to others; says whether it did. Its directory must be there.
 pub(super) fn make_missing(path: &Path) -> Result<bool, SettingsError> {
     let mut options = File::options();
