@@ -208,8 +208,9 @@ fn shared(ran: &[Ran], running: u64) -> Parts {
         .iter()
         .fold(0, |sum, ran| sum.saturating_add(ran.in_vain_ms));
     let atoms = take(even);
-    let nothing_ran = take(without_any(ran, 0));
     let batches_in_vain = take(in_vain.checked_div(num_executors(ran)).unwrap_or(0));
+    // No atom that has a result ran while batches ran whose atoms all ran again.
+    let nothing_ran = take(without_any(ran, 0).saturating_sub(batches_in_vain));
     let of_retries = (last - last_at_once).saturating_sub(without_any(ran, last_at_once));
     let retries = take(of_retries);
     let longest_atom = take(longest.saturating_sub(even));
@@ -468,6 +469,17 @@ mod tests {
         let parts = explain(&known, &[alone(0), alone(1)], NOW).parts;
         assert_eq!((parts.set_up, parts.atoms), (10, 50));
         assert_eq!((parts.batches_in_vain, parts.imbalance), (50, 50));
+        assert_eq!(sum(&parts), 400);
+    }
+
+    #[test]
+    fn a_batch_in_vain_between_two_atoms_is_no_time_in_which_nothing_ran() {
+        let alone = Ran {
+            in_vain_ms: 100,
+            ..ran(0, 250, 50, false)
+        };
+        let parts = explain(&known(times()), &[ran(0, 100, 50, false), alone], NOW).parts;
+        assert_eq!((parts.batches_in_vain, parts.nothing_ran), (100, 0));
         assert_eq!(sum(&parts), 400);
     }
 
