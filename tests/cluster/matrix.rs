@@ -329,6 +329,14 @@ async fn a_matrix_is_run_again_though_one_of_its_builds_is_gone() {
         (!results.exists()).then_some(())
     })
     .await;
+    for shown in [["tests", "1"], ["logs", "1"]] {
+        let shown = farm.user(&shown);
+        assert_eq!(shown.code, Some(0), "{shown:#?}");
+        assert!(
+            shown.stderr.contains("(build 3) is not kept any more"),
+            "{shown:#?}"
+        );
+    }
     let again = farm.user(&["retry", "1", "--failed", "--no-results"]);
     assert_eq!(again.code, Some(1), "{again:#?}");
     let again = farm.client().build(BuildId(5)).await.unwrap();

@@ -12,6 +12,7 @@ use clusterrunner_common::api::{BuildView, ChildView};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::matrix::Combination;
 use clusterrunner_common::text::printable::plain;
+use reqwest::StatusCode;
 
 /// How many builds a hint names.
 const NAMED: usize = 8;
@@ -76,8 +77,8 @@ pub(super) async fn refuse_parent(client: &Client, id: BuildId, what: &str) -> R
     .hint(plain(&format!("name one of them: {}{more}", named.join(", "))).into_owned()))
 }
 
-/// The builds that have what is asked for of a build: those of its matrix, each with its variables in one line; or the
-/// build itself.
+/// The builds that have what is asked for of a build: those of its matrix that are kept, each with its variables in one
+/// line; or the build itself.
 pub(super) async fn parts(
     client: &Client,
     id: BuildId,
@@ -86,10 +87,19 @@ pub(super) async fn parts(
     if build.children.is_empty() {
         return Ok(vec![(id, None)]);
     }
-    let parts = build.children.into_iter();
-    Ok(parts
-        .map(|child| (child.build_id, Some(child.name)))
-        .collect())
+    let mut parts = Vec::new();
+    for child in build.children {
+        match client.build(child.build_id).await {
+            Ok(_) => parts.push((child.build_id, Some(child.name))),
+            Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => output::note(format!(
+                "{} (build {}) is not kept any more",
+                plain(&child.name),
+                child.build_id
+            )),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(parts)
 }
 
 /// Says which build of a matrix the lines below are of; nothing for other builds.

@@ -48,6 +48,13 @@ impl Newest {
         std::mem::take(&mut lock(&self.0).fresh)
     }
 
+    /// Takes back what could not be stored.
+    pub(super) fn put_back(&self, fresh: Vec<(StatusName, BuildId)>) {
+        let mut known = lock(&self.0);
+        let later = std::mem::replace(&mut known.fresh, fresh);
+        known.fresh.extend(later);
+    }
+
     /// Nothing is to be told any more of builds up to this one, so no older build can take a status from them.
     pub(super) fn forget_through(&self, through: BuildId) {
         let mut known = lock(&self.0);
@@ -78,6 +85,9 @@ mod tests {
         let builds: Vec<u64> = fresh.iter().map(|(_, build)| build.0).collect();
         assert_eq!(builds, [2, 1, 4]);
         assert_eq!(newest.take_fresh(), []);
+        newest.told("c", BuildId(5));
+        newest.put_back(fresh.clone());
+        assert_eq!(newest.take_fresh().len(), 4);
 
         // Another life of the master goes on from there.
         let newest = Newest::of(fresh.into_iter().collect());

@@ -100,8 +100,8 @@ struct Lane {
 #[derive(Clone, Copy, Debug, Default)]
 struct Refusals {
     number: u32,
-    /// How many notices the receiver had taken before the first of them.
-    taken: u64,
+    /// How many notices the receiver had taken before the last failed try, if there was one.
+    taken: Option<u64>,
 }
 
 /// How long nothing is tried.
@@ -308,18 +308,17 @@ impl Queue {
 }
 
 impl Lane {
-    /// Counts a failure if it is a refusal; whether there were so many that there is no use in another try.
+    /// Counts a failure if it is a refusal of this notice; whether there were so many that there is no use in another try.
+    /// Where the receiver does not know who asks, it is one only if others were taken since the last try.
     fn refuse(&mut self, failure: Failure, taken: u64) -> bool {
-        match failure {
-            Failure::Unreachable(_) | Failure::Unreadable => return false,
-            Failure::Refused | Failure::Unknown => {}
-        }
-        if self.refusals.number == 0 {
-            self.refusals.taken = taken;
-        }
-        self.refusals.number += 1;
-        let is_its_own = failure == Failure::Refused || taken > self.refusals.taken;
-        self.refusals.number >= MOST_REFUSALS && is_its_own
+        let before = self.refusals.taken.replace(taken);
+        let is_its_own = match failure {
+            Failure::Unreachable(_) | Failure::Unreadable => false,
+            Failure::Refused => true,
+            Failure::Unknown => before.is_some_and(|before| taken > before),
+        };
+        self.refusals.number += u32::from(is_its_own);
+        is_its_own && self.refusals.number >= MOST_REFUSALS
     }
 }
 

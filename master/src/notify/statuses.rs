@@ -34,6 +34,10 @@ pub(super) fn request(
     notice: &Notice,
     (subject, page): (&Subject, &str),
 ) -> Option<Outgoing> {
+    // All builds of a matrix that were never prepared would share one status, which no later build takes back.
+    if subject.job.is_none() && subject.view.parent.is_some() {
+        return None;
+    }
     let commit = subject.commit.as_deref()?;
     let url = address(statuses, &subject.place, commit)?;
     let state = word(statuses.forge, state(notice.event, subject));

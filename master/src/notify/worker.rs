@@ -181,12 +181,17 @@ impl Worker {
         if number > 0 {
             let (notified, receiver) = (self.notified.clone(), receiver.clone());
             let newest = self.newest.take_fresh();
+            let fresh = newest.clone();
             let noted = spawn_blocking(move || {
                 // First: what is settled is not sent again, and an older build must find it then.
                 notified.set_newest(&receiver, &newest)?;
                 notified.settle(&receiver, &settled)
             });
-            self.stored(noted.await);
+            let noted = noted.await;
+            if !matches!(noted, Ok(Ok(()))) {
+                self.newest.put_back(fresh);
+            }
+            self.stored(noted);
         }
         number
     }

@@ -1,21 +1,46 @@
 //! Those who are told of builds, and how it goes with them.
 
 use super::Api;
+use crate::core::access::Caller;
 use crate::read::metrics::NoticeOutcome;
 use crate::read::receivers::{FailedAttempt, Sent, Standing};
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use clusterrunner_common::api::receivers::{
     LastFailureView, LastSentView, ReceiverView, ReceiversBody,
 };
 use std::sync::Arc;
 
-/// All of them.
-pub(super) async fn list(State(api): State<Arc<Api>>) -> Json<ReceiversBody> {
+/// All of them. Where there are private projects only holders of the secret and superusers read which projects and builds
+/// receivers are told of.
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+) -> Json<ReceiversBody> {
     let receivers = api.receivers.standing();
+    let sees_all = !api.private.exist()
+        || match caller {
+            Caller::Secret(_) => true,
+            Caller::User(user) => user.is_superuser,
+            Caller::BinderKey | Caller::ReadToken | Caller::Slave | Caller::Nobody => false,
+        };
+    let shown = |view: ReceiverView| match sees_all {
+        true => view,
+        false => without_builds(view),
+    };
     Json(ReceiversBody {
-        receivers: receivers.into_iter().map(view).collect(),
+        receivers: receivers.into_iter().map(view).map(shown).collect(),
     })
+}
+
+/// The same without what tells of projects and builds.
+fn without_builds(view: ReceiverView) -> ReceiverView {
+    ReceiverView {
+        projects: Vec::new(),
+        last_sent: None,
+        last_failure: None,
+        ..view
+    }
 }
 
 fn view(standing: Standing) -> ReceiverView {

@@ -341,16 +341,32 @@ fn all_wait_for_a_receiver_that_does_not_know_who_asks() {
         );
     }
     assert_eq!(queue.length(), 2);
-    // Where another one is taken meanwhile it is the notice that is not wanted.
-    push(&mut queue, 3, &[Queued]);
-    let mut given_up = false;
-    while !given_up {
-        match queue.next(now) {
-            Next::Tell(notice, _) if notice.build == BuildId(3) => queue.settle(&notice),
-            _ => given_up = fail_next(&mut queue, Failure::Unknown, &mut now) == Some(true),
+    // It knows who asks again, and does not want these two: each other notice that is taken in between tells so once.
+    for round in 1..MOST_REFUSALS {
+        take_another(&mut queue, round);
+        for _ in 0..2 {
+            assert!(!is_given_up_next(&mut queue, &mut now), "round {round}");
         }
     }
+    take_another(&mut queue, MOST_REFUSALS);
+    assert!(is_given_up_next(&mut queue, &mut now));
     assert_eq!(queue.length(), 1);
+}
+
+/// A notice of a further build that the receiver takes at once.
+fn take_another(queue: &mut Queue, round: u32) {
+    let other = 100 + u64::from(round);
+    push(queue, other, &[Queued]);
+    queue.settle(&notice(other, Queued));
+}
+
+/// Waits for the next try, at which the receiver does not know who asks.
+fn is_given_up_next(queue: &mut Queue, now: &mut Duration) -> bool {
+    loop {
+        if let Some(is_given_up) = fail_next(queue, Failure::Unknown, now) {
+            return is_given_up;
+        }
+    }
 }
 
 #[test]
