@@ -165,7 +165,10 @@ impl Cluster {
     }
 
     fn hand_out(&mut self, build: BuildId, slave: SlaveId, subjob: SubjobId, attempt: Attempt) {
-        self.build_mut(build).hand_out(subjob, slave, attempt);
+        let turn = self.lineage.position();
+        let served = self.build_mut(build);
+        served.turn = turn;
+        served.hand_out(subjob, slave, attempt);
         self.hold(slave, build, subjob);
         self.note_hand_out_with_setup(slave, build);
         self.settle_if_suspicious(build);
@@ -174,7 +177,9 @@ impl Cluster {
 
     fn take_plan(&mut self, build: BuildId, plan: &Plan, subjobs: &[Vec<String>], at: Timestamp) {
         self.stop_preparing(build);
+        let turn = self.lineage.position();
         let prepared = self.build_mut(build);
+        prepared.turn = turn;
         prepared.state = BuildState::Prepared;
         prepared.timestamps.prepared = Some(at);
         let expected_ms = plan.expected_ms.clone();

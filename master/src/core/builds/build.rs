@@ -65,6 +65,9 @@ pub struct Build {
     pub atoms_flaky: u64,
     /// The next slave's `BUILD_EXECUTOR_INDEX`.
     pub next_executor_index: u32,
+    /// The number of the event by which it last got a subjob to a slave, or was prepared: since then it waits for a turn.
+    #[serde(default)]
+    pub turn: u64,
     /// Slaves that could not set it up, by their address.
     pub setup_failures: BTreeMap<String, SetupFailure>,
     /// The addresses of the slaves that were chosen for it: results name them when the slaves are
@@ -239,6 +242,7 @@ impl Build {
             warnings: Vec::new(),
             preparations: Preparations::default(),
             setups: (0, 0),
+            turn: 0,
             status_notes: Vec::new(),
             hunted: Hunted::default(),
             standing: Standing::default(),
@@ -446,8 +450,7 @@ impl Build {
     }
 
     pub(in crate::core) fn share(&self) -> Share {
-        let standing = &self.standing;
-        Share::of(standing.executors, standing.ended_ms, self.weight())
+        Share::of(self.standing.executors, self.weight(), self.turn)
     }
 
     /// How long its set-up takes on a slave, in milliseconds, as far as that is known.

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The builds that could use another executor, in the order in which they get one.
 ///
 /// A priority without an executor goes first, then the higher priority. Of one priority the build with the fewest
-/// executors for its weight goes first; of equal ones the build that got the least executor time for its weight, and
-/// then the older one.
+/// executors for its weight goes first; equal ones take turns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::core) struct BuildQueue {
     classes: BTreeMap<Reverse<i32>, Class>,
@@ -52,22 +51,21 @@ impl Class {
     }
 }
 
-/// What a build has of the executors, relative to its weight.
+/// What a build has of the executors, relative to its weight, and how long it waits for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::core) struct Share {
     executors: u64,
-    /// How long executors worked on its results, in units of 100 ms: coarse, so that a build of short atoms seldom moves in
-    /// the queue.
-    served: u64,
+    turn: u64,
 }
 
 impl Share {
-    /// The share of a build that so many executors work on, and that had so many milliseconds of executors before.
-    pub(in crate::core) fn of(executors: usize, served_ms: u64, weight: u32) -> Self {
-        let weight = u64::from(weight.max(1));
+    /// The share of a build that so many executors work on; `turn` is the [`Build::turn`] of that build.
+    ///
+    /// [`Build::turn`]: crate::core::builds::build::Build::turn
+    pub(in crate::core) fn of(executors: usize, weight: u32, turn: u64) -> Self {
         Self {
-            executors: ((executors as u64) << 32) / weight,
-            served: served_ms / 100 / weight,
+            executors: ((executors as u64) << 32) / u64::from(weight.max(1)),
+            turn,
         }
     }
 }
@@ -152,20 +150,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_equal_shares_the_one_that_had_less_goes_first() {
+    fn of_equal_shares_the_one_that_waits_longest_goes_first() {
         let mut line = BuildQueue::default();
-        for (executors, served_ms, weight, build) in [
-            (1, 0, 1, 1),
-            (0, 9_000, 2, 2),
-            (0, 9_000, 1, 3),
-            (0, 8_099, 1, 4),
-            (0, 8_000, 1, 5),
+        for (executors, weight, turn, build) in [
+            (1, 1, 10, 1),
+            (1, 2, 40, 2),
+            (0, 1, 30, 3),
+            (0, 2, 20, 4),
+            (0, 1, 20, 5),
         ] {
-            let share = Share::of(executors, served_ms, weight);
+            let share = Share::of(executors, weight, turn);
             line.join(0, share, BuildId(build), true);
         }
         let order: Vec<u64> = line.iter().map(|build| build.0).collect();
-        assert_eq!(order, [2, 4, 5, 3, 1]);
+        assert_eq!(order, [4, 5, 3, 2, 1]);
     }
 
     #[test]
@@ -178,7 +176,7 @@ mod tests {
             (5, 9, 1, 4),
             (-1, 0, 1, 5),
         ] {
-            let share = Share::of(executors, 0, weight);
+            let share = Share::of(executors, weight, 0);
             line.join(priority, share, BuildId(build), build % 2 == 0);
             line.serve(priority, 0, executors);
         }
@@ -188,13 +186,13 @@ mod tests {
         assert_eq!(ready, [4, 2]);
         let placed = [(5, 9, 1, 4), (-1, 0, 1, 5), (0, 3, 1, 2), (0, 4, 2, 1)];
         let mut placed = placed.map(|(priority, executors, weight, build)| {
-            let share = Share::of(executors, 0, weight);
+            let share = Share::of(executors, weight, 0);
             (line.place(priority, share, BuildId(build)), build)
         });
         placed.sort_by(|one, other| one.0.cmp(&other.0));
         assert_eq!(placed.map(|(_, build)| build), [5, 4, 1, 2]);
         line.serve(-1, 0, 1);
-        line.leave(5, Share::of(9, 0, 1), BuildId(4), true);
+        line.leave(5, Share::of(9, 1, 0), BuildId(4), true);
         let order: Vec<u64> = line.iter().map(|build| build.0).collect();
         assert_eq!(order, [1, 3, 2, 5]);
     }

@@ -101,7 +101,7 @@ impl Cluster {
         });
     }
 
-    /// Puts a build into the queue, moves it there or takes it out, as its subjobs, limits and results say.
+    /// Puts a build into the queue, moves it there or takes it out, as its subjobs, limits and turn say.
     pub(in crate::core) fn settle(&mut self, id: BuildId) {
         let Some(build) = self.builds.get(&id) else {
             return;
@@ -293,9 +293,8 @@ impl Cluster {
         }
         for (id, standing) in &mut standings {
             let build = self.builds.get(id).filter(|build| is_in_line(self, build));
-            let share = |build: &Arc<Build>| {
-                Share::of(standing.executors, standing.ended_ms, build.weight())
-            };
+            let share =
+                |build: &Arc<Build>| Share::of(standing.executors, build.weight(), build.turn);
             standing.in_line = build.map(share);
         }
         standings

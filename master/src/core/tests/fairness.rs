@@ -115,6 +115,22 @@ fn builds_of_long_atoms_take_turns() {
     }
 }
 
+/// What a build has had before says nothing of its turn: who comes later has to wait, too.
+#[test]
+fn a_build_that_has_run_for_long_goes_on_beside_new_ones() {
+    let mut model = Model::default();
+    model.farm.connect("a", "life 1", 1);
+    model.farm.build(big_plan(100, 0, 0));
+    model.end(40, 60_000);
+    for _ in 2..=3 {
+        model.farm.build(big_plan(100, 0, 0));
+    }
+    model.end(30, 60_000);
+    let results = [1, 2, 3].map(|build| model.results_of(build));
+    assert!((49..=52).contains(&results[0]), "{results:?}");
+    assert!(results[1].abs_diff(results[2]) <= 1, "{results:?}");
+}
+
 #[test]
 fn a_slave_is_ready_for_a_bounded_number_of_builds() {
     let mut model = busy_with_three(1_000);
