@@ -20,6 +20,9 @@ const NUM_SEEDS: u64 = 300;
 const STIR: usize = 600;
 /// Far more steps than the longest walk has needed after that.
 const PATIENCE: usize = 60_000;
+
+/// After how many steps without further trouble slaves are let out of quarantine.
+const UNDRAINED_EVERY: usize = 1000;
 /// What an atom ends with when its slave ends it.
 const KILLED: i32 = -15;
 
@@ -115,11 +118,26 @@ impl World {
             if step < STIR && self.random.happens(60) {
                 self.stir();
             }
+            if step > STIR && step.is_multiple_of(UNDRAINED_EVERY) {
+                self.undrain_quarantined();
+            }
             let slave = self.random.index(self.slaves.len());
             self.step(slave);
             if !self.arriving.is_empty() && self.random.happens(400) {
                 self.arrive();
             }
+        }
+    }
+
+    /// Lets slaves work again, of which the last one may have been quarantined: here no time passes that would do it.
+    fn undrain_quarantined(&mut self) {
+        let slaves = self.farm.cluster.slaves();
+        let quarantined = slaves.filter(|slave| slave.quarantine.is_some());
+        for slave in quarantined.map(|slave| slave.id).collect::<Vec<_>>() {
+            self.tell(Command::UndrainSlave {
+                by: Actor::SecretHolder,
+                slave,
+            });
         }
     }
 
