@@ -39,7 +39,7 @@ pub enum NotifyError {
     Sender {
         /// The name of the receiver.
         name: String,
-        /// Why.
+        /// What its settings or certificates lack.
         #[source]
         source: SenderError,
     },

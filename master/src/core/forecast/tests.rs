@@ -282,7 +282,6 @@ fn a_plan_tells_how_long_a_build_takes_with_other_slaves() {
 }
 
 #[test]
-#[ignore = "takes minutes: the figures of docs/performance.md"]
 fn two_hundred_plans_come_true() {
     let errors = plan_errors(1..=200);
     let within = within_a_tenth(&errors);
@@ -446,7 +445,6 @@ fn a_tenth_of_a_build_tells_when_it_ends() {
 }
 
 #[test]
-#[ignore = "takes a minute: the figures of docs/performance.md"]
 fn two_hundred_builds_end_when_they_were_foretold() {
     let mut score = score((1..=200).map(World::new));
     let (error, covered) = (score.median_error(), score.covered());

@@ -123,6 +123,21 @@ impl BuildQueue {
         class.those(is_ready).insert((share, build));
     }
 
+    /// Moves a queued build from one share to another.
+    pub(in crate::core) fn move_to(
+        &mut self,
+        priority: i32,
+        (from, to): (Share, Share),
+        build: BuildId,
+        is_ready: bool,
+    ) {
+        if let Some(class) = self.classes.get_mut(&Reverse(priority)) {
+            let builds = class.those(is_ready);
+            builds.remove(&(from, build));
+            builds.insert((to, build));
+        }
+    }
+
     /// Removes a build that was added with the same arguments.
     pub(in crate::core) fn leave(
         &mut self,

@@ -94,8 +94,7 @@ impl Cluster {
             let share = build.share();
             let is_ready = build.standing.is_ready();
             if let Some(place) = &mut build.standing.in_line {
-                line.leave(priority, *place, id, is_ready);
-                line.join(priority, share, id, is_ready);
+                line.move_to(priority, (*place, share), id, is_ready);
                 *place = share;
             }
         });
@@ -121,14 +120,14 @@ impl Cluster {
         if let Some(build) = self.builds.get_mut(&id).map(Arc::make_mut) {
             build.standing.in_line = place;
         }
-        match before {
-            Some(before) => self.line.leave(priority, before, id, is_ready),
-            None => {
+        match (before, place) {
+            (Some(from), Some(to)) => return self.line.move_to(priority, (from, to), id, is_ready),
+            (Some(before), None) => self.line.leave(priority, before, id, is_ready),
+            (None, Some(place)) => {
+                self.line.join(priority, place, id, is_ready);
                 self.dirty.builds.insert(id);
             }
-        }
-        if let Some(place) = place {
-            self.line.join(priority, place, id, is_ready);
+            (None, None) => {}
         }
         // A slave of the original gives up a build that no longer needs it for one that does.
         if !waits && self.num_legacy > 0 {
