@@ -100,6 +100,9 @@ async fn the_builds_of_a_matrix_are_listed_and_what_failed_in_them_runs_again() 
     browser.wait(retry).await;
     browser.run(&format!("{retry}.click()")).await;
     browser.wait("location.pathname === '/ui/builds/7'").await;
+    browser
+        .wait("document.querySelectorAll('[aria-labelledby=children-title] tbody tr').length === 2")
+        .await;
     browser.wait_for_text("2 builds of a matrix").await;
     let rows = browser.run(ROWS).await.to_string();
     assert!(
