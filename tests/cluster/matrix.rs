@@ -287,7 +287,7 @@ async fn the_script_of_an_atom_has_its_combination() {
 /// `--fail-fast` counts the failures of all builds of a matrix.
 #[tokio::test]
 async fn the_first_failure_ends_all_builds_of_a_matrix() {
-    let farm = Farm::start(&[2]).await;
+    let farm = Farm::start(&[3]).await;
     let jobs = job(r#"[ "$A" = 2 ] && exit 1; sleep 600"#)
         .atoms(2)
         .with("matrix", json!({"A": ["1", "2", "3"]}))

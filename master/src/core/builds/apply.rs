@@ -157,7 +157,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn begin_build(&mut self, new: Build) {
+    pub(super) fn begin_build(&mut self, mut new: Build) {
+        new.turn = self.lineage.position();
         self.last_build = new.id.0;
         self.join_project(&new);
         self.queued.entry(new.project).or_default().insert(new.id);
@@ -177,9 +178,7 @@ impl Cluster {
 
     fn take_plan(&mut self, build: BuildId, plan: &Plan, subjobs: &[Vec<String>], at: Timestamp) {
         self.stop_preparing(build);
-        let turn = self.lineage.position();
         let prepared = self.build_mut(build);
-        prepared.turn = turn;
         prepared.state = BuildState::Prepared;
         prepared.timestamps.prepared = Some(at);
         let expected_ms = plan.expected_ms.clone();

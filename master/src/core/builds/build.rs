@@ -65,7 +65,7 @@ pub struct Build {
     pub atoms_flaky: u64,
     /// The next slave's `BUILD_EXECUTOR_INDEX`.
     pub next_executor_index: u32,
-    /// The number of the event by which it last got a subjob to a slave, or was prepared: since then it waits for a turn.
+    /// The number of the event by which a subjob of it last went to a slave, or by which it was queued: since then it waits.
     #[serde(default)]
     pub turn: u64,
     /// Slaves that could not set it up, by their address.
