@@ -105,8 +105,9 @@ impl Starter<'_> {
             matches!(probe, Probe::Master(_))
         })
         .await?;
-        self.start_slave(&address).await?;
+        // Before the slave comes: it may end a short build before the master is asked.
         self.tell_what_goes_on(&address).await;
+        self.start_slave(&address).await?;
         Ok(address)
     }
 
