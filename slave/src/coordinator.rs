@@ -398,7 +398,13 @@ impl Coordinator {
             } else {
                 tracing::info!(build.id = %build, "setting a build up");
             }
-            ended(around.setup.set_up(*order, &stop).await)
+            let outcome = around.setup.set_up(*order, &stop).await;
+            let is_failed = matches!(outcome, SetupOutcome::Failed { .. });
+            if is_failed && around.setup.has_lost_its_place().await {
+                // The build is not to blame, and other slaves can do it: the master hears only that this slave ends.
+                stop.cancelled().await;
+            }
+            ended(outcome)
         });
     }
 

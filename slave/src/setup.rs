@@ -228,6 +228,12 @@ impl Setup {
         })
     }
 
+    /// Whether the data directory is gone for good, so that this slave ends.
+    pub(crate) async fn has_lost_its_place(&self) -> bool {
+        self.mend().await;
+        self.data.why_broken().is_some()
+    }
+
     /// Makes anew what is gone of the data directory. What can not be made the set-up will miss.
     async fn mend(&self) {
         let data = Arc::clone(&self.data);
