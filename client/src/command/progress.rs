@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// The shortest time between two lines about the same stage.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// After this many seconds the output of a set-up is named, for a look.
+const LONG_SET_UP: f64 = 2.0;
+
 /// After this time a line is said again, so that a log shows that the build goes on.
 const SAME_LINE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -319,6 +322,13 @@ fn in_words_longest(atom: Running) -> String {
     })
 }
 
+/// Whether a set-up takes so long that its output is worth a look. Many jobs have no `setup_build`, and print none.
+fn has_long_set_up(build: &BuildView) -> bool {
+    let now = Timestamp::now().as_unix_seconds();
+    let mut since = build.slaves_setting_up.iter().filter_map(|on| on.since);
+    since.any(|since| now - since > LONG_SET_UP)
+}
+
 fn in_words(build: &BuildView, stage: Stage) -> String {
     let waits = match (stage, waits_for(build)) {
         (Stage::WaitingForSlave, Some(why)) => return format!("waiting: {why}"),
@@ -330,10 +340,12 @@ fn in_words(build: &BuildView, stage: Stage) -> String {
             let setting_up = build.slaves_setting_up.len() as u64;
             if setting_up > 0 {
                 let slaves = count(setting_up, "slave");
-                return format!(
-                    "{atoms} waiting: set-up runs on {slaves} (`{}`)",
-                    command(format_args!("logs {} --setup -f", build.id))
-                );
+                let said = format!("{atoms} waiting: set-up runs on {slaves}");
+                let look = command(format_args!("logs {} --setup -f", build.id));
+                return match has_long_set_up(build) {
+                    true => format!("{said} (`{look}`)"),
+                    false => said,
+                };
             }
             return format!("{atoms} waiting: slaves are being set up, are busy, or are gone");
         }
