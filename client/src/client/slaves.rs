@@ -17,6 +17,18 @@ impl Client {
         Ok(body.slaves)
     }
 
+    /// The same with what only version 2 of the API tells, where the master knows that.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn slaves_in_full(&self) -> Result<Vec<SlaveView>, ClientError> {
+        match self.read("/v2/slaves").await {
+            Ok(SlavesBody { slaves }) => Ok(slaves),
+            Err(error) if error.status().is_some_and(|status| status == 404) => self.slaves().await,
+            Err(error) => Err(error),
+        }
+    }
+
     /// Has slaves end as soon as they have finished what they run. Repeated only while the connection
     /// itself is refused: a slave that is gone already is unknown the second time.
     ///

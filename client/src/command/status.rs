@@ -10,7 +10,7 @@ use crate::options::{CommonOptions, ListedBuilds, ListedState, SlavesOptions, St
 use crate::output::again::command;
 use crate::output::table::{Cell, Table};
 use crate::output::text::{atom_of_command, count, duration, how_it_ended, name, setting};
-use crate::output::{self, BAD, GOOD, NOTICE, STRONG, styled};
+use crate::output::{self, BAD, FAINT, GOOD, NOTICE, STRONG, styled};
 use crate::trouble::Trouble;
 use anstyle::Style;
 use clusterrunner_client::Client;
@@ -115,7 +115,7 @@ pub(crate) async fn slaves(
         print_json(&client, "/v1/slave").await?;
         return Ok(ExitCode::Success);
     }
-    let slaves = client.slaves().await?;
+    let slaves = client.slaves_in_full().await?;
     if slaves.is_empty() {
         output::note(format!(
             "the master has no slaves; start one with `clusterrunner slave --master-url {}`",
@@ -170,6 +170,7 @@ fn tell_of_the_sick(slaves: &[SlaveView]) {
 
 fn slave_state(slave: &SlaveView) -> (Style, &'static str) {
     match (slave.is_alive, slave.is_in_shutdown_mode) {
+        (false, _) if slave.is_stopped => (FAINT, "stopped"),
         (false, _) => (BAD, "lost"),
         (true, true) => (NOTICE, "shutting down"),
         (true, false) if slave.is_quarantined => (BAD, "quarantined"),

@@ -544,6 +544,8 @@ fn slave() -> SlaveView {
         quarantine_reason: None,
         next_probe_at: None,
         is_in_doubt: false,
+        lost_reason: None,
+        is_stopped: false,
         last_heard_at: None,
         version: None,
         load_of_last_hour: Vec::new(),

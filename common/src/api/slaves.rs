@@ -44,10 +44,16 @@ pub struct SlaveView {
     /// Ours: whether it gets one atom at a time, since what failed on it passed elsewhere or may do so.
     #[serde(default)]
     pub is_in_doubt: bool,
-    /// Ours: when the master last heard of it, in seconds since 1970. This field and the next two are in version 2 of lists
+    /// Ours: when the master last heard of it, in seconds since 1970. This field and the next four are in version 2 of lists
     /// and events only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_heard_at: Option<f64>,
+    /// Ours: why it is not counted on any more, such as `it was stopped`; none while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_reason: Option<String>,
+    /// Ours: whether it is away since it said itself that it ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_stopped: bool,
     /// Ours: the version of its program, if it says one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

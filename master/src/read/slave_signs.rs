@@ -195,6 +195,7 @@ mod tests {
             reason: "silence".to_owned(),
             at: Timestamp(1),
             is_started_again: false,
+            is_stopped: false,
         };
         signs.look([&lost].into_iter(), seconds(20));
         let known = signs.of(SLAVE);

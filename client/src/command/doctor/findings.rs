@@ -272,10 +272,18 @@ pub(super) fn slave(
 ) -> Finding {
     let thing = format!("slave {}", slave.id);
     let url = &slave.url;
+    if slave.is_stopped {
+        let said = format!("{url} was stopped; the master forgets it in time");
+        return Finding::good(&thing, said);
+    }
     if !slave.is_alive {
+        let reason = match &slave.lost_reason {
+            None => "the master hears nothing of it",
+            Some(reason) => reason.as_str(),
+        };
         return Finding::odd(
             &thing,
-            format!("{url} is lost: the master hears nothing of it"),
+            format!("{url} is lost: {reason}"),
             "look into the slave's log; on its machine `clusterrunner doctor --master-url MASTER:PORT` tells more",
         );
     }
@@ -354,6 +362,7 @@ mod tests {
         let (fine, lost) = (view(|_| ()), view(|slave| slave.is_alive = false));
         let drained = view(|slave| slave.is_drained = true);
         let sick = view(|slave| slave.is_quarantined = true);
+        let stopped = view(|slave| (slave.is_alive, slave.is_stopped) = (false, true));
         let away = [lost.clone(), drained.clone(), sick.clone()];
         assert_eq!(slaves(&away).grade, Grade::Bad);
         assert_eq!(
@@ -363,6 +372,7 @@ mod tests {
         for (seen, grade) in [
             (&fine, Grade::Good),
             (&lost, Grade::Odd),
+            (&stopped, Grade::Good),
             (&drained, Grade::Odd),
             (&sick, Grade::Bad),
         ] {

@@ -103,7 +103,7 @@ pub(super) async fn farm(address: &str, settings: &Settings) -> Result<Vec<Findi
     )];
     found.extend(clock(&client, settings).await);
     found.push(secret(&client, settings).await);
-    match client.slaves().await {
+    match client.slaves_in_full().await {
         Err(error) => found.push(findings::unknown_slaves(&error.to_string())),
         Ok(slaves) => {
             found.push(findings::slaves(&slaves));

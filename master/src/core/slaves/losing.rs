@@ -36,6 +36,7 @@ impl Cluster {
                     reason: reason.to_string(),
                     at,
                     is_started_again: *reason == Loss::StartedAgain,
+                    is_stopped: *reason == Loss::Stopped,
                 }
             };
         });

@@ -94,6 +94,9 @@ pub enum Presence {
         /// Whether another life of it was there then, which has not connected yet.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_started_again: bool,
+        /// Whether it said itself that it ends.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_stopped: bool,
     },
     /// Another registration has its address now; kept since results name it.
     Replaced,

@@ -1,6 +1,6 @@
 //! Slaves as this API shows them. Pure.
 
-use crate::core::slaves::slave::{BuildOnSlave, Slave};
+use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
 use crate::read::slave_signs::SlaveSigns;
 use clusterrunner_common::api::{BuildOnSlaveState, SlaveView};
 use clusterrunner_common::clock::Timestamp;
@@ -34,6 +34,8 @@ pub(crate) fn slave(slave: &Slave) -> SlaveView {
         quarantine_reason: slave.quarantine.clone(),
         next_probe_at: slave.next_probe().map(Timestamp::as_unix_seconds),
         is_in_doubt: slave.limit.is_some(),
+        lost_reason: None,
+        is_stopped: false,
         last_heard_at: None,
         version: None,
         load_of_last_hour: Vec::new(),
@@ -43,7 +45,15 @@ pub(crate) fn slave(slave: &Slave) -> SlaveView {
 /// A slave with what is known of it beside the facts.
 pub(crate) fn slave_with_signs(known: &Slave, signs: &SlaveSigns) -> SlaveView {
     let signs = signs.of(known.id);
+    let (lost_reason, is_stopped) = match &known.presence {
+        Presence::Lost {
+            reason, is_stopped, ..
+        } => (Some(reason.clone()), *is_stopped),
+        _ => (None, false),
+    };
     SlaveView {
+        lost_reason,
+        is_stopped,
         last_heard_at: signs.last_heard.map(Timestamp::as_unix_seconds),
         version: signs.version,
         load_of_last_hour: signs.load,

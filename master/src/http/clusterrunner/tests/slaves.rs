@@ -69,3 +69,18 @@ async fn a_version_is_a_short_word() {
         assert!(error.contains("'version'"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_slave_that_was_stopped_is_no_lost_one() {
+    let master = Master::start();
+    connect(&master, None).await;
+    let end = json!({"slave": {"state": "DISCONNECTED", "session_id": "a"}});
+    master.signed("PUT", "/v1/slave/1", &end).await;
+    let (_, body) = master.get("/v2/slaves/1").await;
+    let slave = &body["slave"];
+    assert_eq!(
+        (&slave["is_alive"], &slave["is_stopped"]),
+        (&json!(false), &json!(true))
+    );
+    assert_eq!(slave["lost_reason"], "it was stopped");
+}

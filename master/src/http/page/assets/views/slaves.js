@@ -43,6 +43,7 @@ export async function show({ main, signal }) {
 
 /** How a slave stands: a key for colours, and words. Pure. */
 export function slaveState(slave) {
+  if (slave.is_stopped) return { key: "canceled", word: "Stopped" };
   if (!slave.is_alive) return { key: "error", word: "Lost" };
   if (slave.is_quarantined) return { key: "failed", word: "Quarantined" };
   if (slave.is_in_shutdown_mode) return { key: "canceled", word: "Shutting down" };
@@ -141,6 +142,7 @@ class Slaves {
       h("p", { class: "small muted" }, heard, slave.version ? [" · version ", name(slave.version)] : null),
       slave.labels?.length ? h("p", { class: "labels" }, h("span", { class: "visually-hidden" }, "Labels: "), slave.labels.map((label) => [h("bdi", { class: "tag" }, short(label, 60)), " "])) : null,
       slave.is_in_doubt ? h("p", { class: "small why" }, "In doubt: all its latest atoms failed, so it gets one at a time.") : null,
+      slave.lost_reason && !slave.is_stopped ? h("p", { class: "small wrong" }, `Lost: ${short(slave.lost_reason, 300)}.`) : null,
       slave.quarantine_reason ? h("p", { class: "small wrong" }, short(slave.quarantine_reason, 300), slave.next_probe_at ? ` Next try: ${moment(slave.next_probe_at)}.` : null) : null,
       session.isOperator && slave.is_alive ? this.#actions(slave) : null);
   }
