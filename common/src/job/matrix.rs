@@ -10,6 +10,7 @@ mod tests;
 use crate::ids::BuildId;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -95,6 +96,23 @@ impl Combination {
         });
         plain.collect()
     }
+}
+
+/// The name of the folder that each build of a matrix has where the results of all are in one directory.
+#[must_use]
+pub fn folders<'a>(builds: impl Iterator<Item = (BuildId, &'a Combination)>) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    let folder = |(id, combination): (BuildId, &Combination)| {
+        let name = combination.folder();
+        // What is no part of a name may be all that tells two combinations apart.
+        let name = match names.contains(&name) {
+            true => format!("{name},{id}"),
+            false => name,
+        };
+        names.insert(name.clone());
+        name
+    };
+    builds.map(folder).collect()
 }
 
 /// Which build of a matrix a build is.

@@ -116,6 +116,12 @@ impl Cluster {
         if build.is_parent() || build.state == BuildState::Split {
             return self.check_parent(build);
         }
+        self.check_results(build)
+    }
+
+    /// The results that a build counts, and that none lacks where it has ended.
+    fn check_results(&self, build: &Build) -> Result<(), Inconsistency> {
+        let id = build.id;
         let outcomes = build
             .subjobs
             .iter()
@@ -138,8 +144,11 @@ impl Cluster {
             || format!("build {id} counts its atoms or subjobs wrongly"),
         )?;
         let finished = matches!(build.state, BuildState::Archiving | BuildState::Finished);
+        let parent = build.parent().and_then(|parent| self.builds.get(&parent));
         must(
-            !finished || build.atoms_completed == build.num_atoms || build.may_be_cut_short(),
+            !finished
+                || build.atoms_completed == build.num_atoms
+                || build.may_be_cut_short(parent.map(|parent| &**parent)),
             || format!("build {id} ended without all results"),
         )
     }

@@ -318,11 +318,13 @@ impl Build {
         ids.filter_map(|id| Some((*id, self.subjob(*id)?)))
     }
 
-    /// Whether so many of its atoms have failed that the rest is not run.
+    /// Whether so many of its atoms have failed that the rest is not run. A child that could not be run counts as one.
     #[must_use]
     pub fn has_failed_enough(&self) -> bool {
         let most = self.max_fail();
-        most.is_some_and(|most| self.atoms_failed >= u64::from(most.get()))
+        most.is_some_and(|most| {
+            self.atoms_failed + self.num_children_in_error() >= u64::from(most.get())
+        })
     }
 
     /// How many of its atoms have no result and get none any more.

@@ -12,7 +12,7 @@ use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::children::{Child, ChildState, Counts};
 use crate::core::event::BuildFact;
 use clusterrunner_common::ids::BuildId;
-use std::collections::BTreeSet;
+use clusterrunner_common::job::matrix::folders;
 
 /// How many characters of why a child could not be run its parent keeps.
 const MAX_REASON: usize = 500;
@@ -120,23 +120,25 @@ impl Build {
     /// The children, and the name of the folder that each has in an archive of all.
     #[must_use]
     pub fn folders(&self) -> Vec<(BuildId, String)> {
-        let mut names = BTreeSet::new();
-        let folder = |child: &Child| {
-            let name = child.combination.folder();
-            // What is no part of a name may be all that tells two combinations apart.
-            let name = match names.contains(&name) {
-                true => format!("{name},{}", child.id),
-                false => name,
-            };
-            names.insert(name.clone());
-            (child.id, name)
-        };
-        self.children.iter().map(folder).collect()
+        let children = || self.children.iter();
+        let names = folders(children().map(|child| (child.id, &child.combination)));
+        children().map(|child| child.id).zip(names).collect()
     }
 
     /// Whether it may end without some of its results: so many atoms failed of it, or of all of the matrix that it is of.
-    pub(in crate::core) fn may_be_cut_short(&self) -> bool {
-        self.has_failed_enough() || (self.parent().is_some() && self.atoms_failed > 0)
+    /// Its parent says the latter, as long as that is there.
+    pub(in crate::core) fn may_be_cut_short(&self, parent: Option<&Build>) -> bool {
+        let may_be_by_parent = self.parent().is_some() && self.atoms_failed > 0;
+        self.has_failed_enough()
+            || (may_be_by_parent && parent.is_none_or(Build::has_failed_enough))
+    }
+
+    /// How many of its children could not be run.
+    #[must_use]
+    pub fn num_children_in_error(&self) -> u64 {
+        let children = self.children.iter();
+        let in_error = children.filter(|child| matches!(child.state, ChildState::Error { .. }));
+        in_error.count() as u64
     }
 
     fn all_children_are_over(&self) -> bool {

@@ -169,7 +169,7 @@ fn walk(plan: &Plan, mutation: Option<Mutation>) -> Tally {
         let command = &build.plan.as_ref().unwrap().command;
         for subjob in &build.subjobs {
             let Some((attempt, found)) = &subjob.result else {
-                assert!(build.may_be_cut_short(), "{build:?}");
+                assert!(build.may_be_cut_short(None), "{build:?}");
                 continue;
             };
             for (atom, found) in subjob.atoms.iter().zip(found) {

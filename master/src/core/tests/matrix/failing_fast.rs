@@ -104,3 +104,34 @@ fn a_matrix_is_stopped_whole_over_a_restart() {
         assert_eq!(*farm.state(1), BuildState::Finished);
     }
 }
+
+/// A build that could not be run counts as a failure: who stops at the first hears of it at once.
+#[test]
+fn a_build_that_can_not_be_run_counts_as_a_failure() {
+    let cannot = || Command::ReportPreparationFailed {
+        build: BuildId(4),
+        reason: "no atoms".to_owned(),
+    };
+    let mut farm = split_with_max_fail(1);
+    farm.tell(cannot());
+    let reason = "no atoms".to_owned();
+    let canceled = ChildState::Canceled;
+    assert_eq!(
+        states(&farm),
+        [canceled.clone(), canceled, ChildState::Error { reason }]
+    );
+    assert!(farm.cluster.build(BuildId(1)).unwrap().is_over());
+    assert_eq!(farm.replayed(), farm.cluster);
+
+    let mut farm = split_with_max_fail(2);
+    farm.tell(cannot());
+    assert!(states(&farm)[..2].iter().all(|state| !state.is_over()));
+    farm.tell(finished(hand_out(1, 2, 0, 1), &[1]))
+        .check_facts(&[
+            "2.0 finished by slave 1, attempt 1: [1]",
+            "2 archiving",
+            "3 canceled",
+            "2 off slave 1",
+            "3 off slave 1",
+        ]);
+}

@@ -1,6 +1,7 @@
 //! A build that was split into the builds of a matrix, and these.
 
 use crate::core::builds::build::Build;
+use crate::core::builds::build::BuildState;
 use crate::core::builds::children::{Child, ChildState};
 use clusterrunner_common::api::{BuildResult, BuildStatus, ChildView};
 
@@ -43,14 +44,19 @@ fn child(child: &Child) -> ChildView {
 fn not_run(build: &Build) -> String {
     let mut children = build.children.iter();
     let is_any_canceled = children.any(|child| child.state == ChildState::Canceled);
-    let is_cut_short = build.is_over() && build.has_failed_enough();
-    match is_cut_short && (is_any_canceled || build.num_not_run() > 0) {
-        true => format!(
-            " The rest was not run, since {} had failed.",
+    let is_cut_short =
+        build.is_over() && build.state != BuildState::Canceled && build.has_failed_enough();
+    if !is_cut_short || !(is_any_canceled || build.num_not_run() > 0) {
+        return String::new();
+    }
+    let why = match build.num_children_in_error() {
+        0 => format!("{} had failed", build.atoms_failed),
+        errors => format!(
+            "{} had failed, and {errors} could not be run",
             build.atoms_failed
         ),
-        false => String::new(),
-    }
+    };
+    format!(" The rest was not run, since {why}.")
 }
 
 /// How far all of them are.
