@@ -123,7 +123,7 @@ Examples:
   clusterrunner logs 7 --failed     only those that failed
   clusterrunner logs 7 --failed --failure-output full
                                     those that failed, with all that they printed
-  clusterrunner logs 7 -f           what all atoms print, as they print it, until the build ends
+  clusterrunner logs 7 -f           what all atoms print (of a matrix, of all its builds), until the build ends
   clusterrunner logs 7 3_0          the output of atom 0 of subjob 3
   clusterrunner logs 7 artifact_3_0 the same, by the name of its directory
   clusterrunner logs 7 3_0 -f       follow it until the atom ends

@@ -12,6 +12,7 @@ use clusterrunner_common::results::artifact::CONSOLE_FILE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 
 /// Three of four combinations, which have as many atoms as `PY` says; the second atom of one fails.
@@ -19,7 +20,7 @@ fn project() -> Repository {
     let text = json!({"Unit": {
         "setup_build": [r#"printf '%s' "$PY" >from_setup"#],
         "commands": [
-            r#"echo "$(cat from_setup) on $OS runs $T""#,
+            r#"echo "$(cat from_setup) on $OS runs $T" | tee "$ARTIFACT_DIR/made""#,
             r#"[ "$PY $OS $T" != "2 'a \"b\"' 2" ]"#,
         ],
         "atomizers": [{"T": r#"seq "$PY""#}],
@@ -38,6 +39,33 @@ fn names(build: &BuildView) -> Vec<&str> {
 
 async fn child(farm: &Farm, child: &ChildView) -> BuildView {
     farm.client().build(child.build_id).await.unwrap()
+}
+
+/// What all atoms of all builds print is named after both, and their files are fetched into a folder for each build.
+fn check_output_and_files_of_all(farm: &Farm) {
+    let output = farm.user(&["logs", "1", "-f"]);
+    assert_eq!(output.code, Some(0), "{output:#?}");
+    let of_last = |line: &&str| line.starts_with("PY=2 OS=$c ");
+    assert!(
+        output.stdout.lines().any(|line| of_last(&line)),
+        "{output:#?}"
+    );
+    let listed = farm.user(&["artifacts", "1", "--json"]);
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    Schema::documented().check("artifacts", &listed).unwrap();
+    let files = listed["artifacts"].as_array().unwrap();
+    let builds: BTreeSet<u64> = files
+        .iter()
+        .filter_map(|file| file["build_id"].as_u64())
+        .collect();
+    assert_eq!(builds, BTreeSet::from([2, 3, 4]), "{listed}");
+    let into = farm.path("files");
+    let fetched = farm.user(&["artifacts", "1", "-o", into.to_str().unwrap()]);
+    assert_eq!(fetched.code, Some(0), "{fetched:#?}");
+    let folders = fs::read_dir(&into).unwrap();
+    let folders: BTreeSet<_> = folders.map(|folder| folder.unwrap().file_name()).collect();
+    assert_eq!(folders.len(), 3, "{folders:?}");
+    assert!(folders.contains(OsStr::new("PY=2,OS=_c")), "{folders:?}");
 }
 
 /// Of a build of a matrix is shown what its builds have; what is of one atom names them.
@@ -67,12 +95,11 @@ fn check_what_is_shown_of_all(farm: &Farm) {
     assert_eq!(written.code, Some(0), "{written:#?}");
     let report = fs::read_to_string(&junit).unwrap();
     assert_eq!(report.matches("<testsuite ").count(), 5, "{report}");
+    check_output_and_files_of_all(farm);
     for line in [
         &["logs", "1", "0_0"][..],
-        &["logs", "1", "-f"],
         &["repro", "1", "0_0"],
         &["bisect", "1", "0_0"],
-        &["artifacts", "1"],
     ] {
         let named = farm.user(line);
         assert!(

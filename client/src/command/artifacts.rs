@@ -1,7 +1,7 @@
 //! `clusterrunner artifacts`: single files that the atoms of a build left, listed or fetched.
 
 use super::interrupt::Interrupt;
-use super::matrix;
+use super::matrix::{self, Part};
 use super::progress::{Progress, Slow};
 use crate::farm::{connect, impatient};
 use crate::options::{ArtifactsOptions, CommonOptions};
@@ -10,11 +10,11 @@ use crate::output::again::command;
 use crate::output::table::Table;
 use crate::output::text::{count, size};
 use crate::trouble::Trouble;
-use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::results::single::{
     SingleFile, SingleFiles, atoms_meant, fetch, find, lacks_lists, taken,
 };
+use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::text::printable::plain;
 use serde_json::json;
@@ -46,17 +46,35 @@ fn interrupted(options: &ArtifactsOptions) -> Trouble {
     }
 }
 
-/// Finds the files that are meant, and shows how far that is: each atom is asked for.
-async fn looked_for(client: &Client, options: &ArtifactsOptions) -> Result<SingleFiles, Trouble> {
+/// Finds the files that are meant of a build, or of all builds of its matrix, and shows how far that is: each atom is
+/// asked for.
+async fn looked_for(
+    client: &Client,
+    options: &ArtifactsOptions,
+    parts: &[Part],
+) -> Result<SingleFiles, Trouble> {
     let mut progress = Progress::start(Slow(u32::MAX));
-    let tell = |looked_at, atoms| {
-        let atoms = count(atoms, "atom");
-        progress.show(&format!(
-            "looking at the files of {atoms}: {looked_at} done"
-        ));
-    };
-    let found = find(client, options.build, options.pattern.as_deref(), tell).await;
-    found.map_err(|error| match lacks_lists(&error) {
+    let mut all = SingleFiles::default();
+    for part in parts {
+        let tell = |looked_at, atoms| {
+            let atoms = count(atoms, "atom");
+            progress.show(&format!(
+                "looking at the files of {atoms}: {looked_at} done"
+            ));
+        };
+        let pattern = options.pattern.as_deref();
+        let found = find(client, (part.id, part.folder()), pattern, tell).await;
+        let found = found.map_err(|error| why_not_found(client, options, error))?;
+        all.files.extend(found.files);
+        all.seen += found.seen;
+        all.atoms_to_come += found.atoms_to_come;
+        all.atoms_without += found.atoms_without;
+    }
+    Ok(all)
+}
+
+fn why_not_found(client: &Client, options: &ArtifactsOptions, error: ClientError) -> Trouble {
+    match lacks_lists(&error) {
         true => Trouble::new(format!(
             "the master {} does not list single files: it is older than this command, or the original",
             client.master()
@@ -66,15 +84,15 @@ async fn looked_for(client: &Client, options: &ArtifactsOptions) -> Result<Singl
             command(format!("results {}", options.build))
         )),
         false => error.into(),
-    })
+    }
 }
 
 async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<ExitCode, Trouble> {
     // The first look fails soon where there is no master.
     let first = impatient(client, &options.master);
-    matrix::refuse_parent(&first, options.build, "artifacts").await?;
     let is_over = first.build(options.build).await?.status.is_over();
-    let mut found = looked_for(client, options).await?;
+    let parts = matrix::parts(&first, options.build).await?;
+    let mut found = looked_for(client, options, &parts).await?;
     if is_over {
         // What was not run by then never is.
         found.atoms_to_come = 0;
@@ -114,6 +132,7 @@ async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<Ex
 fn say_json(build: BuildId, found: &SingleFiles) {
     let files = found.files.iter().map(|file| {
         json!({
+            "build_id": file.build,
             "subjob_id": file.subjob,
             "atom_id": file.atom,
             "path": file.path,

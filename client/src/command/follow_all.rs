@@ -1,6 +1,8 @@
-//! `clusterrunner logs BUILD -f`: what all atoms of a build print, each line after the name of its atom.
+//! `clusterrunner logs BUILD -f`: what all atoms of a build print, or of all builds of a matrix, each line after the name
+//! of its atom.
 
 use super::console_page::{is_not_there, is_servers, lines};
+use super::matrix::{Part, parts_of};
 use crate::output::events::Event;
 use crate::output::text::name;
 use crate::output::{self, FAINT, styled};
@@ -50,27 +52,41 @@ pub(super) async fn print(
     build: BuildId,
 ) -> Result<ExitCode, Trouble> {
     // The first look fails soon where there is no master; the others ride through its restart.
-    let mut is_over = first.build(build).await?.status.is_over();
+    let mut view = first.build(build).await?;
     // One atom that can not be read now does not hold up the others.
     let soon = client.with_patience(Duration::ZERO);
-    let mut atoms: HashMap<(SubjobId, AtomId), Printed> = HashMap::new();
+    let mut atoms: HashMap<(BuildId, SubjobId, AtomId), Printed> = HashMap::new();
     loop {
         let asked = Instant::now();
-        let subjobs = client.subjobs(build).await?;
+        let is_over = view.status.is_over();
+        let mut found = Vec::new();
+        for part in parts_of(&view) {
+            match client.subjobs(part.id).await {
+                Ok(subjobs) => found.push((part, subjobs)),
+                // One of a matrix may have been deleted.
+                Err(error) if part.among.is_some() && is_not_there(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         let pause = asked.elapsed() * SHARE_OF_LISTS;
         let mut missed = None;
-        for atom in subjobs.iter().flat_map(|subjob| &subjob.atoms) {
+        let of_parts = found.iter().flat_map(|(part, subjobs)| {
+            let atoms = subjobs.iter().flat_map(|subjob| &subjob.atoms);
+            atoms.map(move |atom| (part, atom))
+        });
+        for (part, atom) in of_parts {
             if output::is_closed() {
                 return Ok(ExitCode::Success);
             }
-            let printed = atoms.entry((atom.subjob_id, atom.id)).or_default();
+            let place = (part.id, atom.subjob_id, atom.id);
+            let printed = atoms.entry(place).or_default();
             if may_have_printed(atom) && !printed.is_over {
                 // The last look waits for the first answer, but not for that of each atom.
                 let reader = match is_over && missed.is_none() {
                     true => client,
                     false => &soon,
                 };
-                match follow(reader, build, atom, printed).await {
+                match follow(reader, part, atom, printed).await {
                     Ok(()) => {}
                     // What is new stays for the next look.
                     Err(error) if is_servers(&error) || error.is_unreachable() => {
@@ -88,7 +104,7 @@ pub(super) async fn print(
             };
         }
         tokio::time::sleep(pause.max(PAUSE)).await;
-        is_over = client.build(build).await?.status.is_over();
+        view = client.build(build).await?;
     }
 }
 
@@ -104,7 +120,7 @@ fn may_have_printed(atom: &AtomView) -> bool {
 /// Prints what is new of an atom.
 async fn follow(
     client: &Client,
-    build: BuildId,
+    part: &Part,
     atom: &AtomView,
     printed: &mut Printed,
 ) -> Result<(), ClientError> {
@@ -113,8 +129,8 @@ async fn follow(
     let ended = atom.failed_attempts.iter().map(|failed| failed.attempt);
     for attempt in ended.filter(|attempt| known.is_none_or(|known| *attempt >= known)) {
         begin(printed, Some(attempt));
-        print_new(client, build, atom, printed, Some(attempt)).await?;
-        output::tell(line(atom, &format!("-- attempt {attempt} failed --")));
+        print_new(client, part, atom, printed, Some(attempt)).await?;
+        output::tell(line(part, atom, &format!("-- attempt {attempt} failed --")));
         // The next one begins with its first line.
         *printed = Printed {
             attempt: Some(Attempt(attempt.0 + 1)),
@@ -125,7 +141,7 @@ async fn follow(
         return Ok(());
     }
     begin(printed, atom.attempt);
-    print_new(client, build, atom, printed, None).await?;
+    print_new(client, part, atom, printed, None).await?;
     printed.is_over = matches!(atom.state, AtomState::Completed | AtomState::Canceled);
     Ok(())
 }
@@ -142,12 +158,12 @@ fn begin(printed: &mut Printed, attempt: Option<Attempt>) {
 
 async fn print_new(
     client: &Client,
-    build: BuildId,
+    part: &Part,
     atom: &AtomView,
     printed: &mut Printed,
     attempt: Option<Attempt>,
 ) -> Result<(), ClientError> {
-    let place = (build, atom.subjob_id, atom.id);
+    let place = (part.id, atom.subjob_id, atom.id);
     loop {
         let page = client.console_of(place, attempt, PAGE, Some(printed.line));
         let page = match page.await {
@@ -161,7 +177,7 @@ async fn print_new(
         }
         for (number, text, num_bytes_cut) in lines(&page) {
             output::emit(&Event::Output {
-                build_id: build,
+                build_id: part.id,
                 subjob_id: atom.subjob_id,
                 atom_id: atom.id,
                 attempt: printed.attempt,
@@ -169,21 +185,25 @@ async fn print_new(
                 text,
                 num_bytes_cut,
             });
-            output::say(line(atom, text));
+            output::say(line(part, atom, text));
             if num_bytes_cut > 0 && !output::is_json_lines() {
                 let cut = format!("-- {num_bytes_cut} more bytes of this line are not shown --");
-                output::tell(line(atom, &cut));
+                output::tell(line(part, atom, &cut));
             }
         }
         printed.line = page.offset_line + page.num_lines;
     }
 }
 
-/// A line of an atom, after its name.
-fn line(atom: &AtomView, text: &str) -> String {
+/// A line of an atom, after its name and that of its build among those of a matrix.
+fn line(part: &Part, atom: &AtomView, text: &str) -> String {
     let number = usize::try_from(atom.subjob_id.0).unwrap_or_default();
     let colour = Color::Ansi(COLOURS[number % COLOURS.len()]);
-    let name = styled(Style::new().fg_color(Some(colour)), plain(&name(atom)));
+    let name = match &part.among {
+        None => name(atom),
+        Some(among) => format!("{} {}", among.name, name(atom)),
+    };
+    let name = styled(Style::new().fg_color(Some(colour)), plain(&name));
     let bar = styled(FAINT, "|");
     let mut filter = ConsoleFilter::new();
     let text = filter.pass(text);

@@ -64,13 +64,16 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
     let is_list = options.atom.is_none() && !options.follow && step_kind(&options).is_none();
     if is_list {
         for part in matrix::parts(&first, build).await? {
-            matrix::say_part(&part);
+            part.say();
             match options.failure_output {
-                FailureOutput::None => list(&first, part.0, options.failed).await?,
-                how => show_failed(&first, part.0, how).await?,
+                FailureOutput::None => list(&first, part.id, options.failed).await?,
+                how => show_failed(&first, part.id, how).await?,
             }
         }
         return Ok(ExitCode::Success);
+    }
+    if options.atom.is_none() && step_kind(&options).is_none() {
+        return follow_all::print((&client, &first), build).await;
     }
     matrix::refuse_parent(&first, build, "output").await?;
     if let Some(kind) = step_kind(&options) {
@@ -78,9 +81,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
         let (follow, raw) = (options.follow, options.raw);
         return step_output::print((&client, &first), build, step, follow, raw).await;
     }
-    let Some(text) = &options.atom else {
-        return follow_all::print((&client, &first), build).await;
-    };
+    let text = options.atom.as_deref().unwrap_or_default();
     let (subjob, atom) = parse_atom(text).ok_or_else(|| {
         Trouble::usage(format!("'{text}' names no atom"))
             .hint(how_to_name_an_atom(format_args!("logs {build}")))

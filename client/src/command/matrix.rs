@@ -10,7 +10,7 @@ use anstyle::Style;
 use clusterrunner_client::Client;
 use clusterrunner_common::api::{BuildView, ChildView};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::job::matrix::Combination;
+use clusterrunner_common::job::matrix::{Combination, folders};
 use clusterrunner_common::text::printable::plain;
 use reqwest::StatusCode;
 
@@ -77,37 +77,81 @@ pub(super) async fn refuse_parent(client: &Client, id: BuildId, what: &str) -> R
     .hint(plain(&format!("name one of them: {}{more}", named.join(", "))).into_owned()))
 }
 
-/// The builds that have what is asked for of a build: those of its matrix that are kept, each with its variables in one
-/// line; or the build itself.
-pub(super) async fn parts(
-    client: &Client,
-    id: BuildId,
-) -> Result<Vec<(BuildId, Option<String>)>, Trouble> {
-    let build = client.build(id).await?;
-    if build.children.is_empty() {
-        return Ok(vec![(id, None)]);
+/// A build that has what is asked for: one of a matrix, or one alone.
+pub(super) struct Part {
+    pub(super) id: BuildId,
+    /// What one of a matrix has beside it.
+    pub(super) among: Option<Among>,
+}
+
+/// How a build of a matrix is told from the others.
+pub(super) struct Among {
+    /// Its variables in one line.
+    pub(super) name: String,
+    /// The folder for what is fetched of it.
+    pub(super) folder: String,
+}
+
+impl Part {
+    /// The folder for what is fetched of it; none of a build alone.
+    pub(super) fn folder(&self) -> Option<&str> {
+        let among = self.among.as_ref();
+        among.map(|among| among.folder.as_str())
     }
+
+    /// Says which build of a matrix the lines below are of; nothing for other builds.
+    pub(super) fn say(&self) {
+        if let Some(among) = &self.among {
+            let head = format!("{} (build {}):", plain(&among.name), self.id);
+            output::say(styled(STRONG, head));
+        }
+    }
+}
+
+/// The builds that have what is asked for of a build: those of its matrix, or the build itself.
+pub(super) fn parts_of(build: &BuildView) -> Vec<Part> {
+    if build.children.is_empty() {
+        return vec![Part {
+            id: build.id,
+            among: None,
+        }];
+    }
+    let children = build.children.iter();
+    let folders = folders(
+        children
+            .clone()
+            .map(|child| (child.build_id, &child.matrix)),
+    );
+    let part = |(child, folder): (&ChildView, String)| Part {
+        id: child.build_id,
+        among: Some(Among {
+            name: child.name.clone(),
+            folder,
+        }),
+    };
+    children.zip(folders).map(part).collect()
+}
+
+/// Those of them that are kept.
+pub(super) async fn parts(client: &Client, id: BuildId) -> Result<Vec<Part>, Trouble> {
+    let build = client.build(id).await?;
     let mut parts = Vec::new();
-    for child in build.children {
-        match client.build(child.build_id).await {
-            Ok(_) => parts.push((child.build_id, Some(child.name))),
+    for part in parts_of(&build) {
+        let Some(among) = &part.among else {
+            parts.push(part);
+            continue;
+        };
+        match client.build(part.id).await {
+            Ok(_) => parts.push(part),
             Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => output::note(format!(
                 "{} (build {}) is not kept any more",
-                plain(&child.name),
-                child.build_id
+                plain(&among.name),
+                part.id
             )),
             Err(error) => return Err(error.into()),
         }
     }
     Ok(parts)
-}
-
-/// Says which build of a matrix the lines below are of; nothing for other builds.
-pub(super) fn say_part((id, name): &(BuildId, Option<String>)) {
-    if let Some(name) = name {
-        let head = format!("{} (build {id}):", plain(name));
-        output::say(styled(STRONG, head));
-    }
 }
 
 /// The combinations that are meant by variables and values: any of the values of one variable, and one of each variable.

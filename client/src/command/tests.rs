@@ -1,5 +1,6 @@
 //! `clusterrunner tests`: how the tests of a build ended.
 
+use super::matrix::Part;
 use super::{junit_file, matrix};
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, TestsOptions};
@@ -55,8 +56,8 @@ pub(crate) async fn run(options: TestsOptions, common: CommonOptions) -> Result<
         return Ok(ExitCode::Success);
     }
     for part in &parts {
-        matrix::say_part(part);
-        show(&client, part.0, &options, wanted).await?;
+        part.say();
+        show(&client, part.id, &options, wanted).await?;
     }
     Ok(ExitCode::Success)
 }
@@ -90,15 +91,15 @@ async fn show(
 /// All tests that are wanted of builds of a matrix, each with its build; or of one build.
 async fn of_all(
     client: &Client,
-    parts: &[(BuildId, Option<String>)],
+    parts: &[Part],
     wanted: WantedTests<'_>,
 ) -> Result<Value, Trouble> {
-    if let [(build, None)] = parts {
-        return Ok(json!(whole(client, *build, wanted).await?));
+    if let [Part { id, among: None }] = parts {
+        return Ok(json!(whole(client, *id, wanted).await?));
     }
     let (mut tests, mut total, mut counts) = (Vec::new(), 0, TestCounts::default());
-    for (build, _) in parts {
-        let found = whole(client, *build, wanted).await?;
+    for Part { id, .. } in parts {
+        let found = whole(client, *id, wanted).await?;
         total += found.total;
         counts.passed += found.counts.passed;
         counts.failed += found.counts.failed;
@@ -106,7 +107,7 @@ async fn of_all(
         counts.flaky += found.counts.flaky;
         tests.extend(found.tests.iter().map(|test| {
             let mut test = json!(test);
-            test["build_id"] = json!(build);
+            test["build_id"] = json!(id);
             test
         }));
     }

@@ -12,7 +12,8 @@ $ARTIFACT_DIR, also with the directory of the atom before them; one that begins 
 these directories. Quote it, or the shell looks for files here.
 
 Only files are listed, and while the build runs those of the atoms that have ended. `clusterrunner results`
-fetches all that a finished build left, with links and outputs.
+fetches all that a finished build left, with links and outputs. Of a matrix the files of all its builds are
+listed, each build's in a folder.
 
 Examples:
   clusterrunner artifacts 7                        list all files

@@ -34,6 +34,8 @@ const MAX_PATH: usize = 4_096;
 pub struct SingleFile {
     /// The build.
     pub build: BuildId,
+    /// The folder of that build among those of a matrix; none of a build alone.
+    pub folder: Option<String>,
     /// The subjob of the atom.
     pub subjob: SubjobId,
     /// The atom.
@@ -48,7 +50,11 @@ impl SingleFile {
     /// Where it is below the directory of results: `artifact_3_0/report.xml`.
     #[must_use]
     pub fn place(&self) -> String {
-        format!("{}/{}", directory_name(self.subjob, self.atom), self.path)
+        let place = format!("{}/{}", directory_name(self.subjob, self.atom), self.path);
+        match &self.folder {
+            None => place,
+            Some(folder) => format!("{folder}/{place}"),
+        }
     }
 }
 
@@ -84,13 +90,13 @@ pub fn atoms_meant(pattern: &str) -> Option<&str> {
 }
 
 /// Finds the files that the atoms of a build left, as far as they have ended, and tells after each atom how many atoms
-/// were looked at, and how many there are to look at.
+/// were looked at, and how many there are to look at. A build of a matrix has a folder.
 ///
 /// # Errors
 /// See [`ClientError`]; [`lacks_lists`] says of one whether the master gives no such lists at all.
 pub async fn find(
     client: &Client,
-    build: BuildId,
+    (build, folder): (BuildId, Option<&str>),
     pattern: Option<&str>,
     mut tell: impl FnMut(u64, u64),
 ) -> Result<SingleFiles, ClientError> {
@@ -125,7 +131,10 @@ pub async fn find(
         };
         // Nothing ends a task but its own panic, which is passed on.
         match answered.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic())) {
-            Ok(files) => {
+            Ok(mut files) => {
+                for file in &mut files {
+                    file.folder = folder.map(str::to_owned);
+                }
                 found.seen += files.len() as u64;
                 let is_meant =
                     |file: &SingleFile| pattern.is_none_or(|pattern| is_meant(pattern, file));
@@ -155,6 +164,7 @@ async fn files_of(
         let is_last = page.artifacts.is_empty();
         files.extend(page.artifacts.into_iter().map(|found| SingleFile {
             build,
+            folder: None,
             subjob,
             atom,
             path: found.path,
@@ -324,6 +334,7 @@ mod tests {
     fn file(path: &str) -> SingleFile {
         SingleFile {
             build: BuildId(1),
+            folder: None,
             subjob: SubjobId(3),
             atom: AtomId(0),
             path: path.to_owned(),
