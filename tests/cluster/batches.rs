@@ -1,5 +1,7 @@
 //! Many atoms in one process: what comes back is what comes back of each alone.
 
+mod odd;
+
 use crate::farm::Farm;
 use crate::job::{Job, job};
 use crate::outcome::Over;

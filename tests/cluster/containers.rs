@@ -175,6 +175,40 @@ async fn set_up_atoms_and_teardown_run_in_containers() {
     images.are_left_alone().await;
 }
 
+/// A batch finds the file with its atoms in the container, too.
+#[tokio::test]
+async fn many_atoms_run_in_one_process_of_a_container() {
+    let Some(images) = Images::new() else { return };
+    let repository = Repository::empty();
+    let log = "echo $BATCH_SIZE > $ARTIFACT_DIR/size";
+    let batch = format!(
+        "{log}; while read -r atom; do if test $atom = 3; then echo not ok 3; else echo ok $atom; fi; done < $ATOMS_FILE; \
+         ! grep -qx 3 $ATOMS_FILE"
+    );
+    let job = contained("test $N != 3")
+        .with("batch_command", batch)
+        .with("atomizers", json!([{"N": "seq 1 12"}]));
+    repository.commit_job(&job);
+    let farm = images.farm(&[1]).await;
+    let build = farm.run(&repository.request()).await.fails(&[(3, 1)]);
+    let into = farm.path("files");
+    let fetch = ["artifacts", "1", "**/size", "-o", into.to_str().unwrap()];
+    let fetched = farm.user(&fetch);
+    assert_eq!(fetched.code, Some(0), "{fetched:#?}");
+    let atoms = fs::read_dir(&into).unwrap();
+    let size = |atom: std::io::Result<fs::DirEntry>| {
+        fs::read_to_string(atom.unwrap().path().join("size")).unwrap()
+    };
+    let sizes: Vec<u32> = atoms
+        .map(|atom| size(atom).trim().parse().unwrap())
+        .collect();
+    // Those of the batches that failed are not kept: a batch that found its atoms passed.
+    assert!(sizes.iter().any(|size| *size > 1), "{sizes:?}");
+    assert_eq!(farm.atoms(build.id).await.len(), 12);
+    farm.wait_for_rest().await;
+    images.are_left_alone().await;
+}
+
 #[tokio::test]
 async fn a_time_limit_and_a_cancel_end_what_runs_in_a_container() {
     let Some(images) = Images::new() else { return };
