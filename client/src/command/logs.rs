@@ -241,7 +241,7 @@ async fn list(client: &Client, build: BuildId, only_failed: bool) -> Result<(), 
         return Ok(());
     }
     let is_over = client.build(build).await?.status.is_over();
-    let mut table = Table::new(&["Atom", "State", "Time", "Setting"]);
+    let mut table = Table::new(&["Atom", "State", "Time", "Setting"]).cutting(3);
     let atoms = subjobs.iter().flat_map(|subjob| &subjob.atoms);
     for atom in atoms.filter(is_listed) {
         output::emit(&Event::Atom {

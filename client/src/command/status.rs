@@ -224,7 +224,8 @@ async fn show_farm(client: &Client, listed: &ListedBuilds) -> Result<(), Trouble
     }
     let mut table = Table::new(&[
         "Build", "State", "Atoms", "Failed", "Time", "Began", "Project",
-    ]);
+    ])
+    .cutting(6);
     for build in &chosen {
         let (style, state) = build_state(build);
         let (failed_style, failed) = match failed_atoms(build) {
@@ -327,7 +328,7 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
     let failed = build.failed_atoms.as_deref().unwrap_or_default();
     if !failed.is_empty() {
         output::say("\nFailed atoms:");
-        let mut table = Table::new(&["Atom", "Ended", "Time", "Setting"]);
+        let mut table = Table::new(&["Atom", "Ended", "Time", "Setting"]).cutting(3);
         for atom in failed.iter().take(LISTED_ATOMS) {
             table.add([
                 name(atom).into(),
