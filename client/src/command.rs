@@ -6,6 +6,7 @@ mod attach;
 mod bisect;
 mod build;
 mod cancel;
+mod chosen;
 mod config;
 mod console_page;
 mod deploy;

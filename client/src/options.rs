@@ -51,7 +51,9 @@ use clap::{Args, Parser, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::auth::user_token::UserToken;
 pub(crate) use clusterrunner_common::daemon::CommonOptions;
+use clusterrunner_common::ids::BuildId;
 use clusterrunner_slave::options::{InvalidMasterAddress, MasterAddress as ParsedAddress};
+use std::fmt;
 use std::time::Duration;
 
 const ABOUT: &str = "Runs a build or a test suite as many small pieces on machines you own.";
@@ -415,7 +417,36 @@ impl MasterAddress {
     }
 }
 
-/// The number of a build or of a slave.
+/// The build that a command is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BuildChoice {
+    /// The one with this number.
+    Number(BuildId),
+    /// The newest one of the project in the present directory; where that has none, of the farm.
+    Latest,
+}
+
+impl BuildChoice {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            number => number.parse().map(Self::Number).map_err(
+                |_| "expected a whole number, as `clusterrunner status` shows it, or `latest`",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for BuildChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(build) => build.fmt(f),
+            Self::Latest => f.write_str("latest"),
+        }
+    }
+}
+
+/// The number of a slave or of an attempt.
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse()
         .map_err(|_| "expected a whole number, as `clusterrunner status` and `slaves` show it")

@@ -125,6 +125,11 @@ fn check_reading(machine: &Machine) {
     }
     let followed = machine.run_to(0, &["logs", "1", "1_0", "--follow"]);
     assert_eq!(followed.stdout, "this is two\n");
+    // The latest build is that of this project.
+    let latest = json_of(&machine.run_to(0, &["status", "latest", "--json"]));
+    assert_eq!(latest["build"]["id"], 2);
+    let latest = machine.run_to(0, &["logs", "latest", "1_0"]);
+    assert_eq!(latest.stdout, "this is bad\n");
     machine.run_to(2, &["logs", "2", "first"]);
     machine.run_to(2, &["status", "99"]);
     machine.run_to(2, &["logs", "2", "7_0"]);

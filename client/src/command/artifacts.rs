@@ -90,15 +90,16 @@ fn why_not_found(client: &Client, options: &ArtifactsOptions, error: ClientError
 async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<ExitCode, Trouble> {
     // The first look fails soon where there is no master.
     let first = impatient(client, &options.master);
-    let is_over = first.build(options.build).await?.status.is_over();
-    let parts = matrix::parts(&first, options.build).await?;
+    let build = options.build.of(&first).await?;
+    let is_over = first.build(build).await?.status.is_over();
+    let parts = matrix::parts(&first, build).await?;
     let mut found = looked_for(client, options, &parts).await?;
     if is_over {
         // What was not run by then never is.
         found.atoms_to_come = 0;
     }
     if options.json {
-        say_json(options.build, &found);
+        say_json(build, &found);
         return match options.pattern {
             Some(_) if found.files.is_empty() => Err(why_nothing(options, &found)),
             _ => Ok(ExitCode::Success),

@@ -32,7 +32,8 @@ pub(crate) async fn attach(
 ) -> Result<ExitCode, Trouble> {
     output::set_json_lines(options.shown.json);
     let client = connect(&options.master, &common).await?;
-    follow(&client, options.build, options.shown).await
+    let build = options.build.of(&client).await?;
+    follow(&client, build, options.shown).await
 }
 
 /// Follows a build to its end and says how it ended.
@@ -60,9 +61,10 @@ pub(crate) async fn wait(options: WaitOptions, common: CommonOptions) -> Result<
     output::set_json_lines(options.json);
     let interrupt = Interrupt::listen(false)?;
     let client = connect(&options.master, &common).await?;
-    let waiting = look_until(&client, options.build, options.until);
+    let build = options.build.of(&client).await?;
+    let waiting = look_until(&client, build, options.until);
     let Some(seen) = interrupt.unless(waiting).await else {
-        return Err(left(options.build));
+        return Err(left(build));
     };
     let seen = seen?;
     if let Some(how) = options.failure_output {

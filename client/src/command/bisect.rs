@@ -51,9 +51,9 @@ pub(crate) async fn run(
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
     let interrupt = Interrupt::listen(false)?;
-    let build = options.build;
     let atom = parse_atom(&options.atom).ok_or_else(|| no_atom(&options))?;
     let reached = reach(&options.master, &common).await?;
+    let build = options.build.of(&reached.first).await?;
     matrix::refuse_parent(&reached.first, build, "atoms").await?;
     let before = reached.first.build(build).await?;
     if before.request_params.get("type") == Some(&json!("directory")) {
@@ -93,7 +93,7 @@ pub(crate) async fn run(
     };
     let trials = made.number;
     match options.json {
-        true => output::say_versioned(&body(&options, &failure, &verdict, (rounds, trials))),
+        true => output::say_versioned(&body(build, &failure, &verdict, (rounds, trials))),
         false => {
             say(&options, &failure, &verdict);
             let (rounds, trials) = (count(rounds as u64, "round"), count(trials as u64, "build"));
@@ -299,7 +299,7 @@ fn say(options: &BisectOptions, failure: &Failure<'_>, verdict: &Verdict) {
 }
 
 fn body(
-    options: &BisectOptions,
+    build: BuildId,
     failure: &Failure<'_>,
     verdict: &Verdict,
     (rounds, trials): (usize, usize),
@@ -317,7 +317,7 @@ fn body(
         })
     });
     json!({"bisection": {
-        "build_id": options.build,
+        "build_id": build,
         "subjob_id": failure.atom.subjob_id,
         "atom_id": failure.atom.id,
         "verdict": word,

@@ -16,7 +16,8 @@ pub(crate) async fn run(
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
-    let explanation = client.explanation(options.build).await?;
+    let build = options.build.of(&client).await?;
+    let explanation = client.explanation(build).await?;
     if options.json {
         output::say_versioned(&ExplanationBody { explanation });
         return Ok(ExitCode::Success);

@@ -121,7 +121,8 @@ fn is_nameless(build: &BuildView) -> bool {
     is_of_request(build) && !build.request_params.contains_key("job_name")
 }
 
-fn is_of_the_same_project(build: &BuildView, request: &BuildRequest) -> bool {
+/// Whether a build is of the project that a request names.
+pub(super) fn is_of_the_same_project(build: &BuildView, request: &BuildRequest) -> bool {
     let params = &build.request_params;
     let text = |field: &str| params.get(field).and_then(Value::as_str);
     match &request.project {

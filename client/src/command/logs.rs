@@ -50,7 +50,7 @@ pub(crate) async fn run(options: LogsOptions, common: CommonOptions) -> Result<E
     let client = connect(&options.master, &common).await?;
     let first = impatient(&client, &options.master);
     let build = match (&options.app, options.build) {
-        (None, Some(build)) => build,
+        (None, Some(build)) => build.of(&first).await?,
         (Some(app), _) => {
             let shown = AppLogOptions {
                 lines: LINES_OF_APP,

@@ -21,7 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Opens the page in a browser, signed in, or prints its address.
 pub(crate) async fn run(options: OpenOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
-    let address = address(&client, options.build).await?;
+    let build = match options.build {
+        Some(build) => Some(build.of(&client).await?),
+        None => None,
+    };
+    let address = address(&client, build).await?;
     if options.print || !has_screen() || !open(&address).await {
         output::say(address);
     }

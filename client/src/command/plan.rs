@@ -27,7 +27,7 @@ pub(crate) async fn run(options: PlanOptions, common: CommonOptions) -> Result<E
     // A plan takes the master some seconds: only the way to it is tried with little patience.
     let client = connect(&options.master, &common).await?;
     let build = match (options.build, request) {
-        (Some(build), _) => build,
+        (Some(build), _) => build.of(&client).await?,
         (None, Some(request)) => {
             let builds = impatient(&client, &options.master).builds().await?;
             newest(builds, &request)?.ok_or_else(nothing_before)?

@@ -13,6 +13,7 @@ use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::{AtomView, BuildView, SubjobView};
 use clusterrunner_common::git::GitUrl;
+use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::config::{Job, TimeLimit, quoted_atom};
 use clusterrunner_common::job::file::read_job;
 use clusterrunner_common::job::matrix::Combination;
@@ -39,9 +40,10 @@ pub(crate) async fn run(options: ReproOptions, common: CommonOptions) -> Result<
     }
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     let interrupt = Interrupt::listen(false)?;
-    matrix::refuse_parent(&client, options.build, "atoms").await?;
-    let view = client.build(options.build).await?;
-    let (subjob, atom) = found(&client, &options).await?;
+    let build = options.build.of(&client).await?;
+    matrix::refuse_parent(&client, build, "atoms").await?;
+    let view = client.build(build).await?;
+    let (subjob, atom) = found(&client, build, &options.atom).await?;
     let source = source(&view)?;
     // Here, so that it goes when the user wants an end.
     let place = tempfile::tempdir()
@@ -68,8 +70,11 @@ pub(crate) async fn run(options: ReproOptions, common: CommonOptions) -> Result<
     Ok(ExitCode::Success)
 }
 
-async fn found(client: &Client, options: &ReproOptions) -> Result<(SubjobView, AtomView), Trouble> {
-    let (build, text) = (options.build, &options.atom);
+async fn found(
+    client: &Client,
+    build: BuildId,
+    text: &str,
+) -> Result<(SubjobView, AtomView), Trouble> {
     let none = || {
         Trouble::usage(format!("build {build} has no atom {text}"))
             .hint(how_to_name_an_atom(format_args!("logs {build}")))

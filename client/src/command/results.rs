@@ -20,7 +20,7 @@ pub(crate) async fn run(
         Trouble::usage(error.to_string()).hint("--output names another directory")
     })?;
     let client = connect(&options.master, &common).await?;
-    let build = options.build;
+    let build = options.build.of(&client).await?;
     let view = client.build(build).await?;
     if !view.status.is_over() {
         let wait = command(format!("wait {build}"));

@@ -11,6 +11,7 @@ use crate::settings::Settings;
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::ids::BuildId;
 use serde_json::{Map, Value, json};
 
 /// A farm that has run a build, to run it again.
@@ -59,7 +60,8 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
         first,
         inherited,
     } = reach(&options.master, &common).await?;
-    let before = first.build(options.build).await?;
+    let build = options.build.of(&first).await?;
+    let before = first.build(build).await?;
     if options.failed && before.status.is_over() && before.children.is_empty() {
         let failed = failed_atoms(&client, before.id).await?;
         if failed.is_empty() {
@@ -67,7 +69,7 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
         }
         say_what_runs(&failed, before.id);
     }
-    let mut request = body(&options);
+    let mut request = body(build, &options);
     if let Some(inherited) = inherited {
         request.insert("inherited_env".to_owned(), inherited);
     }
@@ -83,10 +85,10 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
     Box::pin(follow_to_its_end(&client, &interrupt, build, following)).await
 }
 
-fn body(options: &RetryOptions) -> Map<String, Value> {
+fn body(build: BuildId, options: &RetryOptions) -> Map<String, Value> {
     let mut body = Map::new();
     let mut set = |field: &str, value: Value| body.insert(field.to_owned(), value);
-    set("retry_of", json!(options.build));
+    set("retry_of", json!(build));
     set("only_failed", json!(options.failed));
     set("newest", json!(options.newest));
     if let Some(retries) = options.retries {

@@ -38,10 +38,15 @@ pub(crate) async fn run(
     if let (Some(build), true) = (options.build, options.watch) {
         output::set_json_lines(options.shown.json);
         let client = connect(&options.master, &common).await?;
+        let build = build.of(&client).await?;
         return attach::follow(&client, build, options.shown).await;
     }
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
-    match (options.build, options.shown.json) {
+    let build = match options.build {
+        Some(build) => Some(build.of(&client).await?),
+        None => None,
+    };
+    match (build, options.shown.json) {
         (Some(build), true) => print_json(&client, &format!("/v1/build/{build}")).await?,
         (Some(build), false) => show_build(&client, build).await?,
         (None, true) => output::say_versioned(&whole_farm(&client, &options.listed).await?),

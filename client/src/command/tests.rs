@@ -36,7 +36,7 @@ const LINES: usize = 15;
 /// Shows the tests of a build.
 pub(crate) async fn run(options: TestsOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
-    let build = options.build;
+    let build = options.build.of(&client).await?;
     if let Some(path) = &options.junit {
         junit_file::check(path)?;
         junit_file::write(&client, build, path).await?;

@@ -30,8 +30,9 @@ struct AtomsPage {
 /// Writes the trace of a build.
 pub(crate) async fn run(options: TraceOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
-    let build = client.build(options.build).await?;
-    let atoms = atoms(&client, options.build).await?;
+    let build = options.build.of(&client).await?;
+    let atoms = atoms(&client, build).await?;
+    let build = client.build(build).await?;
     let trace = trace(&build, &atoms).to_string();
     match options.output {
         None => output::say_json(&trace),

@@ -1,8 +1,7 @@
 //! Options of `clusterrunner artifacts`.
 
-use super::{MasterAddress, number};
+use super::{BuildChoice, MasterAddress};
 use clap::Args;
-use clusterrunner_common::ids::BuildId;
 use std::path::PathBuf;
 
 pub(super) const HELP: &str = "\
@@ -24,9 +23,9 @@ Examples:
 /// Options of `clusterrunner artifacts`.
 #[derive(Args, Debug)]
 pub(crate) struct ArtifactsOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// Which files, such as '*.xml' [default: all]
     pub(crate) pattern: Option<String>,
     /// Fetch the files into this directory, each into the directory of its atom there

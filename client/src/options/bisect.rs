@@ -1,8 +1,7 @@
 //! Options of `clusterrunner bisect`, and the help that goes with them.
 
-use super::{MasterAddress, number};
+use super::{BuildChoice, MasterAddress};
 use clap::Args;
-use clusterrunner_common::ids::BuildId;
 use std::num::NonZeroUsize;
 
 pub(super) const HELP: &str = "\
@@ -20,9 +19,9 @@ It exits with 0 if it has found the atoms; with 1 if the atom fails alone, passe
 /// Options of `clusterrunner bisect`.
 #[derive(Args, Debug)]
 pub(crate) struct BisectOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// The atom that failed: S_K for atom K of subjob S
     pub(crate) atom: String,
     /// Look at the atoms of all executors of its slave, not only of its own

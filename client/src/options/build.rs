@@ -1,9 +1,8 @@
 //! Options of `clusterrunner build` and `retry`, and the help that goes with them.
 
-use super::{MasterAddress, ShownOptions, number};
+use super::{BuildChoice, MasterAddress, ShownOptions};
 use clap::{Args, Subcommand};
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::config::MOST_RETRIES;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -148,9 +147,9 @@ pub(crate) struct DirectoryOptions {
 /// Options of `clusterrunner retry`.
 #[derive(Args, Debug)]
 pub(crate) struct RetryOptions {
-    /// The build that is run again, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build that is run again, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// Run only the atoms that failed in it
     #[arg(long)]
     pub(crate) failed: bool,

@@ -1,8 +1,8 @@
 //! Options of the commands that look at builds, wait for them, or end them.
 
-use super::{FailureOutput, MasterAddress, ShownOptions, apps, number};
+use super::{BuildChoice, FailureOutput, MasterAddress, ShownOptions, apps, number};
 use clap::{Args, ValueEnum};
-use clusterrunner_common::ids::{Attempt, BuildId, SlaveId};
+use clusterrunner_common::ids::{Attempt, SlaveId};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use std::time::Duration;
     mut_arg("slow_after", |option| option.requires("watch"))
 )]
 pub(crate) struct StatusOptions {
-    /// One build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: Option<BuildId>,
+    /// One build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: Option<BuildChoice>,
     #[command(flatten)]
     pub(crate) listed: ListedBuilds,
     /// Follow the build until it ends, as `attach` does; the exit code is that of the build
@@ -73,10 +73,10 @@ pub(crate) enum ListedState {
     group(clap::ArgGroup::new("on_slave").args(["setup", "teardown"])),
 )]
 pub(crate) struct LogsOptions {
-    /// The build, by its number
-    #[arg(required_unless_present = "app", value_parser = number::<BuildId>)]
-    pub(crate) build: Option<BuildId>,
-    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S; with --setup or --teardown the slave, by its number
+    /// The build, by its number, or `latest`
+    #[arg(required_unless_present = "app", value_parser = BuildChoice::read)]
+    pub(crate) build: Option<BuildChoice>,
+    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S; with --setup or --teardown the slave, by its number, or `latest`
     pub(crate) atom: Option<String>,
     /// Print what the atom printed in this attempt [default: the last one]
     #[arg(long, value_name = "N", requires = "atom", conflicts_with_all = ["setup", "teardown", "atomizer", "follow"], value_parser = attempt_number)]
@@ -96,7 +96,7 @@ pub(crate) struct LogsOptions {
     /// Print what the job's atomizers printed on the master
     #[arg(long, conflicts_with = "atom")]
     pub(crate) atomizer: bool,
-    /// With --setup or --teardown: the slave, by its number
+    /// With --setup or --teardown: the slave, by its number, or `latest`
     #[arg(long, value_name = "SLAVE", conflicts_with = "atom", requires = "on_slave", value_parser = number::<SlaveId>)]
     pub(crate) slave: Option<SlaveId>,
     /// Print the last lines of the log of this app
@@ -120,9 +120,9 @@ pub(crate) struct LogsOptions {
 /// Options of `clusterrunner attach`.
 #[derive(Args, Debug)]
 pub(crate) struct AttachOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     #[command(flatten)]
     pub(crate) shown: ShownOptions,
     #[command(flatten)]
@@ -141,9 +141,9 @@ pub(crate) enum WaitUntil {
 /// Options of `clusterrunner wait`.
 #[derive(Args, Debug)]
 pub(crate) struct WaitOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// What to wait for
     #[arg(long, value_enum, default_value = "over")]
     pub(crate) until: WaitUntil,
@@ -161,9 +161,9 @@ pub(crate) struct WaitOptions {
 /// Options of `clusterrunner results`.
 #[derive(Args, Debug)]
 pub(crate) struct ResultsOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// Unpack just into this directory [default: build_results/N, N being the build]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
@@ -174,9 +174,9 @@ pub(crate) struct ResultsOptions {
 /// Options of `clusterrunner cancel`.
 #[derive(Args, Debug)]
 pub(crate) struct CancelOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     #[command(flatten)]
     pub(crate) master: MasterAddress,
 }
@@ -184,9 +184,9 @@ pub(crate) struct CancelOptions {
 /// Options of `clusterrunner explain`.
 #[derive(Args, Debug)]
 pub(crate) struct ExplainOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// Print the master's JSON answer
     #[arg(long)]
     pub(crate) json: bool,
@@ -197,9 +197,9 @@ pub(crate) struct ExplainOptions {
 /// Options of `clusterrunner plan`.
 #[derive(Args, Debug)]
 pub(crate) struct PlanOptions {
-    /// The build, by its number [default: a new build of the project in this directory]
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: Option<BuildId>,
+    /// The build, by its number, or `latest` [default: a new build of the project in this directory]
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: Option<BuildChoice>,
     /// The job of clusterrunner.yaml, if it has several
     #[arg(short, long, value_name = "JOB", conflicts_with = "build")]
     pub(crate) job_name: Option<String>,
@@ -246,9 +246,9 @@ fn time(text: &str) -> Result<Duration, &'static str> {
 /// Options of `clusterrunner trace`.
 #[derive(Args, Debug)]
 pub(crate) struct TraceOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// The file to write [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -259,9 +259,9 @@ pub(crate) struct TraceOptions {
 /// Options of `clusterrunner open`.
 #[derive(Args, Debug)]
 pub(crate) struct OpenOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: Option<BuildId>,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: Option<BuildChoice>,
     /// Print the address instead of opening it
     #[arg(long)]
     pub(crate) print: bool,

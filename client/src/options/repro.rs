@@ -1,8 +1,7 @@
 //! Options of `clusterrunner repro`.
 
-use super::{MasterAddress, number};
+use super::{BuildChoice, MasterAddress};
 use clap::Args;
-use clusterrunner_common::ids::BuildId;
 use std::path::PathBuf;
 
 pub(super) const HELP: &str = "\
@@ -18,9 +17,9 @@ Examples:
 /// Options of `clusterrunner repro`.
 #[derive(Args, Debug)]
 pub(crate) struct ReproOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S
     pub(crate) atom: String,
     /// Write the script into this new file [default: standard output]

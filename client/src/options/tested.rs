@@ -1,8 +1,7 @@
 //! Options of `clusterrunner tests`.
 
-use super::{MasterAddress, number};
+use super::{BuildChoice, MasterAddress};
 use clap::Args;
-use clusterrunner_common::ids::BuildId;
 use std::path::PathBuf;
 
 pub(super) const HELP: &str = "\
@@ -19,9 +18,9 @@ Examples:
 /// Options of `clusterrunner tests`.
 #[derive(Args, Debug)]
 pub(crate) struct TestsOptions {
-    /// The build, by its number
-    #[arg(value_parser = number::<BuildId>)]
-    pub(crate) build: BuildId,
+    /// The build, by its number, or `latest`
+    #[arg(value_parser = BuildChoice::read)]
+    pub(crate) build: BuildChoice,
     /// Only the tests that failed, with all of their messages
     #[arg(long, conflicts_with = "all")]
     pub(crate) failed: bool,

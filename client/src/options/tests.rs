@@ -125,3 +125,15 @@ fn the_shipped_units_start_what_there_is() {
         }
     }
 }
+
+#[test]
+fn a_build_is_named_by_its_number_or_as_the_latest() {
+    assert_eq!(BuildChoice::read("7"), Ok(BuildChoice::Number(BuildId(7))));
+    assert_eq!(BuildChoice::read("latest"), Ok(BuildChoice::Latest));
+    for wrong in ["", "last", "-1", "7.0"] {
+        assert!(BuildChoice::read(wrong).is_err(), "{wrong}");
+    }
+    // As they are shown in hints they are read again.
+    assert_eq!(BuildChoice::Latest.to_string(), "latest");
+    assert_eq!(BuildChoice::Number(BuildId(7)).to_string(), "7");
+}
