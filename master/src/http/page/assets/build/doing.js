@@ -15,7 +15,8 @@ export class Doing {
 
   /** Offers what may be done. @param {number} numFailed how many atoms are known to have failed */
   draw(build, numFailed, isAnew = false) {
-    const mark = isOver(build) ? `over ${numFailed > 0}` : "under way";
+    const anyFailed = numFailed > 0 || (build.children ?? []).some(didNotPass);
+    const mark = isOver(build) ? `over ${anyFailed}` : "under way";
     this.numFailed = numFailed;
     if (mark === this.mark && !isAnew) {
       this.build = build;
@@ -26,7 +27,7 @@ export class Doing {
     if (!session.mayBuild) return fill(this.element);
     const button = (word, act, kind) => h("button", { type: "button", class: kind, on: { click: (event) => this.#do(event.currentTarget, act) } }, word);
     fill(this.element, isOver(build)
-      ? [numFailed ? button("Retry failed", () => this.#again(true)) : null, button("Retry all", () => this.#again(false))]
+      ? [anyFailed ? button("Retry failed", () => this.#again(true)) : null, button("Retry all", () => this.#again(false))]
       : button("Cancel", () => this.#cancel(), "danger"));
   }
 
@@ -53,4 +54,9 @@ export class Doing {
     const { build_id: id } = await change("POST", "/v2/builds", { retry_of: this.build.id, only_failed: onlyFailed });
     go(to.build(id));
   }
+}
+
+/** Whether a build of a matrix is among those that "Retry failed" runs again: it was canceled, too, or could not be run. */
+function didNotPass(child) {
+  return child.result !== "NO_FAILURES" || child.lacks_atoms;
 }
