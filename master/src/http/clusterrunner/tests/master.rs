@@ -13,6 +13,7 @@ use crate::read::app_story;
 use crate::read::event_log;
 use crate::read::feed::Source;
 use crate::read::forecasts::Forecasts;
+use crate::read::receivers::{self, Receivers};
 use crate::read::runs::Runs;
 use crate::store::app_logs::AppLogs;
 use crate::store::own_repositories::OwnRepositories;
@@ -28,9 +29,10 @@ use clusterrunner_common::auth::signature::{
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
-use clusterrunner_common::ids::Incarnation;
+use clusterrunner_common::ids::{BuildId, Incarnation};
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::Registration;
+use clusterrunner_common::work::BuildEvent;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -95,6 +97,26 @@ fn remote_files(secret: &str) -> RemoteFileRules {
     RemoteFileRules {
         allow_local_sources: secret == golden::SECRET,
         ..RemoteFileRules::default()
+    }
+}
+
+/// A receiver that was told of build 1.
+fn told() -> receivers::Standing {
+    let sent = receivers::Sent {
+        build: BuildId(1),
+        event: BuildEvent::Finished,
+        at: Timestamp::now(),
+    };
+    let mut record = receivers::Record::default();
+    record.last_sent = Some(sent);
+    receivers::Standing {
+        name: "chat".to_owned(),
+        kind: "webhook",
+        events: vec![BuildEvent::Finished],
+        projects: vec!["secret-plans".to_owned()],
+        waiting: 0,
+        next_try: None,
+        record,
     }
 }
 
@@ -195,7 +217,7 @@ impl Master {
             turns: Turns::default(),
             live,
             downloads: Downloads::default(),
-            receivers: Receivers::default(),
+            receivers: Receivers::new(|| vec![told()]),
             session: session.clone(),
             snapshots: snapshots.clone(),
             instance_logs,
@@ -286,7 +308,15 @@ impl Master {
 
     /// With a bound signature.
     pub(super) async fn signed(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let body = body.to_string();
+        self.signed_text(method, path, &body.to_string()).await
+    }
+
+    /// What the holder of the secret reads.
+    pub(super) async fn read_with_secret(&self, path: &str) -> (u16, Value) {
+        self.signed_text("GET", path, "").await
+    }
+
+    async fn signed_text(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let parts = SignedParts {
             method,
             path_and_query: path,
@@ -294,7 +324,7 @@ impl Master {
             content_digest: &content_digest(body.as_bytes()),
         };
         let signature = parts.sign(&self.secret, Timestamp::now(), random_bytes());
-        self.call(method, path, &[(SIGNATURE_HEADER, &signature)], &body)
+        self.call(method, path, &[(SIGNATURE_HEADER, &signature)], body)
             .await
     }
 

@@ -73,3 +73,25 @@ async fn a_build_of_a_private_project_is_none_for_strangers() {
     assert_eq!(master.get("/v1/build/1").await.0, 200);
     assert_eq!(master.ids_in("/v1/build", "builds").await, [1, 2]);
 }
+
+#[tokio::test]
+async fn who_may_not_read_a_private_project_hears_of_no_receivers_builds() {
+    let master = Master::start();
+    master.documented("POST", "/v1/build", BUILD).await;
+    let told = async || {
+        let (_, of_all) = master.get("/v2/receivers").await;
+        let (_, of_secret) = master.read_with_secret("/v2/receivers").await;
+        [of_all, of_secret].map(|body| {
+            let receiver = &body["receivers"][0];
+            assert_eq!(receiver["name"], "chat", "{body}");
+            let text = body.to_string();
+            (
+                text.contains("secret-plans"),
+                !receiver["last_sent"].is_null(),
+            )
+        })
+    };
+    assert_eq!(told().await, [(true, true), (true, true)]);
+    master.publish(false).await;
+    assert_eq!(told().await, [(false, false), (true, true)]);
+}
