@@ -10,7 +10,7 @@ use super::attach::look_until;
 use super::interrupt::Interrupt;
 use super::matrix;
 use super::retry::{Reached, reach};
-use crate::options::{BisectOptions, CommonOptions, WaitUntil};
+use crate::options::{BisectOptions, BuildChoice, CommonOptions, WaitUntil};
 use crate::output::again::command;
 use crate::output::text::{count, how_to_name_an_atom, parse_atom, setting};
 use crate::output::{self, BAD, styled};
@@ -54,6 +54,10 @@ pub(crate) async fn run(
     let atom = parse_atom(&options.atom).ok_or_else(|| no_atom(&options))?;
     let reached = reach(&options.master, &common).await?;
     let build = options.build.of(&reached.first).await?;
+    let options = BisectOptions {
+        build: BuildChoice::Number(build),
+        ..options
+    };
     matrix::refuse_parent(&reached.first, build, "atoms").await?;
     let before = reached.first.build(build).await?;
     if before.request_params.get("type") == Some(&json!("directory")) {

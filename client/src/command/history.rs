@@ -14,6 +14,7 @@ use clusterrunner_common::api::history::{
     FailedView, FlakinessView, FlakyBody, FlakyVerdict, HistoryKind, HistoryView, RunView,
 };
 use clusterrunner_common::junit::TestOutcome;
+use clusterrunner_common::process::variables::is_name;
 use clusterrunner_common::text::printable::plain;
 use clusterrunner_common::text::shell::shell_word;
 
@@ -29,7 +30,10 @@ pub(crate) async fn run(
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
-    let body = client.history(&options.name, &wanted(&options.of)).await?;
+    let mut body = client.history(&options.name, &wanted(&options.of)).await?;
+    if let (true, Some(value)) = (body.history.is_empty(), value_of_setting(&options.name)) {
+        body = client.history(value, &wanted(&options.of)).await?;
+    }
     if options.json {
         output::say_versioned(&body);
         return Ok(ExitCode::Success);
@@ -40,8 +44,8 @@ pub(crate) async fn run(
             "no archived build has an atom or a test with the name {name}"
         ))
         .hint(format!(
-            "`{}` lists the names of a build",
-            command("tests BUILD")
+            "an atom's name is its value, such as tests/test_a.py; `{}` lists the names of a build",
+            command("tests latest")
         )));
     }
     for (number, view) in body.history.iter().enumerate() {
@@ -51,6 +55,13 @@ pub(crate) async fn run(
         show(view);
     }
     Ok(ExitCode::Success)
+}
+
+/// The value of an atom that is named as lists of atoms show it: `N="3"`.
+fn value_of_setting(name: &str) -> Option<&str> {
+    let (variable, value) = name.split_once('=')?;
+    let value = value.strip_prefix('"')?.strip_suffix('"')?;
+    (is_name(variable) && !value.contains(['"', '\\'])).then_some(value)
 }
 
 /// Lists what is flaky.
@@ -341,5 +352,14 @@ mod unit_tests {
         let expected = "stable: no flake in 9 runs (6 hunts)";
         assert_eq!(said_of(&hunted).1, expected);
         assert_eq!(flakes(&hunted), "0 of 9 (6 hunts)");
+    }
+
+    #[test]
+    fn an_atom_may_be_named_as_lists_show_it() {
+        assert_eq!(value_of_setting("N=\"17\""), Some("17"));
+        assert_eq!(value_of_setting("F=\"a b=c.py\""), Some("a b=c.py"));
+        for other in ["17", "N=17", "a.py=\"x\"", "A=\"1\" B=\"2\"", "=\"x\""] {
+            assert_eq!(value_of_setting(other), None, "{other}");
+        }
     }
 }
