@@ -1,21 +1,20 @@
 //! What stands around the core in a master: adapters that carry effects out and repeat calls until
 //! they are answered, the watch over leases, and a process that may die in any turn.
 
+mod reports;
+
 use super::Tally;
 use super::hunting::Hunting;
-use super::machine::Sickness;
-use super::messages::{About, Report, ToMachine, ToMaster};
+use super::messages::{ToMachine, ToMaster};
 use super::mutation::Mutation;
 use super::world::{Happening, TICK, World};
-use crate::core::Cluster;
-use crate::core::MAX_DEATHS;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::hand_out::HandOut;
-use crate::core::builds::outcome::AtomOutcome;
 use crate::core::command::{Command, Opening, StoredResults};
 use crate::core::effect::{SlaveCall, WantedInstance};
 use crate::core::refusal::Refusal;
 use crate::core::tests::scenario::Scenario;
+use crate::core::{Cluster, MAX_DEATHS};
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::templates::TemplateContent;
@@ -397,110 +396,6 @@ impl World {
     fn sign_of_life(&mut self, slave: SlaveId) {
         if let Some((.., seen)) = self.master.open.get_mut(&slave) {
             *seen = self.now;
-        }
-    }
-
-    /// Whether it was said to another life of the master. A master that does not look takes it for its own.
-    fn is_meant_for_another(&self, life: Option<&SessionId>) -> bool {
-        let is_checked = self.master.mutation != Some(Mutation::IncarnationIsNotChecked);
-        is_checked && life != Some(&self.master.life())
-    }
-
-    fn reported(
-        &mut self,
-        machine: usize,
-        session: SessionId,
-        number: u64,
-        report: Report,
-        of: Option<MasterMark>,
-    ) {
-        let slave = report.slave;
-        if self.is_meant_for_another(of.as_ref().map(|of| &of.session_id)) {
-            return self.send_to_machine(machine, ToMachine::OtherLife);
-        }
-        let command = match report.about {
-            About::SetUp(build) => Command::ReportSetUp {
-                slave,
-                session,
-                build,
-            },
-            About::SetupFailed(build) => Command::ReportSetupFailed {
-                slave,
-                session,
-                build,
-                reason: "exit code 1".to_owned(),
-            },
-            About::TornDown(build) => Command::ReportTornDown { slave, build },
-            About::Instances(report) => Command::ReportInstances {
-                slave,
-                session,
-                report,
-            },
-            About::Finished(..) if self.disk_full_until > self.now => {
-                // 507: the slave keeps it.
-                self.master.tally.results_put_off += 1;
-                return;
-            }
-            About::Finished(build, subjob, attempt, outcomes) => {
-                let hand_out = HandOut {
-                    slave,
-                    build,
-                    subjob,
-                    attempt,
-                };
-                self.upload(machine, hand_out, outcomes)
-            }
-            About::Ending => Command::GiveSlaveUp {
-                slave,
-                reason: "it ends".to_owned(),
-            },
-        };
-        let result = match &command {
-            Command::ReportFinished { hand_out, .. } => Some(*hand_out),
-            _ => None,
-        };
-        // Stored first, counted then; what does not count is not stored.
-        if let Some(hand_out) = result
-            && self.master.farm.cluster.is_repeated(hand_out) == Ok(false)
-        {
-            let results = self.master.results.entry(hand_out.build).or_default();
-            results.insert((hand_out.subjob, hand_out.attempt));
-        }
-        let Some(told) = self.tell(command) else {
-            return;
-        };
-        self.check_copies();
-        let farm = &self.master.farm;
-        let is_recorded = |hand_out: &HandOut| farm.cluster.is_repeated(*hand_out) == Ok(true);
-        if told.is_ok() {
-            self.master.acknowledged.extend(result.filter(is_recorded));
-        }
-        if let Err(Refusal::UnknownSlave(_) | Refusal::SessionExpired(_)) = told {
-            self.send_to_machine(machine, ToMachine::Unknown { slave });
-        }
-        let at = result.and_then(|_| self.master.farm.cluster.mark());
-        self.send_to_machine(machine, ToMachine::Heard { number, at });
-    }
-
-    /// A result as it arrives: now and then damaged.
-    fn upload(
-        &mut self,
-        machine: usize,
-        hand_out: HandOut,
-        mut outcomes: Vec<AtomOutcome>,
-    ) -> Command {
-        let is_sick = self.machines[machine].sickness == Sickness::TearsResults;
-        if is_sick || self.random.happens(30) {
-            let reason = "torn archive".to_owned();
-            return Command::ReportUnusable { hand_out, reason };
-        }
-        if self.random.happens(10) {
-            outcomes.extend_from_within(..);
-        }
-        Command::ReportFinished {
-            hand_out,
-            executor: None,
-            outcomes,
         }
     }
 }
