@@ -1,5 +1,7 @@
 //! What hunts find and cost, on a farm in virtual time: the core decides, slaves and their latencies are models.
 
+mod hunts;
+
 use super::super::scenario::{big_plan, fresh, request};
 use super::super::walk::random::Random;
 use crate::core::actor::Actor;
@@ -20,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The farm: slaves, and executors of each.
 const SLAVES: u64 = 4;
+
 const EXECUTORS: u32 = 3;
 
 /// How many atoms a build has.
@@ -27,6 +30,7 @@ const ATOMS: u32 = 40;
 
 /// Half of a round trip, and how long it takes until a hunt is killed at most, in milliseconds.
 const MESSAGE: u64 = 1;
+
 const KILL: u64 = 20;
 
 /// A build comes in each of these times: the farm is busy for a third of it, and some builds come while others run.
@@ -34,8 +38,11 @@ const BETWEEN: u64 = 240_000;
 
 /// What else takes time.
 const PREPARING: u64 = 2_000;
+
 const SET_UP: u64 = 3_000;
+
 const TEAR_DOWN: u64 = 500;
+
 const ARCHIVING: u64 = 200;
 
 /// In one of so many runs a machine fails, whatever runs on it.
@@ -43,6 +50,7 @@ const MACHINE_FAILS_IN: u64 = 10_000;
 
 /// So often in 1000 runs atoms fail without cause: the first ones, two of each; all others never do.
 const FLAKINESS: [u64; 5] = [20, 50, 100, 200, 300];
+
 const OF_EACH: usize = 2;
 
 fn flakiness(atom: usize) -> u64 {
@@ -316,31 +324,6 @@ impl Farm {
         }
     }
 
-    /// What a slave does with its hunts when work comes.
-    fn drop_hunts(&mut self, slave: SlaveId) {
-        for id in self
-            .machine(slave)
-            .hunting
-            .keys()
-            .copied()
-            .collect::<Vec<_>>()
-        {
-            self.free(slave, id);
-            self.hunt_told(id, HuntEnd::Dropped);
-        }
-    }
-
-    /// Kills what hunts on an executor.
-    fn free(&mut self, slave: SlaveId, id: HuntId) {
-        let now = self.now;
-        if let Some(began) = self.machine(slave).hunting.remove(&id) {
-            self.hunted_ms += now - began;
-            self.machine(slave).killing += 1;
-            let delay = self.random.between(1, KILL);
-            self.schedule(delay, Happening::Freed(slave));
-        }
-    }
-
     fn start_waiting(&mut self, slave: SlaveId) {
         loop {
             let machine = self.machine(slave);
@@ -371,81 +354,6 @@ impl Farm {
         };
         self.schedule(MESSAGE, Happening::Tell(told));
         self.start_waiting(slave);
-    }
-
-    fn look(&mut self) {
-        let Some(mut hunts) = self.hunts.take() else {
-            return;
-        };
-        let look = hunts.look(&self.cluster, Timestamp(self.now));
-        self.hunts = Some(hunts);
-        for (id, hunt) in look.ended {
-            self.free(hunt.slave, id);
-        }
-        for id in &look.unknown {
-            let build = self.cluster.build(*id).unwrap().clone();
-            let known = build.numbered_subjobs().map(|(id, subjob)| {
-                let memory = &self.memories[number_of(&subjob.atoms[0])];
-                (id, subjob, memory.trials())
-            });
-            let known: Vec<_> = known.collect();
-            let hunts = self.hunts.as_mut().unwrap();
-            hunts.learn(build.id, &build.hunted, known);
-        }
-        for (build, goes_on) in look.goes_on {
-            let told = Command::ReportHunting { build, goes_on };
-            self.schedule(MESSAGE, Happening::Tell(told));
-        }
-        for (id, hunt) in look.begun {
-            self.schedule(MESSAGE, Happening::HuntReaches(id, hunt));
-        }
-        if !look.unknown.is_empty() {
-            self.look();
-        }
-    }
-
-    fn hunt_reaches(&mut self, id: HuntId, hunt: &Hunt) {
-        let now = self.now;
-        let machine = self.machine(hunt.slave);
-        let is_quiet = machine.setting_up.is_empty() && machine.waiting.is_empty();
-        let in_use = machine.num_busy + machine.killing + machine.hunting.len();
-        let hunts = self.hunts.as_mut().unwrap();
-        if !hunts.running().any(|(running, _)| *running == id) {
-            return;
-        }
-        if !is_quiet || in_use >= EXECUTORS as usize {
-            return hunts.refused(id, false, Timestamp(now));
-        }
-        self.machine(hunt.slave).hunting.insert(id, now);
-        let build = self.cluster.build(hunt.build).unwrap();
-        let subjob = build.subjob(hunt.subjob).unwrap();
-        let atom = number_of(&subjob.atoms[0]);
-        let end = match self.fails(atom, 1_000_000 + id, 0) {
-            true => HuntEnd::Failed,
-            false => HuntEnd::Passed,
-        };
-        let took = self.ms(atom, 1_000_000 + id);
-        self.schedule(took, Happening::HuntEnds(id, end));
-    }
-
-    fn hunt_ends(&mut self, id: HuntId, end: HuntEnd) {
-        let now = self.now;
-        for machine in self.machines.values_mut() {
-            if let Some(began) = machine.hunting.remove(&id) {
-                self.hunted_ms += now - began;
-                return self.hunt_told(id, end);
-            }
-        }
-    }
-
-    fn hunt_told(&mut self, id: HuntId, end: HuntEnd) {
-        let at = Timestamp(self.now);
-        let hunts = self.hunts.as_mut().unwrap();
-        if let Some((build, run)) = hunts.ended(id, end, 1, at) {
-            let runs = vec![run];
-            let told = Command::ReportHunted { build, runs };
-            self.schedule(MESSAGE, Happening::Tell(told));
-        }
     }
 
     /// Takes an archived build into account, as the histories do.
