@@ -2,13 +2,17 @@
 //! name all that came out.
 
 mod snapshots;
+mod values;
+
+pub(super) use values::{
+    atom, big_plan, finished, fresh, hand_out, plan, request, stale, unusable,
+};
 
 use super::texts::effect_text;
 use crate::core::Cluster;
 use crate::core::actor::Actor;
 use crate::core::builds::build::BuildState;
 use crate::core::builds::hand_out::HandOut;
-use crate::core::builds::outcome::AtomOutcome;
 use crate::core::builds::plan::Plan;
 use crate::core::command::{Command, Opening, SlaveChoice, StoredResults};
 use crate::core::effect::Effect;
@@ -18,12 +22,9 @@ use crate::core::scheduling::hand_outs::{next_subjob, num_allowed};
 use crate::core::slaves::slave::BuildOnSlave;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
-use clusterrunner_common::job::config::Timeouts;
-use clusterrunner_common::work::{BuildRequest, FinishedAttempt, Seen};
-use serde_json::json;
+use clusterrunner_common::work::{FinishedAttempt, Seen};
 use snapshots::{SNAPSHOT_EVERY, Stored};
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// No turn of these small clusters needs as many; a turn that does will never end.
@@ -461,84 +462,5 @@ impl Drop for Scenario {
         if !std::thread::panicking() {
             assert_eq!(self.replayed(), self.cluster, "replay gives another state");
         }
-    }
-}
-
-/// The incarnation that begins if one has to.
-pub(super) fn fresh() -> Incarnation {
-    Incarnation("fresh".to_owned())
-}
-
-pub(super) fn request(project: &str) -> BuildRequest {
-    BuildRequest::from_json(&json!({"type": "git", "url": project})).unwrap()
-}
-
-pub(super) fn atom(name: &str) -> String {
-    format!("export T={name};")
-}
-
-/// A plan of the job `unit` with the command `run`.
-pub(super) fn plan(atoms: &[&str]) -> Plan {
-    Plan {
-        commit: Some("c0ffee".to_owned()),
-        job_name: "unit".to_owned(),
-        command: "run".to_owned(),
-        setup_build: Some("make ready".to_owned()),
-        teardown_build: None,
-        max_executors: None,
-        max_executors_per_slave: None,
-        timeouts: Timeouts::default(),
-        atoms: atoms.iter().copied().map(atom).collect(),
-        ..Plan::default()
-    }
-}
-
-/// As [`plan`], with limits (0 for none) and so many atoms `0`, `1`, ...
-pub(super) fn big_plan(num_atoms: u32, max_executors: u32, per_slave: u32) -> Plan {
-    Plan {
-        max_executors: NonZeroU32::new(max_executors),
-        max_executors_per_slave: NonZeroU32::new(per_slave),
-        timeouts: Timeouts::default(),
-        atoms: (0..num_atoms).map(|n| atom(&n.to_string())).collect(),
-        ..plan(&[])
-    }
-}
-
-pub(super) fn hand_out(slave: u64, build: u64, subjob: u32, attempt: u32) -> HandOut {
-    HandOut {
-        slave: SlaveId(slave),
-        build: BuildId(build),
-        subjob: SubjobId(subjob),
-        attempt: Attempt(attempt),
-    }
-}
-
-pub(super) fn finished(hand_out: HandOut, exit_codes: &[i32]) -> Command {
-    let outcome = |exit_code: &i32| AtomOutcome {
-        exit_code: *exit_code,
-        // So long that none waits on a slave.
-        duration_ms: 60_000,
-        trouble: None,
-        started_at: None,
-        usage: None,
-    };
-    let outcomes = exit_codes.iter().map(outcome).collect();
-    Command::ReportFinished {
-        hand_out,
-        executor: None,
-        outcomes,
-    }
-}
-
-pub(super) fn unusable(hand_out: HandOut) -> Command {
-    let reason = "torn archive".to_owned();
-    Command::ReportUnusable { hand_out, reason }
-}
-
-pub(super) fn stale(hand_out: HandOut) -> Refusal {
-    Refusal::StaleAttempt {
-        build: hand_out.build,
-        subjob: hand_out.subjob,
-        attempt: hand_out.attempt,
     }
 }
