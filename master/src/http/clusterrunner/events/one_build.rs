@@ -1,120 +1,28 @@
 //! What is told of one build: the build itself, its atoms as rows, and its end.
 
-use super::super::Api;
+mod changes;
+mod look;
+
+pub(super) use changes::BuildChanges;
+
 use super::super::error::ApiError;
-use super::super::shapes::{self, AtomRow};
+use super::super::{Api, shapes};
 use super::Farm;
 use super::frames::{Audience, Frame};
 use super::room::{Changes, Cursor, Looked, Scene};
 use crate::coordinator::Gone;
 use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState};
-use crate::core::event::{BuildFact, Event, Fact, SlaveFact};
-use crate::read::running::{RunningInBuild, Runs};
-use clusterrunner_common::api::{BuildBody, BuildView, FinishView, RunningAtom};
-use clusterrunner_common::clock::Timestamp;
+use crate::read::running::RunningInBuild;
+use clusterrunner_common::api::{BuildBody, FinishView, RunningAtom};
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::{BuildId, SubjobId};
-use serde_json::json;
+use look::{AT_ONCE, Found, MOST, Seen, look};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many subjobs a look takes along: about half a millisecond of the coordinator's time.
-const AT_ONCE: usize = 512;
-
-/// Where more subjobs than these have changed at once, readers are told to read anew.
-const MOST: usize = 2_000;
-
 /// How often it is looked which atoms run.
 const LOOK_AT_RUNNING: Duration = Duration::from_secs(1);
-
-/// What has changed of a build.
-#[derive(Debug)]
-pub(super) struct BuildChanges {
-    build: BuildId,
-    /// Whether its own fields may have changed.
-    itself: bool,
-    /// The subjobs whose atoms may have.
-    subjobs: BTreeSet<SubjobId>,
-}
-
-impl BuildChanges {
-    pub(super) fn of(build: BuildId) -> Self {
-        Self {
-            build,
-            itself: false,
-            subjobs: BTreeSet::new(),
-        }
-    }
-
-    fn note_fact(&mut self, fact: &BuildFact) {
-        self.itself = true;
-        match fact {
-            BuildFact::Prepared { subjobs, .. } => {
-                let number = u32::try_from(subjobs.len()).unwrap_or(u32::MAX);
-                self.subjobs.extend((0..number).map(SubjobId));
-            }
-            BuildFact::SubjobFinished { subjob, .. }
-            | BuildFact::AttemptFailed { subjob, .. }
-            | BuildFact::SubjobReturned { subjob, .. }
-            | BuildFact::SubjobSuspected { subjob, .. }
-            | BuildFact::SubjobPoisoned { subjob, .. }
-            | BuildFact::ResultDoubted { subjob, .. } => {
-                self.subjobs.insert(*subjob);
-            }
-            BuildFact::CutOff { subjobs, .. } => {
-                self.subjobs.extend(subjobs.iter().map(|(id, _)| *id));
-            }
-            // A row tells of a hand-out when its atom has started, which no fact says.
-            BuildFact::SubjobHandedOut { .. }
-            | BuildFact::Queued { .. }
-            | BuildFact::PreparationStarted { .. }
-            | BuildFact::PreparationStopped
-            | BuildFact::Split { .. }
-            | BuildFact::Failed { .. }
-            | BuildFact::Canceled
-            | BuildFact::ArchivingStarted
-            | BuildFact::Finished
-            | BuildFact::Retired
-            | BuildFact::Forgotten { .. }
-            | BuildFact::Deleted
-            | BuildFact::Cleared
-            | BuildFact::Described { .. }
-            | BuildFact::Warned { .. }
-            | BuildFact::Hunted { .. }
-            | BuildFact::HuntGoesOn { .. }
-            | BuildFact::StatusPosted { .. }
-            | BuildFact::SetupRequested { .. }
-            | BuildFact::SetupCompleted { .. }
-            | BuildFact::SetupFailed { .. }
-            | BuildFact::TeardownRequested { .. }
-            | BuildFact::TeardownCompleted { .. } => {}
-        }
-    }
-}
-
-impl Changes for BuildChanges {
-    fn note(&mut self, event: &Event) {
-        match &event.fact {
-            Fact::Build(build, fact) if *build == self.build => self.note_fact(fact),
-            // What a build waits for depends on the slaves, and so does what of it is on slaves that are lost.
-            Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }) => {}
-            Fact::Slave(..) | Fact::Farm(_) => self.itself = true,
-            // Who may read it.
-            Fact::Project(..) => self.itself = true,
-            Fact::Build(..)
-            | Fact::Account(..)
-            | Fact::Template(..)
-            | Fact::Instance(..)
-            | Fact::App(..) => {}
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.itself && self.subjobs.is_empty()
-    }
-}
 
 /// A build and the readers that follow it.
 pub(super) struct OneBuild {
@@ -155,32 +63,6 @@ impl Foretold {
             (told, finish) => told.is_some() != finish.is_some(),
         }
     }
-}
-
-/// What one look takes along.
-struct Seen {
-    id: u64,
-    room: Cursor<BuildChanges>,
-    joining: Vec<Cursor<BuildChanges>>,
-    found: Found,
-}
-
-enum Found {
-    Build(Box<SeenBuild>),
-    /// It has left memory: all was told before.
-    Archived,
-    /// Nobody is shown it any more.
-    Removed,
-}
-
-struct SeenBuild {
-    view: BuildView,
-    audience: Audience,
-    is_over: bool,
-    rows: BTreeMap<SubjobId, Vec<AtomRow>>,
-    /// Of these subjobs the room is told.
-    of_room: BTreeSet<SubjobId>,
-    started: BTreeMap<SubjobId, RunningAtom>,
 }
 
 impl OneBuild {
@@ -284,18 +166,6 @@ impl OneBuild {
     }
 }
 
-impl SeenBuild {
-    fn rows_frame<'a>(
-        &self,
-        subjobs: impl Iterator<Item = &'a SubjobId>,
-    ) -> Result<Option<Frame>, serde_json::Error> {
-        let rows = subjobs.filter_map(|id| self.rows.get(id)).flatten();
-        let rows: Vec<&AtomRow> = rows.collect();
-        let frame = || Frame::new(self.audience.clone(), "atoms", &json!({ "rows": rows }));
-        (!rows.is_empty()).then(frame).transpose()
-    }
-}
-
 /// Nothing comes after these.
 fn over(
     id: u64,
@@ -347,85 +217,6 @@ impl Scene for OneBuild {
     }
 }
 
-/// Takes along what has changed.
-fn look(
-    cluster: &Cluster,
-    id: BuildId,
-    running: &RunningInBuild,
-    told: &BTreeMap<SubjobId, RunningAtom>,
-    (mut room, mut joining): (Cursor<BuildChanges>, Vec<Cursor<BuildChanges>>),
-) -> Seen {
-    room.catch_up();
-    joining.iter_mut().for_each(Cursor::catch_up);
-    let found = match cluster.build(id).filter(|_| !cluster.is_deleted(id)) {
-        Some(build) => {
-            let seen = look_at(cluster, build, (running, told), &mut room, &mut joining);
-            Found::Build(Box::new(seen))
-        }
-        None if cluster.is_ended(id) && !cluster.is_deleted(id) => Found::Archived,
-        None => Found::Removed,
-    };
-    Seen {
-        id: cluster.lineage().position(),
-        room,
-        joining,
-        found,
-    }
-}
-
-fn look_at(
-    cluster: &Cluster,
-    build: &Build,
-    (running, told): (&RunningInBuild, &BTreeMap<SubjobId, RunningAtom>),
-    room: &mut Cursor<BuildChanges>,
-    joining: &mut [Cursor<BuildChanges>],
-) -> SeenBuild {
-    let mut started = BTreeMap::new();
-    let known: BTreeSet<SubjobId> = told.keys().copied().chain(running.subjobs()).collect();
-    for subjob in known {
-        let atom = match running.runs(cluster, build, subjob) {
-            Runs::Atom(atom) => Some(atom),
-            Runs::No | Runs::CutOff | Runs::Unsaid => None,
-        };
-        if told.get(&subjob) != atom.as_ref() {
-            room.changes.subjobs.insert(subjob);
-        }
-        started.extend(atom.map(|atom| (subjob, atom)));
-    }
-    if room.missed || room.changes.subjobs.len() > MOST {
-        room.missed = true;
-        room.changes.subjobs.clear();
-    }
-    room.changes.itself = false;
-    let rest = match room.changes.subjobs.iter().nth(AT_ONCE).copied() {
-        Some(next) => room.changes.subjobs.split_off(&next),
-        None => BTreeSet::new(),
-    };
-    let of_room = std::mem::replace(&mut room.changes.subjobs, rest);
-    let mut wanted: BTreeSet<SubjobId> = of_room.iter().chain(started.keys()).copied().collect();
-    for cursor in joining {
-        // Those who come together share what one look may take along.
-        if cursor.changes.subjobs.len() + wanted.len() > MOST {
-            cursor.missed = true;
-        } else if !cursor.missed {
-            wanted.extend(&cursor.changes.subjobs);
-        }
-    }
-    let rows = wanted.into_iter().filter_map(|id| {
-        let runs = running.runs(cluster, build, id);
-        let rows = shapes::atom_rows(build, id, build.subjob(id)?, runs);
-        Some((id, rows))
-    });
-    SeenBuild {
-        rows: rows.collect(),
-        view: shapes::build_at(cluster, build, running, Timestamp::now()),
-        audience: Audience::of_project(cluster.project_of(build.id)),
-        is_over: is_told_to_the_end(cluster, build),
-        of_room,
-        started,
-    }
-}
-
 /// What there is to tell of a build that is archived. A reader that does not know its end yet reads it anew.
 pub(super) async fn of_archived(
     api: &Api,
@@ -463,19 +254,9 @@ pub(super) async fn of_archived(
         .collect())
 }
 
-/// Whether nothing of a build will change. What slaves ran of a build that ended early becomes known when they have
-/// cleared it away.
-fn is_told_to_the_end(cluster: &Cluster, build: &Build) -> bool {
-    let mut slaves = cluster.called_slaves();
-    build.state == BuildState::Finished
-        || build.is_over() && !slaves.any(|slave| slave.builds.contains_key(&build.id))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::actor::Actor;
-    use clusterrunner_common::ids::{Attempt, SlaveId};
 
     #[test]
     fn readers_are_told_anew_when_they_would_count_down_to_something_else() {
@@ -503,41 +284,5 @@ mod tests {
             assert_eq!(found, differs, "{median} after {seconds} s");
         }
         assert!(foretold.differs(None, after(1)));
-    }
-
-    #[test]
-    fn facts_of_the_build_name_the_rows_that_change() {
-        let mut changes = BuildChanges::of(BuildId(1));
-        let mut note = |build, fact| {
-            changes.note(&Event {
-                at: Timestamp(0),
-                by: Actor::Master,
-                fact: Fact::Build(BuildId(build), fact),
-            });
-            std::mem::replace(&mut changes, BuildChanges::of(BuildId(1)))
-        };
-        let (slave, subjob, attempt) = (SlaveId(1), SubjobId(3), Attempt(1));
-        let finished = || BuildFact::SubjobFinished {
-            slave,
-            subjob,
-            attempt,
-            executor: None,
-            outcomes: Vec::new(),
-        };
-        assert_eq!(note(1, finished()).subjobs, BTreeSet::from([subjob]));
-        assert!(note(2, finished()).is_empty());
-        let handed_out = BuildFact::SubjobHandedOut {
-            slave,
-            subjob,
-            attempt,
-        };
-        let changed = note(1, handed_out);
-        assert!(changed.itself && changed.subjobs.is_empty());
-        let cut_off = BuildFact::CutOff {
-            slave,
-            subjobs: vec![(subjob, attempt)],
-            runs: Vec::new(),
-        };
-        assert_eq!(note(1, cut_off).subjobs, BTreeSet::from([subjob]));
     }
 }
