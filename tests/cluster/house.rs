@@ -161,6 +161,18 @@ const RULES: &[(&[&str], &[&str])] = &[
     ),
 ];
 
+/// Where the paths on the map begin.
+const ON_THE_MAP: [&str; 8] = [
+    "",
+    "common/src",
+    "master/src",
+    "master/src/core",
+    "master/src/http",
+    "slave/src",
+    "client/src",
+    "tests",
+];
+
 #[test]
 fn rooms_use_only_rooms_above_them() {
     let mut upwards = Vec::new();
@@ -212,6 +224,27 @@ fn files_do_not_use_each_other_in_a_circle() {
         let found = circles(&uses(&root().join(source)));
         assert!(found.is_empty(), "{source}: {found:#?}");
     }
+}
+
+#[test]
+fn the_map_leads_to_files_that_are_there() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let quoted = map.split('`').skip(1).step_by(2);
+    // A name alone is told within its room.
+    let paths = quoted.filter(|text| text.trim_matches('/').contains('/'));
+    let is_path = |text: &&str| {
+        text.chars()
+            .all(|sign| is_of_a_name(sign) || "/.-".contains(sign))
+    };
+    let is_there = |path: &str| {
+        let path = path.trim_end_matches('/');
+        let mut places = ON_THE_MAP.iter().map(|from| root().join(from));
+        places.any(|from| from.join(path).exists() || from.join(format!("{path}.rs")).exists())
+    };
+    let paths: Vec<&str> = paths.filter(is_path).collect();
+    assert!(!paths.is_empty());
+    let lost: Vec<&str> = paths.into_iter().filter(|path| !is_there(path)).collect();
+    assert_eq!(lost, [""; 0]);
 }
 
 #[test]
