@@ -5,3 +5,4 @@ pub mod kept_projects;
 pub mod regular_file;
 pub mod retention;
 pub mod space;
+pub mod whole_file;

@@ -5,6 +5,7 @@ use super::file::SettingsFile;
 use super::lines::{Content, lines};
 use super::location::read_file;
 use crate::auth::secret::Secret;
+use crate::disk::whole_file;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -54,7 +55,8 @@ pub(crate) fn ensure_secret(config_file: &Path) -> Result<Secret, SettingsError>
             });
         }
     };
-    replace(&target, &with_secret(&text, secret.expose())).map_err(write_failed)?;
+    let text = with_secret(&text, secret.expose());
+    whole_file::replace(&target, text.as_bytes()).map_err(write_failed)?;
     Ok(secret)
 }
 
@@ -149,20 +151,6 @@ pub(super) fn make_missing(path: &Path) -> Result<bool, SettingsError> {
             source,
         }),
     }
-}
-
-/// Puts `text` into the place of the file at once: readers see the old or the new one whole, also after
-/// a power cut.
-fn replace(target: &Path, text: &str) -> io::Result<()> {
-    let directory = directory_of(target);
-    // Created with mode 0600.
-    let mut file = tempfile::Builder::new()
-        .prefix(".clusterrunner.conf.")
-        .tempfile_in(&directory)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(target).map_err(|error| error.error)?;
-    File::open(&directory)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
 //! The key by which clients know this master again. It is made once, and stays with the data directory.
 
 use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::disk::regular_file;
+use clusterrunner_common::disk::{regular_file, whole_file};
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The longest file that is read.
@@ -64,37 +62,17 @@ pub(crate) fn host_key(path: &Path) -> Result<PrivateKey, HostKeyError> {
             let key = PrivateKey::new(KeypairData::Ed25519(pair), "clusterrunner");
             let key = key.map_err(no_key)?;
             let text = key.to_openssh(LineEnding::LF).map_err(no_key)?;
-            write(path, text.as_bytes()).map_err(disk)?;
+            whole_file::replace(path, text.as_bytes()).map_err(disk)?;
             Ok(key)
         }
         Err(error) => Err(disk(error)),
     }
 }
 
-/// Another name first, so that a crash leaves no half of a key.
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

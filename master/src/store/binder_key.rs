@@ -1,9 +1,8 @@
 //! The key of the Binder API that the master has made for itself, in a file of its data directory.
 
 use clusterrunner_common::auth::secret::Secret;
-use clusterrunner_common::disk::regular_file;
-use std::fs::File;
-use std::io::{self, Write as _};
+use clusterrunner_common::disk::{regular_file, whole_file};
+use std::io;
 use std::path::Path;
 
 /// The file.
@@ -37,13 +36,7 @@ pub(crate) fn ensure(directory: &Path) -> io::Result<Kept> {
         Err(error) => return Err(error),
     }
     let key = Secret::generate().map_err(io::Error::other)?;
-    // Created with mode 0600. After a power cut it is there whole, or not at all.
-    let mut new = tempfile::NamedTempFile::new_in(directory)?;
-    new.write_all(key.as_bytes())?;
-    new.write_all(b"\n")?;
-    new.as_file().sync_all()?;
-    new.persist(&file).map_err(|error| error.error)?;
-    File::open(directory)?.sync_all()?;
+    whole_file::replace(&file, &[key.as_bytes(), b"\n"].concat())?;
     Ok(Kept::Made(key))
 }
 
