@@ -1,15 +1,12 @@
-//! The log of one app: files of records, named by the number of their first line. The oldest goes when there are too
-//! many bytes.
+//! The log of one app: files of records, numbered by their first line.
 
 use super::Output;
 use super::record::{Record, Source, records};
+use crate::store::log_files::{LogFile, LogFiles};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::InstanceId;
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 /// Of how many files a full log consists.
@@ -64,70 +61,40 @@ pub(crate) struct AppLines {
 /// The log of one app.
 #[derive(Debug)]
 pub(super) struct Log {
-    directory: PathBuf,
     max_bytes: u64,
-    files: VecDeque<Part>,
+    files: LogFiles,
     sources: BTreeMap<InstanceId, Source>,
     /// How many lines there were, with those that are not kept any more.
     num_lines: u64,
-}
-
-/// A file.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    /// The number of its first line.
-    first: u64,
-    /// How many of its bytes count.
-    bytes: u64,
-    /// How many of them say what was before.
-    head: u64,
 }
 
 impl Log {
     /// The log in a directory, which need not be there.
     pub(super) fn open(directory: PathBuf, max_bytes: u64) -> io::Result<Self> {
         let mut log = Self {
-            directory,
             max_bytes,
-            files: VecDeque::new(),
+            files: LogFiles::open(directory, MOST_READ)?,
             sources: BTreeMap::new(),
             num_lines: 0,
         };
-        let entries = match std::fs::read_dir(&log.directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
-            read => read?,
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let first = name
-                .to_str()
-                .and_then(|name| u64::from_str_radix(name, 16).ok());
-            if let Some(first) = first {
-                let bytes = entry.metadata()?.len();
-                found.push((first, bytes));
-            }
-        }
-        found.sort_unstable();
-        for (first, bytes) in found {
-            let head = 0;
-            log.take_in(Part { first, bytes, head })?;
+        let files: Vec<LogFile> = log.files.iter().collect();
+        for file in files {
+            log.take_in(file)?;
         }
         Ok(log)
     }
 
     /// Takes in what a file of before says.
-    fn take_in(&mut self, mut part: Part) -> io::Result<()> {
-        let content = self.content(part)?;
+    fn take_in(&mut self, mut file: LogFile) -> io::Result<()> {
+        let content = self.files.content(file)?;
         // What was written last may not have come to its end.
-        part.bytes = 0;
-        self.num_lines = part.first;
+        file.bytes = 0;
+        self.num_lines = file.start;
         for (record, length) in records(&content) {
-            if part.bytes == 0 && matches!(record, Record::Sources(_)) {
-                part.head = length;
+            if file.bytes == 0 && matches!(record, Record::Sources(_)) {
+                file.head = length;
             }
-            part.bytes += length;
+            file.bytes += length;
             self.num_lines += record.num_lines();
             match record {
                 Record::Sources(sources) => self.sources = sources,
@@ -139,7 +106,7 @@ impl Log {
                 Record::Controller { .. } => {}
             }
         }
-        self.files.push_back(part);
+        self.files.correct(file);
         Ok(())
     }
 
@@ -225,88 +192,47 @@ impl Log {
     fn append(&mut self, record: &Record) -> io::Result<()> {
         let bytes = record.encode().ok_or(io::ErrorKind::InvalidInput)?;
         let added = bytes.len() as u64;
-        let is_full = |part: &Part| {
-            let own = part.bytes.saturating_sub(part.head);
+        let is_full = |file: LogFile| {
+            let own = file.own_bytes();
             own > 0 && own.saturating_add(added) > self.max_bytes / FILES
         };
-        if self.files.back().is_none_or(is_full) {
+        if self.files.newest().is_none_or(is_full) {
             self.begin_file()?;
         }
-        self.write(&bytes)?;
+        self.files.write(&bytes)?;
         self.num_lines += record.num_lines();
-        self.drop_oldest()
+        self.files.shrink(self.max_bytes)
     }
 
     fn begin_file(&mut self) -> io::Result<()> {
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory);
-        made?;
-        let first = self.num_lines;
         // One that has no lines yet goes on.
-        if self.files.back().is_none_or(|part| part.first < first) {
-            self.files.push_back(Part {
-                first,
-                bytes: 0,
-                head: 0,
-            });
-        }
+        self.files.begin(self.num_lines)?;
         let head = Record::Sources(self.sources.clone());
         let head = head.encode().ok_or(io::ErrorKind::InvalidInput)?;
-        self.write(&head)?;
-        if let Some(part) = self.files.back_mut() {
-            part.head = part.bytes;
-        }
-        Ok(())
-    }
-
-    /// Writes to the end of the newest file.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(part) = self.files.back().copied() else {
-            return Ok(());
-        };
-        let mut options = File::options();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.path(part))?;
-        if file.metadata()?.len() > part.bytes {
-            file.set_len(part.bytes)?;
-        }
-        file.write_all_at(bytes, part.bytes)?;
-        if let Some(part) = self.files.back_mut() {
-            part.bytes += bytes.len() as u64;
-        }
-        Ok(())
-    }
-
-    fn drop_oldest(&mut self) -> io::Result<()> {
-        let own = |part: &Part| part.bytes.saturating_sub(part.head);
-        let total = |files: &VecDeque<Part>| files.iter().map(own).sum::<u64>();
-        while self.files.len() > 1 && total(&self.files) > self.max_bytes {
-            if let Some(oldest) = self.files.pop_front() {
-                std::fs::remove_file(self.path(oldest))?;
-            }
+        self.files.write(&head)?;
+        if let Some(newest) = self.files.newest() {
+            let head = newest.bytes;
+            self.files.correct(LogFile { head, ..newest });
         }
         Ok(())
     }
 
     /// As [`super::AppLogs::read`].
     pub(super) fn read(&self, first: u64, most_bytes: usize) -> io::Result<AppLines> {
-        let kept = self.files.front().map_or(self.num_lines, |part| part.first);
-        let first = first.clamp(kept, self.num_lines);
+        let first = first.clamp(self.files.start(self.num_lines), self.num_lines);
         let mut found = AppLines {
             first,
             lines: Vec::new(),
             next: first,
         };
         let mut bytes = 0;
-        for (index, part) in self.files.iter().enumerate() {
-            let end = self.end_of(index);
+        for (index, file) in self.files.iter().enumerate() {
+            let end = self.files.end_of(index, self.num_lines);
             if end <= found.next {
                 continue;
             }
-            let skipped = found.next.saturating_sub(part.first);
-            let lines = self.lines_of(*part)?.into_iter();
+            let skipped = found.next.saturating_sub(file.start);
+            let lines = self.lines_of(file)?.into_iter();
             for line in lines.skip(usize::try_from(skipped).unwrap_or(usize::MAX)) {
                 if bytes >= most_bytes {
                     return Ok(found);
@@ -324,8 +250,8 @@ impl Log {
     /// As [`super::AppLogs::read_last`].
     pub(super) fn read_last(&self, most_lines: usize) -> io::Result<AppLines> {
         let mut lines = VecDeque::new();
-        for part in self.files.iter().rev() {
-            for line in self.lines_of(*part)?.into_iter().rev() {
+        for file in self.files.iter().rev() {
+            for line in self.lines_of(file)?.into_iter().rev() {
                 if lines.len() < most_lines {
                     lines.push_front(line);
                 }
@@ -341,14 +267,8 @@ impl Log {
         })
     }
 
-    /// The number of the line after those of a file.
-    fn end_of(&self, index: usize) -> u64 {
-        let next = self.files.get(index + 1);
-        next.map_or(self.num_lines, |next| next.first)
-    }
-
-    fn lines_of(&self, part: Part) -> io::Result<Vec<AppLine>> {
-        let content = self.content(part)?;
+    fn lines_of(&self, file: LogFile) -> io::Result<Vec<AppLine>> {
+        let content = self.files.content(file)?;
         let mut found = Vec::new();
         for (record, _) in records(&content) {
             let (at, from, lines) = match record {
@@ -365,16 +285,6 @@ impl Log {
             }));
         }
         Ok(found)
-    }
-
-    fn content(&self, part: Part) -> io::Result<Vec<u8>> {
-        let mut content = regular_file::read(&self.path(part), MOST_READ)?;
-        content.truncate(usize::try_from(part.bytes).unwrap_or(usize::MAX));
-        Ok(content)
-    }
-
-    fn path(&self, part: Part) -> PathBuf {
-        self.directory.join(format!("{:016x}", part.first))
     }
 }
 

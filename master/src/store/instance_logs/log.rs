@@ -1,15 +1,11 @@
-//! The log of one instance: files of records, named by the place in the text at which each begins. The oldest goes when
-//! there are too many bytes.
+//! The log of one instance: files of records, numbered by the place in the text at which each begins.
 
 use super::record::{Record, records, size};
+use crate::store::log_files::{LogFile, LogFiles};
 use clusterrunner_common::api::instances::LogPiece;
-use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::Generation;
 use std::cmp::Ordering;
-use std::collections::VecDeque;
-use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 /// Of how many files a full log consists at least.
@@ -36,8 +32,7 @@ pub(crate) struct LogText {
 /// The log of one instance.
 #[derive(Debug)]
 pub(super) struct Log {
-    directory: PathBuf,
-    files: VecDeque<Part>,
+    files: LogFiles,
     /// The latest placement of which there is output; 0 before the first.
     generation: Generation,
     /// How many bytes of its output are there.
@@ -46,41 +41,15 @@ pub(super) struct Log {
     length: u64,
 }
 
-/// A file.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    /// The place in the text at which it begins.
-    start: u64,
-    /// How many of its bytes count.
-    bytes: u64,
-}
-
 impl Log {
     /// The log in a directory, which need not be there.
     pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
         let mut log = Self {
-            directory,
-            files: VecDeque::new(),
+            files: LogFiles::open(directory, MOST_READ)?,
             generation: Generation(0),
             end: 0,
             length: 0,
         };
-        let entries = match std::fs::read_dir(&log.directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
-            read => read?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let start = name
-                .to_str()
-                .and_then(|name| u64::from_str_radix(name, 16).ok());
-            if let Some(start) = start {
-                let bytes = entry.metadata()?.len();
-                log.files.push_back(Part { start, bytes });
-            }
-        }
-        log.files.make_contiguous().sort_by_key(|part| part.start);
         log.find_end()?;
         Ok(log)
     }
@@ -88,12 +57,10 @@ impl Log {
     /// Reads how far it goes off its last record.
     fn find_end(&mut self) -> io::Result<()> {
         let mut is_last = true;
-        for index in (0..self.files.len()).rev() {
-            let Some(part) = self.files.get(index).copied() else {
-                break;
-            };
-            let content = self.content(part)?;
-            let (mut bytes, mut length, mut last) = (0, part.start, None);
+        let files: Vec<LogFile> = self.files.iter().collect();
+        for file in files.into_iter().rev() {
+            let content = self.files.content(file)?;
+            let (mut bytes, mut length, mut last) = (0, file.start, None);
             for record in records(&content) {
                 bytes += size(&record);
                 length += record.text.len() as u64;
@@ -101,9 +68,7 @@ impl Log {
             }
             if is_last {
                 // What was written last may not have come to its end.
-                if let Some(part) = self.files.get_mut(index) {
-                    part.bytes = bytes;
-                }
+                self.files.correct(LogFile { bytes, ..file });
                 self.length = length;
                 is_last = false;
             }
@@ -161,72 +126,39 @@ impl Log {
     fn append(&mut self, record: &Record<'_>, max_bytes: u64) -> io::Result<()> {
         let bytes = record.encode().ok_or(io::ErrorKind::InvalidInput)?;
         let added = bytes.len() as u64;
-        let is_full = |part: &Part| {
+        let is_full = |file: LogFile| {
             let most = (max_bytes / FILES).min(MOST_OF_FILE);
-            part.bytes > 0 && part.bytes.saturating_add(added) > most
+            file.bytes > 0 && file.bytes.saturating_add(added) > most
         };
-        let part = match self.files.back().copied().filter(|part| !is_full(part)) {
-            Some(part) => part,
-            None => self.begin_file()?,
-        };
-        let mut options = File::options();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.path(part))?;
-        if file.metadata()?.len() > part.bytes {
-            file.set_len(part.bytes)?;
+        if self.files.newest().is_none_or(is_full) {
+            self.files.begin(self.length)?;
         }
-        file.write_all_at(&bytes, part.bytes)?;
-        if let Some(last) = self.files.back_mut() {
-            last.bytes += added;
-        }
+        self.files.write(&bytes)?;
         (self.generation, self.end) = (record.generation, record.end);
         self.length += record.text.len() as u64;
         self.shrink(max_bytes)
     }
 
-    fn begin_file(&mut self) -> io::Result<Part> {
-        let made = DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.directory);
-        made?;
-        let part = Part {
-            start: self.length,
-            bytes: 0,
-        };
-        self.files.push_back(part);
-        Ok(part)
-    }
-
     /// Removes the oldest of more bytes than this.
     pub(super) fn shrink(&mut self, max_bytes: u64) -> io::Result<()> {
-        let total = |files: &VecDeque<Part>| files.iter().map(|part| part.bytes).sum::<u64>();
-        while self.files.len() > 1 && total(&self.files) > max_bytes {
-            if let Some(oldest) = self.files.pop_front() {
-                std::fs::remove_file(self.path(oldest))?;
-            }
-        }
-        Ok(())
+        self.files.shrink(max_bytes)
     }
 
     /// As [`super::InstanceLogs::read`].
     pub(super) fn read(&self, offset: u64, most: usize) -> io::Result<LogText> {
-        let kept = self.files.front().map_or(self.length, |part| part.start);
+        let kept = self.files.start(self.length);
         let mut found = LogText {
             offset: offset.clamp(kept, self.length),
             ..LogText::default()
         };
         found.next = found.offset;
-        for (index, part) in self.files.iter().enumerate() {
-            let end = self
-                .files
-                .get(index + 1)
-                .map_or(self.length, |next| next.start);
+        for (index, file) in self.files.iter().enumerate() {
+            let end = self.files.end_of(index, self.length);
             if end <= found.next {
                 continue;
             }
-            let mut place = part.start;
-            for record in records(&self.content(*part)?) {
+            let mut place = file.start;
+            for record in records(&self.files.content(file)?) {
                 let text = record.text;
                 let begin = place;
                 place += text.len() as u64;
@@ -251,16 +183,6 @@ impl Log {
             found.next = found.next.max(end);
         }
         Ok(found)
-    }
-
-    fn content(&self, part: Part) -> io::Result<Vec<u8>> {
-        let mut content = regular_file::read(&self.path(part), MOST_READ)?;
-        content.truncate(usize::try_from(part.bytes).unwrap_or(usize::MAX));
-        Ok(content)
-    }
-
-    fn path(&self, part: Part) -> PathBuf {
-        self.directory.join(format!("{:016x}", part.start))
     }
 }
 
