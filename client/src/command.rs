@@ -45,6 +45,7 @@ mod tests;
 mod token;
 mod trace;
 mod unpacked;
+mod until_over;
 mod user;
 mod validate;
 mod variables;

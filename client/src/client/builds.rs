@@ -120,7 +120,22 @@ impl Client {
         Ok(body.build)
     }
 
-    /// The same with what only version 2 of the API tells, where the master knows that.
+    /// One build once it is over, and after so many seconds (30 at most) as it is then. Masters that do not know this
+    /// answer at once.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn build_when_over(
+        &self,
+        build: BuildId,
+        seconds: u64,
+    ) -> Result<BuildView, ClientError> {
+        let path = format!("/v1/build/{build}?wait_s={seconds}");
+        let body: BuildBody = self.read(&path).await?;
+        Ok(body.build)
+    }
+
+    /// The same as [`build`](Self::build) with what only version 2 of the API tells, where the master knows that.
     ///
     /// # Errors
     /// See [`ClientError`].

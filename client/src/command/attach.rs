@@ -2,6 +2,7 @@
 
 use super::interrupt::Interrupt;
 use super::progress::Progress;
+use super::until_over::UntilOver;
 use super::watch::{Failures, Watch};
 use super::{report, summary};
 use crate::farm::connect;
@@ -22,7 +23,7 @@ use std::time::Duration;
 /// Pause before the second look at a build; it grows from one to the next.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// The longest pause between two looks.
+/// The longest pause between two looks, while the build is not over.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Follows a build as `build` shows it. Ctrl-C leaves it alone.
@@ -109,6 +110,7 @@ pub(super) async fn look_until(
     until: WaitUntil,
 ) -> Result<BuildView, Trouble> {
     let mut pause = FIRST_PAUSE;
+    let mut end = UntilOver::of(client, build);
     loop {
         let view = client.build(build).await?;
         // Masters without the field count failed atoms, too.
@@ -116,7 +118,7 @@ pub(super) async fn look_until(
         if view.status.is_over() || until == WaitUntil::Failing && is_failing {
             return Ok(view);
         }
-        tokio::time::sleep(pause).await;
+        end.or_after(pause).await;
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
 }

@@ -40,8 +40,11 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How long `build` stays for slaves that clear a finished build away.
 const CLEARING_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Pause between two looks at them.
-const CLEARING_PAUSE: Duration = Duration::from_millis(50);
+/// Pause before the second look at them, mostly enough; it grows from one to the next.
+const FIRST_CLEARING_PAUSE: Duration = Duration::from_millis(3);
+
+/// The longest pause between two looks at them.
+const LONGEST_CLEARING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs a build to its end.
 pub(crate) async fn run(options: BuildOptions, common: CommonOptions) -> Result<ExitCode, Trouble> {
@@ -272,6 +275,7 @@ async fn finish(
 async fn await_clearing(client: &Client, watch: &mut Watch<'_>, end: &mut BuildView) {
     let client = client.with_patience(Duration::ZERO);
     let began = Instant::now();
+    let mut pause = FIRST_CLEARING_PAUSE;
     loop {
         // In this order: what a slave reports when it is done is in a later answer.
         let Ok(slaves) = client.slaves().await else {
@@ -299,7 +303,8 @@ async fn await_clearing(client: &Client, watch: &mut Watch<'_>, end: &mut BuildV
             ));
             return;
         }
-        tokio::time::sleep(CLEARING_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_CLEARING_PAUSE);
     }
 }
 

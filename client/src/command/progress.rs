@@ -173,6 +173,11 @@ impl Progress {
         !matches!(self.shown, Shown::Nothing)
     }
 
+    /// Whether it is drawn anew all the time, for somebody who watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        matches!(self.shown, Shown::Screen(_))
+    }
+
     /// Whether running atoms would be shown now.
     pub(crate) fn wants_running(&self) -> bool {
         match &self.shown {

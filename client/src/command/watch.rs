@@ -4,6 +4,7 @@ mod failures;
 
 use super::console_page::is_not_there;
 use super::progress::{Progress, Slow, Stage, waits_for};
+use super::until_over::UntilOver;
 use crate::options::ShownOptions;
 use crate::output::again::command;
 use crate::output::events::Event;
@@ -21,8 +22,11 @@ use std::time::{Duration, Instant};
 /// Pause between the first looks at a build, so that a short one does not seem long.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Pause between looks at a long build.
+/// Pause between looks at a long build, of which somebody reads a line now and then.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The same where somebody watches a bar: it is drawn anew as often.
+const WATCHED_PAUSE: Duration = Duration::from_millis(200);
 
 /// Slow atoms that are told; where there are more, something else is wrong.
 const SLOW_TOLD: usize = 200;
@@ -30,8 +34,8 @@ const SLOW_TOLD: usize = 200;
 /// Lists of atoms may be long, so that fetching one takes at most this part of the time.
 const SHARE_OF_LISTS: u32 = 10;
 
-/// Running atoms are asked for no more often than this.
-const RUNNING_PAUSE: Duration = Duration::from_secs(1);
+/// When running atoms are asked for first: those of a short build are over before anybody has read their names.
+const FIRST_RUNNING: Duration = Duration::from_millis(500);
 
 /// From when on it is asked when the build will end: short ones end sooner than anybody could read that, and nobody need
 /// foretell it.
@@ -83,8 +87,7 @@ impl<'a> Watch<'a> {
             passed: HashSet::new(),
             running: Vec::new(),
             next_failures: now,
-            // The first atoms of a short build are over before anybody has read their names.
-            next_running: now + RUNNING_PAUSE,
+            next_running: now + FIRST_RUNNING,
             foretold_from: Some(now + FORETOLD_AFTER),
             waiting_since: None,
             warned: 0,
@@ -94,6 +97,11 @@ impl<'a> Watch<'a> {
     /// Follows the build until it is over.
     pub(crate) async fn follow(&mut self) -> Result<BuildView, ClientError> {
         let mut pause = FIRST_PAUSE;
+        let longest_pause = match self.progress.is_watched() {
+            true => WATCHED_PAUSE,
+            false => LONGEST_PAUSE,
+        };
+        let mut end = UntilOver::of(self.client, self.build);
         loop {
             let build = self.look().await?;
             self.warn(&build);
@@ -115,8 +123,8 @@ impl<'a> Watch<'a> {
             self.look_for_failures(&build).await?;
             self.look_for_passes(&build).await?;
             self.look_for_slaves(&build).await?;
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            end.or_after(pause).await;
+            pause = (pause * 3 / 2).min(longest_pause);
         }
     }
 
@@ -162,8 +170,7 @@ impl<'a> Watch<'a> {
         let asked = Instant::now();
         let filter = SubjobFilter::InProgress;
         let subjobs = self.client.filtered_subjobs(self.build, filter).await?;
-        let pause = asked.elapsed() * SHARE_OF_LISTS;
-        self.next_running = Instant::now() + pause.max(RUNNING_PAUSE);
+        self.next_running = Instant::now() + asked.elapsed() * SHARE_OF_LISTS;
         let atoms = subjobs.into_iter().flat_map(|subjob| subjob.atoms);
         let runs = |atom: &AtomView| atom.state == AtomState::InProgress;
         self.running = atoms.filter(runs).collect();

@@ -38,6 +38,7 @@ mod templates;
 mod tested;
 #[cfg(test)]
 mod tests;
+mod until_over;
 mod uploads;
 
 pub(crate) use build_page::BuildPage;

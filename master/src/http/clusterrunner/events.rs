@@ -79,8 +79,8 @@ pub(super) struct Farm {
 /// Readers that follow, and what they follow. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
-    feed: Feed,
-    stop: CancellationToken,
+    pub(super) feed: Feed,
+    pub(super) stop: CancellationToken,
     places: Arc<Semaphore>,
     farm: Doors<(), FarmChanges>,
     builds: Doors<BuildId, BuildChanges>,
@@ -102,6 +102,15 @@ impl Live {
             farm: Doors::default(),
             builds: Doors::default(),
         }
+    }
+
+    /// The place of one more reader, until it is dropped.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map_err(|_| ApiError::TooManyReaders)
     }
 
     /// Brings a reader into a room, which is opened for it if need be.
@@ -180,7 +189,7 @@ pub(super) async fn of_farm(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let last = last_event(&headers)?;
-    let place = place(&api.live)?;
+    let place = api.live.place()?;
     let scene = || WholeFarm::new(api.farm());
     let rooms = (&api.live.farm, ());
     let joined = api.live.follow(rooms, last, FarmChanges::default, scene);
@@ -196,7 +205,7 @@ pub(super) async fn of_build(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let last = last_event(&headers)?;
-    let place = place(&api.live)?;
+    let place = api.live.place()?;
     let is_live = api.builds.live(id, |_, _| Ok::<_, ApiError>(()));
     let is_live = is_live.await?.is_some();
     let joined = match is_live {
@@ -239,11 +248,6 @@ fn last_event(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
             "Header 'Last-Event-ID' must be the number in the line 'id:' of an event, or left out.",
         )
     })
-}
-
-fn place(live: &Live) -> Result<OwnedSemaphorePermit, ApiError> {
-    let place = Arc::clone(&live.places).try_acquire_owned();
-    place.map_err(|_| ApiError::TooManyReaders)
 }
 
 fn answer(live: &Live, caller: Caller, joined: Joined, place: OwnedSemaphorePermit) -> Response {

@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use super::lists::shown_now;
+use super::until_over::Wait;
 use super::{Api, BuildPage, Path, shapes};
 use crate::core::Cluster;
 use crate::core::builds::build::Build;
@@ -79,9 +80,11 @@ pub(super) async fn metrics(
 pub(super) async fn build(
     State(api): State<Arc<Api>>,
     Path(id): Path<BuildId>,
+    wait: Wait,
     version: ApiVersion,
     reached: Reached,
 ) -> Result<Response, ApiError> {
+    wait.until_over(&api, id).await?;
     let damages = api.results.damages(id);
     let page = match api.published.page(id) {
         _ if !damages.is_empty() => Arc::new(with_warnings(&api, id, damages).await?),

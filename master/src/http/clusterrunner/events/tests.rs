@@ -37,7 +37,7 @@ async fn a_reader_that_falls_behind_is_told_to_read_anew_and_goes_on() {
         feed: live.feed.clone(),
         stop: live.stop.clone(),
         caller: Caller::Nobody,
-        _place: place(&live).unwrap(),
+        _place: live.place().unwrap(),
     };
     for id in 1..=4 {
         told.send(batch(id)).unwrap();
@@ -64,7 +64,7 @@ async fn a_stream_ends_when_its_caller_is_to_be_looked_at_again_and_at_the_stop(
         feed: live.feed.clone(),
         stop: live.stop.clone(),
         caller: Caller::Nobody,
-        _place: place(&live).unwrap(),
+        _place: live.place().unwrap(),
     };
     assert!(reading.next_bytes().await.is_none());
     reading.until = None;
@@ -77,11 +77,11 @@ fn the_number_of_readers_is_bounded() {
     let source = Source::after(0);
     let live = live(&source);
     let mut places = Vec::new();
-    while let Ok(place) = place(&live) {
+    while let Ok(place) = live.place() {
         places.push(place);
         assert!(places.len() <= MOST_READERS);
     }
-    assert!(matches!(place(&live), Err(ApiError::TooManyReaders)));
+    assert!(matches!(live.place(), Err(ApiError::TooManyReaders)));
     places.pop();
-    assert!(place(&live).is_ok());
+    assert!(live.place().is_ok());
 }

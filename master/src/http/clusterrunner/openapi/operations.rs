@@ -109,7 +109,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/openapi.json", "This description"), Who::Read, "", Body::None, &[(200, Other("application/openapi+json"))], &[]),
     operation(("get", "/builds", "List builds"), Who::Read, "offset?: integer, limit?: integer, newest_first?: boolean, before?: integer", Body::None, &[(200, Json("builds: [Build]"))], &[400]),
     operation(("post", "/builds", "Submit a build"), Who::Build, "", Body::Of("BuildRequest"), &[(202, Json("build_id: integer, status: 'SUCCESS', STATUS: 'SUCCESS', warnings?: [string]"))], &[507]),
-    operation(("get", "/builds/{build_id}", "One build"), Who::Read, "", Body::None, &[(200, Json("build: Build"))], &[404]),
+    operation(("get", "/builds/{build_id}", "One build"), Who::Read, "wait_s?: integer", Body::None, &[(200, Json("build: Build"))], &[400, 404]),
     operation(("put", "/builds/{build_id}", "Cancel a build, or add a message to its warnings"), Who::Build, "", Body::Json("status?: 'canceled', note?: string"), &[(200, Json(DONE))], &[404]),
     operation(("get", "/builds/{build_id}/result", "The way to the archive"), Who::Read, "", Body::None, &[(302, Nothing), (202, Nothing)], &[404, 410]),
     operation(("get", "/builds/{build_id}/artifacts.tar.gz", "All artifacts; takes ranges"), Who::Read, "", Body::None, &[(200, Other("application/x-tar")), (206, Other("application/x-tar")), (202, Nothing)], &[404, 410, 416]),

@@ -67,6 +67,30 @@ async fn a_read_is_never_older_than_what_was_told() {
 }
 
 #[tokio::test]
+async fn a_reader_may_wait_for_the_end_of_a_build() {
+    let master = Master::start();
+    for (build, path) in [(1, "/v1/build/1"), (2, "/v2/builds/2")] {
+        master.documented("POST", "/v1/build", BUILD).await;
+        let path = format!("{path}?wait_s=30");
+        let cancel = format!("/v1/build/{build}");
+        let (read, _) = tokio::join!(master.get(&path), master.documented("PUT", &cancel, CANCEL));
+        assert_eq!(
+            (read.0, &read.1["build"]["status"]),
+            (200, &json!("CANCELED"))
+        );
+        // Nothing is to be waited for any more.
+        let (_, over) = master.get(&path).await;
+        assert_eq!(over["build"]["status"], "CANCELED");
+    }
+    assert_eq!(master.get("/v1/build/99?wait_s=30").await.0, 404);
+    let (status, body) = master.get("/v1/build/1?wait_s=soon").await;
+    assert_eq!(status, 400, "{body}");
+    master.documented("POST", "/v1/build", BUILD).await;
+    let (_, now) = master.get("/v1/build/3?wait_s=0").await;
+    assert_eq!(now["build"]["status"], "QUEUED");
+}
+
+#[tokio::test]
 async fn a_build_that_the_caller_has_is_not_sent_again() {
     let master = Master::start();
     master.documented("POST", "/v1/build", BUILD).await;
