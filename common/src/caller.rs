@@ -64,13 +64,8 @@ impl Caller {
         https: &HttpsSettings,
     ) -> Result<Self, CallError> {
         install_crypto();
-        let mut builder = reqwest::Client::builder();
-        if let Some(authorities) = &https.authorities
-            && let Some(certificates) = authorities.certificates()?
-        {
-            builder = builder.tls_certs_only(certificates);
-        }
-        let http = builder
+        let http = https
+            .client_builder()?
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .read_timeout(timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)

@@ -112,6 +112,36 @@ async fn a_slave_does_not_work_for_a_master_that_it_can_not_believe() {
     assert!(farm.client().slaves().await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn the_authorities_of_the_system_are_for_https_alone() {
+    let (mut plain, mut secure) = (Farm::new(), Farm::new());
+    let (pem, key) = certificate(&secure.path(""), "farm", secure.address());
+    secure.secure(&pem, &key);
+    plain.start_master().await;
+    secure.start_master().await;
+    let settings = plain.path("bare.conf");
+    fs::write(&settings, "[general]\n").unwrap();
+    let status = |farm: &Farm, scheme: &str, authorities: &Path| {
+        let mut command = farm.command();
+        let master = format!("{scheme}://{}", farm.master_address());
+        command.args(["status", "--patience", "0", "--master-url", &master]);
+        command.arg("--config-file").arg(&settings);
+        let command = command
+            .env("SSL_CERT_FILE", authorities)
+            .env("SSL_CERT_DIR", "/nonexistent");
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), text)
+    };
+    let nobody = Path::new("/nonexistent");
+    assert_eq!(status(&plain, "http", nobody), (Some(0), String::new()));
+    let (code, text) = status(&secure, "https", nobody);
+    assert_eq!(code, Some(5), "{text}");
+    assert!(text.contains("no secure connection"), "{text}");
+    let (code, text) = status(&secure, "https", &pem);
+    assert_eq!(code, Some(0), "{text}");
+}
+
 #[test]
 fn wrong_certificates_end_a_daemon_at_its_start() {
     let mut farm = Farm::new();

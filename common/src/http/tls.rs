@@ -1,6 +1,9 @@
 //! HTTPS: the certificate that a daemon shows, and whose certificates a caller believes.
 //!
-//! Certificates are read once, at the start of a program; a renewed one counts from the next start on.
+//! Certificates are read once, at the start of a program; a renewed one counts from the next start on. Those of the
+//! system's authorities are read when they are needed first.
+
+mod system;
 
 use crate::disk::regular_file;
 use rustls::pki_types::pem::PemObject as _;
@@ -9,6 +12,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use system::client_builder;
 use tokio_rustls::TlsAcceptor;
 
 /// Others of the machine may not read a key, nor its group write it. That its group reads it is how
@@ -55,6 +59,18 @@ impl HttpsSettings {
         if self.is_on() { "https" } else { "http" }
     }
 
+    /// What a caller calls with.
+    ///
+    /// # Errors
+    /// [`TlsError`], whose message names the file.
+    pub(crate) fn client_builder(&self) -> Result<reqwest::ClientBuilder, TlsError> {
+        let certificates = self.authorities.as_ref().map(Authorities::certificates);
+        match certificates.transpose()?.flatten() {
+            Some(certificates) => Ok(reqwest::Client::builder().tls_certs_only(certificates)),
+            None => client_builder().map_err(TlsError::Client),
+        }
+    }
+
     /// What a daemon takes connections with; `None` where it speaks plain HTTP.
     ///
     /// # Errors
@@ -77,6 +93,9 @@ pub enum TlsError {
          and https_key_file, or remove https_ca_file"
     )]
     NoIdentity,
+    /// No caller can speak it.
+    #[error("TLS can not be used: {0}")]
+    Client(#[source] rustls::Error),
     /// A file is not there or can not be read.
     #[error("{setting}: could not read {}: {source}", .path.display())]
     Read {
@@ -190,7 +209,7 @@ impl Authorities {
     ///
     /// # Errors
     /// [`TlsError`], whose message names the file.
-    pub fn certificates(&self) -> Result<Option<Vec<reqwest::Certificate>>, TlsError> {
+    fn certificates(&self) -> Result<Option<Vec<reqwest::Certificate>>, TlsError> {
         let Self::File(path) = self else {
             return Ok(None);
         };
