@@ -126,3 +126,25 @@ async fn a_build_without_atoms_fails_unless_its_job_allows_it() {
     assert_eq!(run(&project, &["--compat-exit-codes"]).code, Some(0));
     assert_eq!(run(&Repository::of(&allowed), &[]).code, Some(0));
 }
+
+/// What an atomizer leaves in the background, in a session of its own, is ended before the next build of the project has its
+/// files checked out.
+#[tokio::test]
+async fn what_an_atomizer_leaves_spoils_no_other_build() {
+    let repository = Repository::empty();
+    let spoiling = "trap '' HUP; while :; do touch spoiled; sleep 0.01; done";
+    let leaving = format!(
+        "test ! -e spoiled || exit 9; export {}; setsid sh -c \"{spoiling}\" > /dev/null 2>&1 & echo one",
+        repository.marker()
+    );
+    repository.commit_job(&job("true").atomizer(leaving));
+    let farm = Farm::start(&[2]).await;
+    let mut builds = Vec::new();
+    for _ in 0..3 {
+        builds.push(farm.submit(&repository.request()).await);
+    }
+    for build in builds {
+        farm.end_of(build).await.passes();
+    }
+    repository.wait_until_gone().await;
+}

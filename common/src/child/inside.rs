@@ -3,7 +3,10 @@
 use super::frames::{FromChild, Head, ToChild};
 use crate::git::{PackError, PackRequest, PackSource};
 use crate::lock::lock;
-use rustix::process::{Resource, Rlimit, getpid, getrlimit, setrlimit, setsid};
+use rustix::io::Errno;
+use rustix::process::{
+    Resource, Rlimit, WaitOptions, getpid, getrlimit, set_child_subreaper, setrlimit, setsid, wait,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{self, Write as _};
@@ -41,6 +44,8 @@ pub struct Inside {
     pub stop: CancellationToken,
     /// Whether commands run that must be ended in order.
     runs_commands: Arc<AtomicBool>,
+    /// Whether what commands leave in the background becomes a child of this process.
+    inherits: Arc<AtomicBool>,
     pieces: Pieces,
 }
 
@@ -112,6 +117,7 @@ where
             mark: head.mark,
             stop,
             runs_commands,
+            inherits: Arc::default(),
             pieces: Arc::new(Mutex::new(pieces)),
         };
         let answer = work(serde_json::from_value(head.order)?, inside).await;
@@ -148,9 +154,29 @@ fn listen(
 }
 
 impl Inside {
-    /// To be called before commands are run: from now on an end of the parent cancels, and nothing more.
+    /// To be called before commands are run: from now on an end of the parent cancels, and nothing more. What the
+    /// commands leave in the background becomes a child of this process.
     pub fn begin_commands(&self) {
         self.runs_commands.store(true, Ordering::SeqCst);
+        let inherits = set_child_subreaper(Some(getpid())).is_ok();
+        self.inherits.store(inherits, Ordering::SeqCst);
+    }
+
+    /// Whether it is certain that nothing runs any more of what commands have started, in whatever group or session. To be
+    /// called when every command itself has ended and was waited for.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        if !self.runs_commands.load(Ordering::SeqCst) {
+            return true;
+        }
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                // One that a command has left, and that has ended since.
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return false,
+                Err(error) => return error == Errno::CHILD && self.inherits.load(Ordering::SeqCst),
+            }
+        }
     }
 
     /// The parent as the place where packs come from.

@@ -28,7 +28,6 @@ use clusterrunner_common::job::config::Timeouts;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
-use error::Failure;
 use error::PreparationError;
 use fetch_step::FetchFiles;
 use std::io;
@@ -37,7 +36,7 @@ use std::time::Duration;
 use step::StepFiles;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
-use work::{Order, Surroundings};
+use work::{Order, Prepared, Surroundings};
 
 /// The first argument of a process that prepares a build, see [`prepare_build`].
 pub const PREPARE_BUILD: &str = "prepare-build";
@@ -153,19 +152,21 @@ impl Preparer {
             step: self.step_files(build),
             surroundings: self.surroundings(),
         };
-        let answered = self.children.run(&order, stop).await;
+        let answered = self.children.run::<Prepared>(&order, stop).await;
         if request.atoms_override.is_none() {
             self.keep_step(build).await;
         }
-        if request.atoms_override.is_none() || answered.answer.is_err() {
-            // The build does not wait for the end of what an atomizer leaves in the background.
+        // The build does not wait for the end of what an atomizer leaves in the background, but the next build of the project
+        // does. Mostly there is nothing, and to look for that takes milliseconds.
+        let leaves_nothing = |prepared: &Prepared| prepared.leaves_nothing;
+        if !answered.answer.as_ref().is_ok_and(leaves_nothing) {
             self.sweeper.end_later(answered.mark, only_user);
         }
-        let planned: Result<Plan, Failure> = answered.answer.map_err(|error| match error {
+        let prepared = answered.answer.map_err(|error| match error {
             ChildError::Canceled => PreparationError::Canceled,
             error => PreparationError::Child(error),
         })?;
-        let mut plan = planned.map_err(PreparationError::Failed)?;
+        let mut plan = prepared.planned.map_err(PreparationError::Failed)?;
         let atoms = std::mem::take(&mut plan.atoms);
         (plan.atoms, plan.expected_ms) = self
             .durations

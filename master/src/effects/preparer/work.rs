@@ -55,10 +55,19 @@ pub(super) struct Surroundings {
     pub(super) hostname: String,
 }
 
+/// What comes of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Prepared {
+    pub(super) planned: Result<Plan, Failure>,
+    /// Whether nothing runs any more of what atomizers have started.
+    pub(super) leaves_nothing: bool,
+}
+
 /// Is a process that prepares one build, as its parent says. To be called from `main`, before anything else.
 #[must_use]
 pub fn prepare_build() -> ExitCode {
     child::serve(|order: Order, inside| async move {
+        let atomizers = inside.clone();
         let work = Work {
             build: order.build,
             own_repository: order.own_repository,
@@ -66,10 +75,13 @@ pub fn prepare_build() -> ExitCode {
             inside,
         };
         let planned = work.plan(&order.request, order.fetch, order.step).await;
-        planned.map_err(|error| Failure {
-            is_atomizers: error.is_atomizers(),
-            reason: error.to_string(),
-        })
+        Prepared {
+            planned: planned.map_err(|error| Failure {
+                is_atomizers: error.is_atomizers(),
+                reason: error.to_string(),
+            }),
+            leaves_nothing: atomizers.is_alone(),
+        }
     })
 }
 
