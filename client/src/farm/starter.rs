@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pause between two looks whether they are.
-const LOOK: Duration = Duration::from_millis(30);
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How long a master that was just started may take to say what it goes on with.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
