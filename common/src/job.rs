@@ -4,3 +4,4 @@ pub mod config;
 pub mod file;
 pub mod matrix;
 pub mod reports;
+pub mod setup_cache;

@@ -136,8 +136,14 @@ pub async fn serve_until_told(
     let children = base.children(program.clone());
     let sources = Arc::new(base.sources(&children, &api, &registration));
     let containers = Arc::new(BuildContainers::new(found));
-    let surroundings =
-        base.surroundings(&sources, &api, &registration, (&program, containers, taken));
+    let caches = base.setup_caches(&program);
+    let surroundings = base.surroundings(
+        &sources,
+        &api,
+        &registration,
+        (containers, taken),
+        (&program, Arc::clone(&caches)),
+    );
     let surroundings = Arc::new(surroundings);
     let work = WorkHandle::new(base.settings.num_executors, Arc::clone(&surroundings));
     let work = work.map_err(ServeError::Executors)?;
@@ -185,6 +191,7 @@ pub async fn serve_until_told(
     );
     supervisor.rest().await;
     children.rest().await;
+    caches.rest().await;
     if let Some(reason) = base.data.why_broken() {
         return Err(ServeError::Broken(reason));
     }

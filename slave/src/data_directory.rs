@@ -5,6 +5,7 @@
 //! slave.pid                           its process id; there while it listens
 //! repos/                              mirrors of repositories, kept from build to build within bounds
 //! work/<build>/                       work tree of a git build
+//! work/<build>.restored/              what is about to be moved into it, see `setup_cache`
 //! artifacts/executor_<E>_<N>/         $ARTIFACT_DIR of atoms, one after the other while they leave nothing in it
 //! artifacts/atoms_<E>                 the values of the atoms of a batch that an executor runs
 //! artifacts/<build>/executor_<E>_<N>/ the same with what an atom left, until it is packed
@@ -15,11 +16,12 @@
 //! held/<build>.<subjob>.<attempt>.tar.gz         the same, from an earlier life of the slave
 //! instances/<id>.<generation>/                   an instance; see `supervisor`
 //! templates/                                     what instances run; see `templates`
+//! setup-cache/                                   what set-ups have made; see `setup_cache`
 //! ```
 //!
 //! A file of results may hold many; it is named for the first of them.
 //!
-//! Of builds, all but `repos/` is gone when a build is torn down, and at the next start. Only results that the
+//! Of builds, all but `repos/` and `setup-cache/` is gone when a build is torn down, and at the next start. Only results that the
 //! master has not acknowledged outlive the process, in `held/`, until it says whether it wants them.
 
 use crate::work::HandOut;
@@ -218,6 +220,11 @@ impl DataDirectory {
     /// Where a git build is checked out.
     pub(crate) fn work_tree(&self, build: BuildId) -> PathBuf {
         self.path.join("work").join(build.to_string())
+    }
+
+    /// Where is unpacked what is to be moved into a work tree: on the same file system.
+    pub(crate) fn beside_work_tree(&self, build: BuildId) -> PathBuf {
+        self.path.join("work").join(format!("{build}.restored"))
     }
 
     /// Where artifacts are, of whatever build.

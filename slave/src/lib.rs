@@ -26,6 +26,8 @@ mod source;
 
 mod templates;
 
+mod setup_cache;
+
 mod setup;
 
 mod browse_files;
@@ -56,6 +58,7 @@ pub use options::{SlaveOptions, is_wrong_setting, run};
 use browse_files::BROWSE_FILES;
 use clusterrunner_common::work::product_build::BUILD_TEMPLATE;
 use keeper::KEEP_INSTANCE;
+use setup_cache::HANDLE_ENTRY;
 use std::ffi::OsStr;
 use std::process::ExitCode;
 use templates::UNPACK_SNAPSHOT;
@@ -70,6 +73,7 @@ pub fn hidden(first: &OsStr) -> Option<fn() -> ExitCode> {
         BUILD_TEMPLATE => Some(build_template::build_template),
         FETCH_PROJECT => Some(source::fetch_project),
         UNPACK_SNAPSHOT => Some(templates::unpack_snapshot),
+        HANDLE_ENTRY => Some(setup_cache::handle_entry),
         KEEP_INSTANCE => Some(keeper::keep_instance),
         BROWSE_FILES => Some(browse_files::browse_files),
         _ => None,

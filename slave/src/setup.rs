@@ -1,5 +1,6 @@
 //! Making a build's project ready on this slave, and taking it away again.
 
+mod cached;
 mod contained;
 mod images;
 mod taken;
@@ -11,9 +12,12 @@ use crate::build_template::TemplatePlaces;
 use crate::containers::{BuildContainers, ContainerError};
 use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private};
 use crate::deliver::steps::{EndedStep, StepDeliveries};
+use crate::setup_cache::SetupCaches;
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
+use cached::say;
 use clusterrunner_common::api::StepKind;
+use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
@@ -100,6 +104,10 @@ pub(crate) struct Setup {
     pub(crate) taken: TakenTemplates,
     /// Who brings to the master what commands print.
     pub(crate) steps: StepDeliveries,
+    /// What earlier set-ups have made.
+    pub(crate) caches: Arc<SetupCaches>,
+    /// The farm's: no stranger can name what is kept.
+    pub(crate) secret: Secret,
 }
 
 impl Setup {
@@ -121,7 +129,7 @@ impl Setup {
                 };
             }
         };
-        let job = match job(order.job, &directory).await {
+        let job = match job(order.job.clone(), &directory).await {
             Ok(job) => job,
             Err(error) => {
                 return SetupOutcome::Failed {
@@ -139,7 +147,8 @@ impl Setup {
                 };
             }
         };
-        let variables = self.variables(order.build, order.variables, &job, stop);
+        let variables = Arc::clone(&order.variables);
+        let variables = self.variables(order.build, variables, &job, stop);
         let variables = match variables.await {
             Ok(variables) => variables,
             Err(error) => {
@@ -152,25 +161,17 @@ impl Setup {
         let mut project = Project {
             directory,
             variables,
-            teardown_build: job.teardown_build,
+            teardown_build: job.teardown_build.clone(),
             teardown_timeout: job.teardown_timeout_s.map(Duration::from_secs),
             image: image.map(Arc::from),
-            junit: Arc::new(job.junit.unwrap_or_default()),
-            batch_command: job.batch_command.map(Arc::from),
+            junit: Arc::new(job.junit.clone().unwrap_or_default()),
+            batch_command: job.batch_command.as_deref().map(Arc::from),
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
         };
-        match self
-            .run_setup(
-                order.build,
-                setup_build,
-                job.setup_timeout_s,
-                &mut project,
-                stop,
-            )
-            .await
-        {
+        let ran = self.run_setup(&order, (&job, setup_build), &mut project, stop);
+        match ran.await {
             Ok(()) => SetupOutcome::Complete(project),
             Err(error) => SetupOutcome::Failed {
                 reason: error.to_string(),
@@ -181,31 +182,40 @@ impl Setup {
 
     async fn run_setup(
         &self,
-        build: BuildId,
-        setup_build: &str,
-        timeout_s: Option<u64>,
+        order: &SetupOrder,
+        (job, setup_build): (&SetupJob, &str),
         project: &mut Project,
         stop: &CancellationToken,
     ) -> Result<(), SetupError> {
+        let build = order.build;
         let (output, file) = self.output(build, SETUP_OUTPUT).await?;
-        let command = self.command(build, setup_build, project);
-        let limit = timeout_s.map(Duration::from_secs);
+        let said = file.try_clone().map_err(|source| SetupError::Output {
+            path: output.clone(),
+            source,
+        })?;
         let began_at = Timestamp::now();
-        let ended = match &project.image {
-            None => command.run(file, stop, limit, self.kill_grace).await?,
-            Some(image) => {
-                let image = Arc::clone(image);
-                let contained = self.contained(build, command, Arc::clone(&image), true);
-                let (ended, changed) = contained
-                    .run(file, stop, limit)
-                    .await
-                    .map_err(failed(&image))?;
-                if let Some(changed) = changed {
-                    // What was installed in the container is there for the atoms, too.
-                    project.image = Some(changed.into());
+        let restored = self.restore(order, (job, setup_build), project, &said, stop);
+        let limit = job.setup_timeout_s.map(Duration::from_secs);
+        let ended = match restored.await {
+            Ok(Some(cached)) if cached.is_restored && job.setup_once => {
+                say(
+                    &said,
+                    "setup_build is not run: what it makes was restored (setup_once)",
+                );
+                Ended::Exited(0)
+            }
+            Ok(cached) => {
+                let ran = self.run_setup_build(build, setup_build, (file, limit), project, stop);
+                let ended = ran.await?;
+                if let Some(cached) = cached.filter(|cached| !cached.is_restored)
+                    && ended == Ended::Exited(0)
+                {
+                    self.keep(&cached, &said, stop).await;
                 }
                 ended
             }
+            Err(SetupError::Canceled) => Ended::Canceled,
+            Err(error) => return Err(error),
         };
         let step = EndedStep {
             kind: StepKind::Setup,
@@ -219,7 +229,7 @@ impl Setup {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was killed by signal {signal}"),
-            Ended::TimedOut => format!("timed out after {} s", timeout_s.unwrap_or(0)),
+            Ended::TimedOut => format!("timed out after {} s", job.setup_timeout_s.unwrap_or(0)),
             Ended::Canceled => return Err(SetupError::Canceled),
         };
         Err(SetupError::Failed {
@@ -232,6 +242,28 @@ impl Setup {
     pub(crate) async fn has_lost_its_place(&self) -> bool {
         self.mend().await;
         self.data.why_broken().is_some()
+    }
+
+    async fn run_setup_build(
+        &self,
+        build: BuildId,
+        setup_build: &str,
+        (file, limit): (File, Option<Duration>),
+        project: &mut Project,
+        stop: &CancellationToken,
+    ) -> Result<Ended, SetupError> {
+        let command = self.command(build, setup_build, project);
+        let Some(image) = project.image.clone() else {
+            return Ok(command.run(file, stop, limit, self.kill_grace).await?);
+        };
+        let contained = self.contained(build, command, Arc::clone(&image), true);
+        let ran = contained.run(file, stop, limit).await;
+        let (ended, changed) = ran.map_err(failed(&image))?;
+        if let Some(changed) = changed {
+            // What was installed in the container is there for the atoms, too.
+            project.image = Some(changed.into());
+        }
+        Ok(ended)
     }
 
     /// Makes anew what is gone of the data directory. What can not be made the set-up will miss.
@@ -330,6 +362,8 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         junit: job.junit,
         // It does not say which of its hand-outs may run together.
         batch_command: None,
+        cache: None,
+        setup_once: false,
     })
 }
 

@@ -95,6 +95,7 @@ mod results_here;
 mod retention;
 mod retries;
 mod set_up;
+mod setup_cache;
 mod shown;
 mod shown_settings;
 mod shutdown;

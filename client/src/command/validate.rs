@@ -9,6 +9,7 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::job::config::{
     Job, JobConfig, Problem, ShellText, in_plain_words, shell_texts,
 };
+use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::text::printable::plain;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -178,6 +179,9 @@ fn describe(name: &str, job: &Job) {
             shortened(setup)
         ));
     }
+    if let Some(cache) = &job.cache {
+        describe_cache(cache, job.setup_once);
+    }
     if let Some(batch) = &job.batch_command {
         output::say(format!(
             "  many atoms in one process:  {}",
@@ -224,6 +228,18 @@ fn describe(name: &str, job: &Job) {
         if let Some(limit) = limit {
             output::say(format!("  at most {limit} executors {what}"));
         }
+    }
+}
+
+fn describe_cache(cache: &SetupCache, once: bool) {
+    let paths = shortened(&cache.paths().join(", "));
+    let same = match cache.key_files() {
+        [] => "the same commit".to_owned(),
+        files => format!("the same {}", shortened(&files.join(", "))),
+    };
+    output::say(format!("  kept of that, by slave:     {paths}, for {same}"));
+    if once {
+        output::say("  where that is kept, nothing is run before");
     }
 }
 

@@ -6,16 +6,17 @@
 //! where it can not, each component is opened by itself with `O_NOFOLLOW`. How deep a tree is costs memory and no stack,
 //! and two descriptors.
 
+use super::regular_file::open_itself;
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, linkat, mkdirat, openat,
-    openat2, symlinkat, unlinkat,
+    openat2, readlinkat, renameat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
 /// How often a path is looked up again when something beneath is renamed meanwhile.
@@ -167,6 +168,33 @@ impl Beneath {
     pub fn hard_link(&self, name: &OsStr, directory: &Self, entry: &OsStr) -> io::Result<()> {
         let (from, to) = (one_name(entry)?, one_name(name)?);
         Ok(linkat(&directory.0, from, &self.0, to, AtFlags::empty())?)
+    }
+
+    /// Takes an entry out of another directory on the same file system, with all that is beneath it. What has the name
+    /// here goes, if it is no directory with something in it. A link is not followed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn take(&self, directory: &Self, entry: &OsStr) -> io::Result<()> {
+        let name = one_name(entry)?;
+        Ok(renameat(&directory.0, name, &self.0, name)?)
+    }
+
+    /// Opens an entry that must be a regular file, and no link to one, for reading.
+    ///
+    /// # Errors
+    /// The system's; or it is something else: [`NoFile`](super::regular_file::NoFile).
+    pub fn open_file(&self, name: &OsStr) -> io::Result<File> {
+        open_itself(&self.path().join(one_name(name)?))
+    }
+
+    /// Where an entry leads that is a symbolic link.
+    ///
+    /// # Errors
+    /// The system's; `EINVAL` where it is none.
+    pub fn link_target(&self, name: &OsStr) -> io::Result<PathBuf> {
+        let target = readlinkat(&self.0, one_name(name)?, Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
     }
 
     /// Removes an entry with all that is beneath it. It is no error if there is none.

@@ -57,6 +57,12 @@ impl DiskSpace {
         Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
+    /// Bytes of it that stay free.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
+        self.reserve
+    }
+
     /// Bytes that may be written there without touching the reserve; `None` if the system does not say.
     #[must_use]
     pub fn usable(&self) -> Option<u64> {

@@ -7,6 +7,7 @@
 mod atomizers;
 mod batch;
 mod batch_of_one;
+mod cache;
 mod check;
 mod commands;
 mod document;
@@ -38,6 +39,7 @@ pub use words::in_plain_words;
 
 use crate::job::matrix::Combination;
 use crate::job::reports::Patterns;
+use crate::job::setup_cache::SetupCache;
 use crate::process::variables::Variables;
 use crate::text::nearest::nearest;
 use document::{Node, Value};
@@ -114,6 +116,12 @@ pub struct Job {
     /// The combinations of variables that it is built in, each as a build of its own; empty for one build.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matrix: Vec<Combination>,
+    /// What of its set-up is kept for later builds; `None` for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<SetupCache>,
+    /// Whether `setup_build` is left out where what is kept of it is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub setup_once: bool,
 }
 
 #[expect(

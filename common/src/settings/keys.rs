@@ -179,6 +179,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Limit>("instance_log_buffer_bytes", SLAVE),
     key_of::<Directory>("templates_path", SLAVE),
     key_of::<Bound>("max_template_cache_bytes", SLAVE),
+    key_of::<Bound>("max_setup_cache_bytes", SLAVE),
 ];
 
 /// What the original's programs know; they refuse a file with any other key.

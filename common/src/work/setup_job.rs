@@ -1,6 +1,7 @@
 //! What a slave needs of a job.
 
 use crate::job::reports::Patterns;
+use crate::job::setup_cache::SetupCache;
 use crate::templates::NamedTemplate;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
@@ -44,6 +45,12 @@ pub struct SetupJob {
     /// Joined command that runs many atoms in one process; absent where each atom has a process of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_command: Option<String>,
+    /// What of its set-up is kept for later builds; absent for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<SetupCache>,
+    /// Whether `setup_build` is left out where what is kept of it is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub setup_once: bool,
 }
 
 #[expect(

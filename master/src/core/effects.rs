@@ -169,6 +169,8 @@ impl Cluster {
                 templates: self.named_templates(plan),
                 junit: plan.junit.clone(),
                 batch_command: plan.batch_command.clone(),
+                cache: plan.cache.clone(),
+                setup_once: plan.setup_once,
             },
         };
         let call = SlaveCall::SetUp(Box::new(set_up));

@@ -18,6 +18,7 @@ use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
 use crate::run::subjob_executor::Limits;
 use crate::setup::{Setup, TakenTemplates};
+use crate::setup_cache::{HANDLE_ENTRY, SetupCaches};
 use crate::source::{Fetching, Sources};
 use crate::supervisor::{Means, Places, Supervisor};
 use crate::templates::{Fetching as FetchingTemplates, Templates, UNPACK_SNAPSHOT};
@@ -210,6 +211,17 @@ impl Base {
         )
     }
 
+    pub(super) fn setup_caches(&self, program: &Path) -> Arc<SetupCaches> {
+        let (program, mark) = (program.to_owned(), self.data.mark());
+        let grace = self.settings.service.atom_kill_grace;
+        SetupCaches::open(
+            self.data.path().join("setup-cache"),
+            self.settings.max_setup_cache_bytes,
+            Children::new(program, HANDLE_ENTRY, &mark, grace),
+            self.space.clone(),
+        )
+    }
+
     pub(super) fn supervisor(
         &self,
         program: &Path,
@@ -247,7 +259,7 @@ impl Base {
         sources: &Arc<Sources>,
         program: &Path,
         (containers, taken): (&Arc<BuildContainers>, TakenTemplates),
-        steps: StepDeliveries,
+        (steps, caches): (StepDeliveries, Arc<SetupCaches>),
     ) -> Setup {
         let grace = self.settings.service.atom_kill_grace;
         Setup {
@@ -261,6 +273,8 @@ impl Base {
             containers: Arc::clone(containers),
             taken,
             steps,
+            caches,
+            secret: self.secret.clone(),
         }
     }
 
@@ -270,7 +284,8 @@ impl Base {
         sources: &Arc<Sources>,
         api: &MasterApi,
         registration: &Registration,
-        (program, containers, taken): (&Path, Arc<BuildContainers>, TakenTemplates),
+        (containers, taken): (Arc<BuildContainers>, TakenTemplates),
+        (program, caches): (&Path, Arc<SetupCaches>),
     ) -> Surroundings {
         let consoles = Arc::<Consoles>::default();
         let steps = StepDeliveries {
@@ -280,7 +295,7 @@ impl Base {
         };
         Surroundings {
             data: Arc::clone(&self.data),
-            setup: self.setup(sources, program, (&containers, taken), steps),
+            setup: self.setup(sources, program, (&containers, taken), (steps, caches)),
             deliveries: Arc::new(Deliveries::new(
                 api.clone(),
                 registration.clone(),

@@ -203,8 +203,13 @@ impl ContainerRuntime {
 
     /// Whether the machine has an image.
     pub(crate) fn has_image(&self, name: &str) -> bool {
+        self.image_id(name).is_ok()
+    }
+
+    /// What an image is, whatever it is called.
+    pub(crate) fn image_id(&self, name: &str) -> Result<String, ContainerError> {
         let mut command = self.command(&["image", "inspect", "--format", "{{.Id}}"]);
-        client::output(command.arg(name), SHORT).is_ok()
+        client::output(command.arg(name), SHORT)
     }
 
     /// Makes an image of a container, without what is mounted in it. Says what the image is called.

@@ -41,6 +41,8 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             templates: Vec::new(),
             junit: None,
             batch_command: None,
+            cache: None,
+            setup_once: false,
         }),
         variables: Arc::default(),
         subjobs: Vec::new(),

@@ -59,6 +59,8 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
         templates: Vec::new(),
         junit: None,
         batch_command: None,
+        cache: None,
+        setup_once: false,
     });
     order
 }

@@ -154,6 +154,8 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         templates: Vec::new(),
         junit: None,
         batch_command: None,
+        cache: None,
+        setup_once: false,
     }
 }
 

@@ -121,13 +121,18 @@ fn python_set_up(project: &Project) -> String {
     } else {
         return String::new();
     };
+    // What is installed of the project itself is another thing in each commit.
+    let cache = match project.has("requirements.txt") {
+        true => "  # cache: {paths: [.venv], key: [requirements.txt]}\n",
+        false => "",
+    };
     format!(
         "\
   # For machines without the packages of this project; then write .venv/bin/python for python3 below:
   # setup_build:
   #   - python3 -m venv .venv
   #   - .venv/bin/pip install {install}
-"
+{cache}"
     )
 }
 
@@ -256,8 +261,14 @@ fn node(project: &Project) -> Option<Job> {
                 true => "npm ci",
                 false => "npm install",
             };
+            let cache = match keeps_node_modules(project, &package) {
+                true => {
+                    "  # Kept for other builds with the same packages.\n  cache: {paths: [node_modules], key: [package.json, package-lock.json]}\n"
+                }
+                false => "",
+            };
             format!(
-                "  setup_build:\n    # Once on each slave; what is there already stays.\n    - test -d node_modules || {install}\n"
+                "  setup_build:\n    # Once on each slave; what is there already stays.\n    - test -d node_modules || {install}\n{cache}"
             )
         }
     };
@@ -298,6 +309,16 @@ Npm:
 "
         ),
     })
+}
+
+/// Whether all that `npm ci` makes is in `node_modules`, and the same for the same lock file: scripts of the package may
+/// do anything else.
+fn keeps_node_modules(project: &Project, package: &Value) -> bool {
+    let scripts = ["preinstall", "install", "postinstall", "prepare"];
+    let has_scripts = scripts
+        .iter()
+        .any(|name| package["scripts"][name].is_string());
+    project.has("package-lock.json") && !has_scripts && package["workspaces"].is_null()
 }
 
 /// The names of test files of JavaScript and TypeScript.

@@ -3,12 +3,13 @@
 use super::document::{Node, Value, python_type};
 use super::problem::{Place, Problem};
 use super::{Job, Timeouts, batch_of_one, join_commands};
+use crate::job::setup_cache::SetupCache;
 use crate::text::nearest::nearest;
 use std::collections::BTreeMap;
 
 const COMMANDS: &str = "commands";
 pub(super) const ATOMIZERS: &str = "atomizers";
-const SETUP_BUILD: &str = "setup_build";
+pub(super) const SETUP_BUILD: &str = "setup_build";
 const TEARDOWN_BUILD: &str = "teardown_build";
 const MAX_EXECUTORS: &str = "max_executors";
 const MAX_EXECUTORS_PER_SLAVE: &str = "max_executors_per_slave";
@@ -37,7 +38,7 @@ const MAX_FAIL: &str = "max_fail";
 const HUNT_FLAKES: &str = "hunt_flakes";
 
 // And what its commands run in.
-const IMAGE: &str = "image";
+pub(super) const IMAGE: &str = "image";
 
 // And which files its atoms leave are reports of tests.
 const JUNIT: &str = "junit";
@@ -47,9 +48,13 @@ const MATRIX: &str = "matrix";
 // And what runs many atoms in one process.
 pub(super) const BATCH_COMMAND: &str = "batch_command";
 
+// And what of its set-up is kept for later builds.
+const CACHE: &str = "cache";
+const SETUP_ONCE: &str = "setup_once";
+
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 24] = [
+const SECTIONS: [&str; 26] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -74,6 +79,8 @@ const SECTIONS: [&str; 24] = [
     JUNIT,
     MATRIX,
     BATCH_COMMAND,
+    CACHE,
+    SETUP_ONCE,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -181,6 +188,13 @@ impl Check<'_> {
         let matrix = sections
             .get(MATRIX)
             .and_then(|variables| self.matrix(MATRIX, variables));
+        let cache = sections
+            .get(CACHE)
+            .and_then(|paths| self.cache(CACHE, paths, &sections));
+        let setup_once = sections
+            .get(SETUP_ONCE)
+            .and_then(|truth| self.setup_once(SETUP_ONCE, truth, &sections))
+            .unwrap_or_default();
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -248,6 +262,8 @@ impl Check<'_> {
             image,
             junit,
             matrix: matrix.unwrap_or_default(),
+            cache: cache.or_else(|| setup_once.then(SetupCache::whole)),
+            setup_once,
         })
     }
 

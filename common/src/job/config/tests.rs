@@ -72,6 +72,8 @@ fn reads_a_whole_file() {
                 Patterns::try_from(vec!["out/*.xml".to_owned(), "**/r.xml".to_owned()]).unwrap(),
             ),
             matrix: Vec::new(),
+            cache: None,
+            setup_once: false,
         }
     );
 }

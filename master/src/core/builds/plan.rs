@@ -4,6 +4,7 @@ use clusterrunner_common::ids::TemplateId;
 use clusterrunner_common::job::config::{Job, Timeouts};
 use clusterrunner_common::job::matrix::Combination;
 use clusterrunner_common::job::reports::Patterns;
+use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::process::variables::Variables;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -71,6 +72,12 @@ pub struct Plan {
     /// The combinations that it is to be split into, each a build of its own. Emptied when it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matrix: Vec<Combination>,
+    /// What of its set-up is kept for later builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<SetupCache>,
+    /// Whether its `setup_build` is left out where what is kept of it is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub setup_once: bool,
     /// What its template is based on, as its recipe names it. Emptied once it is known which of them are templates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<String>,
@@ -116,6 +123,8 @@ impl Plan {
             image: job.image,
             junit: job.junit,
             matrix: job.matrix,
+            cache: job.cache,
+            setup_once: job.setup_once,
             bases: Vec::new(),
             templates: Vec::new(),
             warnings: Vec::new(),

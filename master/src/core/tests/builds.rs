@@ -110,6 +110,8 @@ fn effects_carry_all_that_is_needed() {
             templates: Vec::new(),
             junit: None,
             batch_command: None,
+            cache: None,
+            setup_once: false,
         },
     };
     let call = |call| {

@@ -64,6 +64,8 @@ pub(super) mod tests {
                 templates: Vec::new(),
                 junit: None,
                 batch_command: None,
+                cache: None,
+                setup_once: false,
             },
         }
     }

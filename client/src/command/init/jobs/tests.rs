@@ -115,6 +115,21 @@ fn packages_of_javascript_are_installed_where_there_are_some() {
     assert!(only([("package.json", package)]).contains("|| npm install\n"));
     let locked = only([("package.json", package), ("package-lock.json", "")]);
     assert!(locked.contains("|| npm ci\n"));
+    assert!(
+        locked
+            .contains("  cache: {paths: [node_modules], key: [package.json, package-lock.json]}\n")
+    );
+    // What else they make nobody knows.
+    for package in [
+        r#"{"workspaces": ["a"], "scripts": {"test": "tape"}, "devDependencies": {"tape": "5"}}"#,
+        r#"{"scripts": {"test": "tape", "prepare": "tsc"}, "devDependencies": {"tape": "5"}}"#,
+    ] {
+        let job = only([("package.json", package), ("package-lock.json", "")]);
+        assert!(
+            job.contains("|| npm ci\n") && !job.contains("cache:"),
+            "{job}"
+        );
+    }
     assert!(!only([("package.json", r#"{"scripts": {"test": "tape"}}"#)]).contains("npm i"));
 }
 
