@@ -3,6 +3,7 @@
 use crate::output;
 use crate::trouble::Trouble;
 use clusterrunner_common::disk::regular_file;
+use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::env;
@@ -57,9 +58,10 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// The process that a pid file names; `None` when there is no such process, or when its id has
-    /// gone to a program that is not ClusterRunner.
+    /// gone to a program that is not ClusterRunner. Where the directory is locked the file is right, whatever the
+    /// program is called.
     pub(crate) fn find(pid_file: &Path) -> Option<Self> {
-        Self::find_where(pid_file, is_clusterrunner)
+        Self::find_where(pid_file, |pid| is_clusterrunner(pid) || is_locked(pid_file))
     }
 
     /// As [`Self::find`]; `is_meant` says what process is the right one.
@@ -156,6 +158,14 @@ fn is_gone(pid: Pid) -> bool {
     matches!(state, Some('Z' | 'X'))
 }
 
+/// Whether a daemon has the directory of its pid file now.
+fn is_locked(pid_file: &Path) -> bool {
+    let lock = pid_file.parent().map(|directory| directory.join("lock"));
+    let lock = lock.and_then(|lock| regular_file::open(&lock).ok());
+    let taken = lock.map(|lock| flock(&lock, FlockOperation::NonBlockingLockShared));
+    matches!(taken, Some(Err(Errno::WOULDBLOCK)))
+}
+
 /// Whether a process runs a program that is called `clusterrunner...`, or as this one. Its arguments do not
 /// count: an editor with a `clusterrunner.yaml` must not be ended.
 fn is_clusterrunner(pid: Pid) -> bool {
@@ -173,4 +183,29 @@ fn is_clusterrunner(pid: Pid) -> bool {
         named(Path::new(&*String::from_utf8_lossy(first)))
     };
     program || first_argument()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::daemon::DataDirectoryLock;
+    use std::process::Command;
+
+    #[test]
+    fn a_renamed_program_is_found_by_the_lock_of_its_directory() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = base.path().join("slave-1");
+        let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid_file = directory.join("slave.pid");
+        let write = || fs::write(&pid_file, format!("{}\n", other.id())).unwrap();
+        let lock = DataDirectoryLock::take(&directory, "slave").unwrap();
+        write();
+        assert!(Daemon::find(&pid_file).is_some());
+        drop(lock);
+        write();
+        // Its id has gone to another program.
+        assert!(Daemon::find(&pid_file).is_none());
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
 }
