@@ -3,13 +3,14 @@
 //! `cargo bench -p clusterrunner-tests --bench farm -- [ATOMS ...]` (1000 10000 50000 if none are
 //! given) starts a master and a slave with two executors, and measures rounds of: the floor (fork
 //! and exec of the same shell command, two at a time, and nothing else), then a build of so many
-//! trivial atoms. Further: a build of 100 atoms of 100 ms, single-atom builds one after the other,
-//! and 200 of them at once, and how soon a follower sees a line that an atom prints. `TMPDIR` says on which file system. Figures are printed as they come.
+//! trivial atoms. Further: a build of 100 atoms of 100 ms, single-atom builds of a directory and of a git repository one
+//! after the other, and 200 of them at once, `clusterrunner build` from Enter to the prompt, and how soon a follower sees a
+//! line that an atom prints. `TMPDIR` says on which file system. Figures are printed as they come.
 //!
 //! * `--rounds N` repeats the trivial atoms, and says best and median.
 //! * `--peers` adds xargs and GNU parallel where they are installed, `--peer NAME=COMMAND` any other
 //!   program; `{atoms}` in the command is their number. They take turns with the builds.
-//! * `--only PART,...` measures these parts: `atoms`, `sleeping`, `single`, `many`, `follow`, and those that
+//! * `--only PART,...` measures these parts: `atoms`, `sleeping`, `single`, `many`, `prompt`, `follow`, and those that
 //!   are not measured otherwise: `growth` (what an atom costs in a small and in a large build),
 //!   `slow-link` (25 ms each way between slave and master; root only), `memory` (of a master with
 //!   10,000 ended builds and 100,000 waiting atoms).
@@ -43,15 +44,16 @@ mod follow;
 mod numbers;
 mod options;
 mod slow_link;
+mod small;
 #[expect(dead_code, reason = "another benchmark uses more of it")]
 mod usage;
 
 use clusterrunner_common::api::{BuildStatus, BuildView};
 use farm::{Extra, Farm};
-use futures_util::stream::{self, StreamExt as _};
 use numbers::{largest, median, part};
 use options::Options;
 use serde_json::{Value, json};
+use small::BUILDS;
 use std::path::PathBuf;
 use std::time::Duration;
 use usage::Usage;
@@ -60,10 +62,6 @@ const EXECUTORS: u32 = 2;
 
 /// How many atoms the floor runs before and after each build.
 const FLOOR_ATOMS: u32 = 4000;
-
-/// How many builds there are at once, and how many clients submit them.
-const BUILDS: u32 = 200;
-const CLIENTS: usize = 16;
 
 /// How many atoms the small and the large build have that show growth.
 const SMALL: u32 = 1000;
@@ -103,6 +101,9 @@ async fn measure(options: &Options) {
     }
     if options.wants("many") {
         bench.many_builds().await;
+    }
+    if options.wants("prompt") {
+        bench.prompts().await;
     }
     if options.wants("follow") {
         bench.follow().await;
@@ -151,6 +152,11 @@ impl Bench {
     }
 
     async fn run(&self, request: &Value) -> BuildView {
+        self.run_looking(request, Duration::from_millis(50)).await
+    }
+
+    /// Runs a build; so often is it looked whether it is over.
+    async fn run_looking(&self, request: &Value, pause: Duration) -> BuildView {
         let build = self.farm.submit(request).await;
         let client = self.farm.client();
         loop {
@@ -159,7 +165,7 @@ impl Bench {
                 assert_eq!(view.status, BuildStatus::Finished, "{view:?}");
                 return view;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -310,59 +316,6 @@ impl Bench {
         );
         client.cancel(build).await.expect("it is canceled");
         self.farm.wait_for_rest().await;
-    }
-
-    async fn single_atoms(&self) {
-        let request = self.request("single", 1, "true");
-        let mut latencies = Vec::new();
-        for _ in 0..30 {
-            let view = self.run(&request).await;
-            latencies.push(seconds(&view, "queued", "finished") * 1000.0);
-        }
-        println!(
-            "     1 atom, queued to finished: median {:.1} ms, 90 % {:.1} ms",
-            median(&latencies),
-            part(&latencies, 90)
-        );
-    }
-
-    async fn many_builds(&self) {
-        let request = self.request("single", 1, "true");
-        let (mut first, mut last) = (f64::MAX, 0.0_f64);
-        let mut builds = Vec::new();
-        let floor = floor::times_per_second(&["seq 1", "true"], BUILDS);
-        let processes = [self.farm.master_process(), self.farm.slave_process(0)];
-        let before = processes.map(Usage::of);
-        let client = self.farm.client();
-        let params = request.as_object().expect("an object");
-        let submit = async |_| client.submit_params(params).await.expect("a build");
-        let mut submitted = stream::iter(0..BUILDS)
-            .map(submit)
-            .buffer_unordered(CLIENTS);
-        while let Some(build) = submitted.next().await {
-            builds.push(build);
-        }
-        for build in builds {
-            let is_over = async || {
-                let view = client.build(build).await.expect("the build's state");
-                view.status.is_over().then_some(view)
-            };
-            let view = wait::wait_for("the build is over", is_over).await;
-            first = first.min(time(&view, "queued"));
-            last = last.max(time(&view, "finished"));
-        }
-        let rate = f64::from(BUILDS) / (last - first);
-        // Their tear-downs are part of what they cost.
-        self.farm.wait_for_rest().await;
-        let [master, slave] = processes.map(Usage::of);
-        let [master_before, slave_before] = before;
-        println!(
-            "   {BUILDS} builds of one atom at once: {rate:.0} builds/s, {:.2} of the floor (bash for atomizer and atom, \
-             {floor:.0}/s); of a build master {:.0} us, slave {:.0} us",
-            rate / floor,
-            master.since(master_before).micros_each(BUILDS),
-            slave.since(slave_before).micros_each(BUILDS)
-        );
     }
 }
 

@@ -1,11 +1,12 @@
 //! What is to be measured.
 
 /// The parts of the benchmark, in the order in which they are measured.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "atoms",
     "sleeping",
     "single",
     "many",
+    "prompt",
     "follow",
     "growth",
     "slow-link",
@@ -13,7 +14,7 @@ const PARTS: [&str; 8] = [
 ];
 
 /// Those that are measured if none are named: the others take long, or a network of their own.
-const USUAL: [&str; 5] = ["atoms", "sleeping", "single", "many", "follow"];
+const USUAL: [&str; 6] = ["atoms", "sleeping", "single", "many", "prompt", "follow"];
 
 /// The command line.
 #[derive(Debug)]
