@@ -12,11 +12,13 @@ mod instances;
 mod receivers;
 mod slaves;
 mod tests;
+mod working_trees;
 
 pub use apps::{App, Config, ConfigChange, Container, Domain, Release, said_of_app};
 pub use consoles::Archive;
 pub use history::WantedJobs;
 pub use tests::WantedTests;
+pub use working_trees::SentPack;
 
 use crate::error::ClientError;
 use clusterrunner_common::api::{MasterBody, MasterView, VersionBody};

@@ -35,6 +35,7 @@ mod repro;
 mod request;
 mod results;
 mod retry;
+mod send;
 mod shutdown;
 mod standing;
 mod status;

@@ -26,6 +26,7 @@ use clusterrunner_common::process::guardian::{GUARD, guard};
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_master::push::{PUSH_HOOK, push_hook};
 use clusterrunner_master::store::own_repositories::{KEEP_CODE, keep_code};
+use clusterrunner_master::store::working_trees::{LOOK_AT_PACK, look_at_pack};
 use options::Options;
 use std::process::ExitCode;
 
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
         }
         if first == KEEP_CODE {
             return keep_code();
+        }
+        if first == LOOK_AT_PACK {
+            return look_at_pack();
         }
         if first == PUSH_HOOK {
             return push_hook();

@@ -21,6 +21,7 @@ mod slave_protocol;
 mod slaves;
 mod steps;
 mod tested;
+pub mod working_trees;
 
 pub use crate::process::console::ConsoleBody;
 pub use atoms::*;

@@ -31,6 +31,9 @@ mod options;
 mod own;
 mod packs;
 mod remote_refs;
+mod sent;
+mod sent_name;
+mod sent_pack;
 mod submodules;
 mod taking;
 mod tracked;
@@ -45,6 +48,8 @@ mod url_error;
 mod work_tree;
 
 pub use commit_id::{CommitId, InvalidCommitId};
+/// The id of any object, in the form of those of commits.
+pub type ObjectId = CommitId;
 pub use error::{GitError, SubmoduleProblem};
 pub use limits::GitLimits;
 pub(crate) use limits::MAXIMUM_TREE_DEPTH;
@@ -53,6 +58,8 @@ pub(crate) use mirror_files::warm_up;
 pub use options::GitOptions;
 pub use own::{ArchiveError, CodeError, NewCommit, OwnRepository, UNDER_WAY, push_ref};
 pub use packs::{PackHeader, PackRequest, Packs};
+pub use sent_name::SentName;
+pub use sent_pack::{SentPack, SentPackError, check_sent_pack, missing_objects};
 pub use taking::{PackError, PackSource};
 pub use tree_check::TreeError;
 #[doc(hidden)]

@@ -8,6 +8,7 @@ mod master_mark;
 pub mod product_build;
 mod reports;
 mod setup_job;
+mod working_tree;
 
 pub use atom_usage::{AtomUsage, ProcessUsage};
 pub use batch_terms::BatchTerms;
@@ -16,3 +17,4 @@ pub use build_request::{BuildRequest, ENV, INHERITED_ENV, ProjectSource, Reposit
 pub use master_mark::{MasterMark, Seen};
 pub use reports::{FinishedAttempt, ReportedState};
 pub use setup_job::SetupJob;
+pub use working_tree::WorkingTree;

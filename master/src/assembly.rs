@@ -109,12 +109,13 @@ pub async fn serve(
         is_output_read,
     };
     let own = farm.own_repositories((program.clone(), &mark), &stop)?;
+    let working_trees = farm.working_trees((program.clone(), &mark), &stop)?;
     let router_port = further_ports.of_router().unwrap_or(address.port());
     let addresses = farm.app_addresses(router_port, tls.is_some());
     let told = (readers.feed.clone(), addresses);
     let pushes = farm.pushes(own.clone(), told, (&program, &mark), &stop)?;
     let sources = farm.sources(own.clone(), &stop);
-    let projects = farm.projects(&sources, own.clone());
+    let projects = farm.projects(&sources, own.clone(), working_trees.clone());
     let preparer = farm.preparer((program, &mark), recovered.timings.clone(), &projects);
     preparer.children.get_ready();
     let running = Running::start(
@@ -135,7 +136,8 @@ pub async fn serve(
     let live = Live::new(readers.feed.clone(), stop.clone());
     let published = (readers.published, readers.private, live);
     let told = (readers.events, sessions);
-    let api = farm.api(sources, accounts.clone(), published, told);
+    let sent = (sources, working_trees.clone());
+    let api = farm.api(sent, accounts.clone(), published, told);
     let binder = binder::router(farm.binder_api(router_port)?);
     let apis = Apis {
         binder: binder.clone(),
@@ -154,8 +156,7 @@ pub async fn serve(
     let told = (readers.routes, hunted, recovered.begun);
     let tending = farm.tend(told, (address, &mark), &stop)?;
     farm.say_that_it_listens(address);
-    let router = apis.router.clone();
-    let families = Families::from(apis);
+    let (router, families) = (apis.router.clone(), Families::from(apis));
     let hooks = pushes.listen().map_err(ServeError::Pushes)?;
     tokio::join!(
         Box::pin(server::serve(listener, families, tls.clone(), stop.clone())),
@@ -165,7 +166,7 @@ pub async fn serve(
     );
     tending.await?;
     running.end().await?;
-    tokio::join!(own.rest(), pushes.ended());
+    tokio::join!(own.rest(), working_trees.rest(), pushes.ended());
     tracing::info!("the master has ended");
     Ok(())
 }

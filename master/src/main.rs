@@ -6,6 +6,7 @@ use clusterrunner_common::text::printable::plain_lines;
 use clusterrunner_master::effects::preparer::{PREPARE_BUILD, prepare_build};
 use clusterrunner_master::push::{PUSH_HOOK, push_hook};
 use clusterrunner_master::store::own_repositories::{KEEP_CODE, keep_code};
+use clusterrunner_master::store::working_trees::{LOOK_AT_PACK, look_at_pack};
 use clusterrunner_master::{MasterOptions, run};
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     match std::env::args_os().nth(1) {
         Some(first) if first == PREPARE_BUILD => return prepare_build(),
         Some(first) if first == KEEP_CODE => return keep_code(),
+        Some(first) if first == LOOK_AT_PACK => return look_at_pack(),
         Some(first) if first == PUSH_HOOK => return push_hook(),
         Some(_) | None => {}
     }

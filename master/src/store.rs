@@ -1,5 +1,5 @@
 //! What lies on the disk beside the journal: results, the mirrors of repositories, repositories of projects, the
-//! snapshots of templates, what instances print, and the logs of apps.
+//! snapshots of templates, what instances print, the logs of apps, and working trees that clients have sent.
 
 pub(crate) mod app_logs;
 pub(crate) mod binder_key;
@@ -9,3 +9,4 @@ pub mod own_repositories;
 pub mod results;
 pub(crate) mod sources;
 pub(crate) mod templates;
+pub mod working_trees;

@@ -109,3 +109,4 @@ mod terminal;
 mod tested;
 mod variables;
 mod whole_build;
+mod working_trees;

@@ -5,6 +5,7 @@ use super::interrupt::{Interrupt, unconfirmed};
 use super::junit_file;
 use super::report;
 use super::request::{local_project, request};
+use super::send::{self, Sending};
 use super::summary;
 use super::unpacked;
 use super::variables;
@@ -117,6 +118,21 @@ async fn run_to_its_end(
     tell_whom(&master, &settings);
     let client = client_of(&master, options.master.patience(), &settings)?;
     let first = client.with_patience(options.master.patience_or(FIRST_CONTACT));
+    let is_elsewhere = local.is_some() && send::is_elsewhere(&master).await;
+    if let Some(directory) = &local
+        && (is_elsewhere || options.send || options.whole)
+    {
+        let sending = Sending {
+            directory,
+            whole: options.whole,
+            is_elsewhere,
+            needs_job_file: options.config.is_none(),
+        };
+        match Box::pin(send::send(&client, interrupt, sending, request)).await? {
+            Some(of_working_tree) => request = of_working_tree,
+            None => return Ok(ExitCode::Canceled),
+        }
+    }
     if options.failed {
         let Some(of_failed) = failed_before::only_failed(&first, request).await? else {
             return Ok(ExitCode::Success);

@@ -1,5 +1,6 @@
 //! What failed in an earlier build: what `build --failed` and `retry --failed` run.
 
+use super::standing::working_tree;
 use crate::output;
 use crate::output::again::command;
 use crate::output::text::count;
@@ -79,7 +80,8 @@ pub(super) fn newest_of<'a>(
         .iter()
         .rev()
         .filter(|build| build.status == BuildStatus::Finished && build.matrix.is_none())
-        .filter(|build| is_of_the_same_project(build, request));
+        .filter(|build| is_of_the_same_project(build, request))
+        .filter(|build| is_of_the_same_sender(build, request));
     let of_project: Vec<&BuildView> = of_project.collect();
     let found = match (&request.job_name, &request.config) {
         (Some(name), _) => of_project.iter().find(|build| job_of(build) == Some(name)),
@@ -137,6 +139,15 @@ pub(super) fn is_of_the_same_project(build: &BuildView, request: &BuildRequest) 
         }
         ProjectSource::Own { .. } => false,
     }
+}
+
+/// Whether a build is of a commit, or of a working tree of who asks: what others try says nothing of the files here.
+fn is_of_the_same_sender(build: &BuildView, request: &BuildRequest) -> bool {
+    let Some(tree) = working_tree(build) else {
+        return true;
+    };
+    let asking = request.working_tree.as_ref();
+    asking.is_some_and(|asking| asking.by == tree.by)
 }
 
 /// The atoms of a build that failed.

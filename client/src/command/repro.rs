@@ -4,6 +4,7 @@ mod script;
 
 use super::interrupt::Interrupt;
 use super::matrix;
+use super::standing::working_tree;
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, ReproOptions};
 use crate::output;
@@ -99,6 +100,16 @@ fn source(build: &BuildView) -> Result<Source, Trouble> {
         return Err(Trouble::usage(format!(
             "build {id} makes a template: it has no atoms of a job"
         )));
+    }
+    if let Some(tree) = working_tree(build) {
+        let by = tree.by.as_deref().map(|by| format!(" by {}", plain(by)));
+        return Err(Trouble::usage(format!(
+            "build {id} is of the {tree}, sent{}: no repository has it",
+            by.unwrap_or_default()
+        ))
+        .hint(
+            "run the atom's command in that working tree; `clusterrunner status` shows the command",
+        ));
     }
     match (text("type"), text("url"), text("project_directory")) {
         (Some("git"), Some(url), directory) => {

@@ -4,8 +4,10 @@ use super::progress::Stage;
 use crate::output::text::duration;
 use crate::output::{BAD, GOOD, NOTICE};
 use anstyle::Style;
+use clusterrunner_common::api::build_request::WORKING_TREE;
 use clusterrunner_common::api::{BuildResult, BuildStatus, BuildView};
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::work::WorkingTree;
 use serde_json::Value;
 
 /// The state of a build, and how it is shown.
@@ -149,10 +151,22 @@ pub(super) fn project(build: &BuildView) -> String {
     } else if let Some(job) = job(build) {
         text = format!("{job} of {text}");
     }
+    let tree = working_tree(build);
     for name in ["branch", "hash"] {
-        if let Some(value) = param(name) {
+        // The commit of a working tree says nothing to a reader.
+        let is_told = name != "hash" || tree.is_none();
+        if let Some(value) = param(name).filter(|_| is_told) {
             text = format!("{text}, {name} {value}");
         }
     }
-    text
+    match tree {
+        Some(tree) => format!("{text}, {tree}"),
+        None => text,
+    }
+}
+
+/// The working tree that a build is of, if it is of one.
+pub(super) fn working_tree(build: &BuildView) -> Option<WorkingTree> {
+    let tree = build.request_params.get(WORKING_TREE)?;
+    serde_json::from_value(tree.clone()).ok()
 }

@@ -3,6 +3,7 @@
 use super::progress::{done_in, waits_for};
 use super::standing::{
     atoms, began, build_state, failed_atoms, flaky, job, not_run, present, project, stages, took,
+    working_tree,
 };
 use super::{attach, matrix};
 use crate::farm::{connect, impatient};
@@ -269,6 +270,9 @@ async fn show_build(client: &Client, id: BuildId) -> Result<(), Trouble> {
     line("project", &project(&build));
     if let Some(user) = &build.started_by {
         line("user", user);
+    }
+    if let Some(by) = working_tree(&build).and_then(|tree| tree.by) {
+        line("sent by", &by);
     }
     if let Some(commit) = &build.commit {
         line("commit", commit);

@@ -47,7 +47,7 @@ warnings say so; `attach`, `wait` and `results` come back to it.
 /// Options of `clusterrunner build`. They may stand before and after the project type.
 #[derive(Args, Debug)]
 pub(crate) struct BuildOptions {
-    /// Directory with a clusterrunner.yaml; every machine of the farm needs it at this path
+    /// Directory with a clusterrunner.yaml; a farm on other machines is sent what its working tree has
     /// [default: the current directory, or the nearest one above it that has a clusterrunner.yaml]
     #[arg(value_name = "PATH")]
     pub(crate) path: Option<PathBuf>,
@@ -101,6 +101,12 @@ pub(crate) struct BuildOptions {
     /// Write all tests of the build into this file as one JUnit report, however the build ends
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "detach")]
     pub(crate) junit: Option<PathBuf>,
+    /// Send the working tree also to a master on this machine, whose slaves may be elsewhere
+    #[arg(long)]
+    pub(crate) send: bool,
+    /// Send all files of the working tree, for a farm that can not fetch the repository
+    #[arg(long)]
+    pub(crate) whole: bool,
     #[command(flatten)]
     pub(crate) shown: ShownOptions,
     #[command(subcommand)]

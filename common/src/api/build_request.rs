@@ -4,7 +4,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use reading::{InvalidRequest, LINK_PARAMETER, RETRY_OF};
+pub use reading::{InvalidRequest, LINK_PARAMETER, RETRY_OF, WORKING_TREE};
 
 use crate::job::matrix::Combination;
 use crate::work::{BuildRequest, ENV, INHERITED_ENV};

@@ -8,7 +8,9 @@
 mod digest;
 mod seen;
 
-pub use digest::{BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, body_digest, content_digest};
+pub use digest::{
+    BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, body_digest, content_digest, content_digest_of,
+};
 pub(crate) use digest::{body_digest_matches, is_body_digest};
 pub(crate) use seen::SeenSignatures;
 

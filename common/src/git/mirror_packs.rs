@@ -79,7 +79,8 @@ fn small_packs(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(small)
 }
 
-fn object_ids(index: &Path) -> Result<Vec<Oid>, Trouble> {
+/// The ids of all objects of a pack, by its index, in their order.
+pub(super) fn object_ids(index: &Path) -> Result<Vec<Oid>, Trouble> {
     let bytes = regular_file::read(index, u64::MAX).map_err(Trouble::at(index))?;
     let odd = || Trouble::NoIndex(index.to_owned());
     let table = bytes.strip_prefix(INDEX_MAGIC).ok_or_else(odd)?;

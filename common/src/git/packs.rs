@@ -141,7 +141,7 @@ impl Mirror {
 }
 
 /// The other side's branches and tags, by their names there.
-fn refs(repository: &Repository) -> Result<Vec<(String, String)>, git2::Error> {
+pub(super) fn refs(repository: &Repository) -> Result<Vec<(String, String)>, git2::Error> {
     let mut refs = Vec::new();
     for (glob, prefix, name_there) in [
         (

@@ -18,10 +18,10 @@ use super::{CommitId, GitError, Mirror, mirror_packs, tracking_refs};
 use crate::disk::beneath::remove_all;
 
 /// How the folder begins in which packs are written.
-const INCOMING: &str = "incoming-";
+pub(super) const INCOMING: &str = "incoming-";
 
 /// The folder of packs that are whole.
-const TAKEN: &str = "taken";
+pub(super) const TAKEN: &str = "taken";
 
 /// How many commits the other side is told that we have: the newest that builds were about.
 const TOLD_COMMITS: usize = 256;

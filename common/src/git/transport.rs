@@ -189,7 +189,14 @@ impl Subtransport {
                 path,
                 options.limits.refs,
             )?)),
-            (Place::Ssh(_) | Place::Daemon { .. } | Place::Local(_) | Place::Own(_), _)
+            (
+                Place::Ssh(_)
+                | Place::Daemon { .. }
+                | Place::Local(_)
+                | Place::Sent(_)
+                | Place::Own(_),
+                _,
+            )
             | (Place::Http(_), Service::ReceivePack | Service::ReceivePackLs) => {
                 Err(Failure::new("nothing is ever pushed from here"))
             }

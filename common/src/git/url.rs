@@ -4,6 +4,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
+use place::SENT;
 pub(super) use place::{Place, SshAddress};
 
 use super::address::{host_of, path_start, percent_decoded};
@@ -18,7 +19,7 @@ use std::path::Path;
 const READABLE_LENGTH: usize = 60;
 
 /// Where a repository is, checked against the list of what is allowed: `https`, `http`, `ssh` (also written
-/// `user@host:path`), `git`, and, only where the settings allow it, `file://` URLs and absolute paths.
+/// `user@host:path`), `git`, `sent` for code that clients have sent, and, only where the settings allow it, `file://` URLs and absolute paths.
 ///
 /// Nothing in it can be taken for an option or for shell syntax by a program it is handed to. `Display` and `Debug`
 /// show it without user name and password where it has a password.
@@ -56,6 +57,19 @@ impl GitUrl {
         }
     }
 
+    /// Whether no server has it: clients send it, and it can not be fetched.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        matches!(self.place, Place::Sent(_))
+    }
+
+    /// The name of the folder for what clients send on top of this repository: beside that of its own mirror, so that
+    /// nothing that was sent is found where only the repository's commits are looked for.
+    #[must_use]
+    pub fn sent_directory_name(&self) -> String {
+        format!("{}.sent", self.directory_name())
+    }
+
     /// The host, in lower case and without its port, and the path there, without slashes around it and `.git` at its
     /// end; nothing for a repository that is not on another machine.
     #[must_use]
@@ -64,7 +78,7 @@ impl GitUrl {
             Place::Http(url) => (url.host_str()?, percent_decoded(url.path())?),
             Place::Ssh(ssh) => (host_of(&ssh.destination), ssh.path.clone()),
             Place::Daemon { host, path, .. } => (&**host, path.clone()),
-            Place::Local(_) | Place::Own(_) => return None,
+            Place::Local(_) | Place::Sent(_) | Place::Own(_) => return None,
         };
         let path = path.trim_matches('/');
         let path = path.strip_suffix(".git").unwrap_or(path);
@@ -81,6 +95,7 @@ impl GitUrl {
             Place::Ssh(ssh) => format!("{}/{}", host_of(&ssh.destination), ssh.path),
             Place::Daemon { host, path, .. } => format!("{host}/{path}"),
             Place::Local(path) => path.to_string_lossy().into_owned(),
+            Place::Sent(name) => name.clone(),
             Place::Own(_) => full.clone(),
         };
         let shown = shown.trim_end_matches('/');
@@ -119,6 +134,7 @@ impl GitUrl {
             Place::Ssh(ssh) => ssh.text.clone(),
             Place::Daemon { text, .. } => text.clone(),
             Place::Local(path) => path.to_string_lossy().into_owned(),
+            Place::Sent(name) => format!("{SENT}://{name}"),
             Place::Own(project) => format!("project {project}"),
         }
     }

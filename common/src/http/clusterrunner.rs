@@ -4,6 +4,7 @@
 pub mod page;
 pub mod routes;
 pub mod rules;
+pub mod sent_tree;
 pub mod version;
 pub mod wanted_history;
 pub mod wanted_plan;

@@ -143,6 +143,8 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Seconds<0>>("default_teardown_timeout", MASTER),
     key_of::<String>("build_symlink_directory", MASTER),
     key_of::<Limit>("max_code_upload_bytes", MASTER),
+    key_of::<Limit>("max_working_tree_bytes", MASTER),
+    key_of::<Bound>("keep_working_trees_bytes", MASTER),
     key_of::<ImagePolicy>("image_policy", MASTER),
     key_of::<Limit>("max_snapshot_bytes", MASTER),
     key_of::<LogSize>("max_app_log_bytes", MASTER),

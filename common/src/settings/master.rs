@@ -48,6 +48,10 @@ pub struct MasterSettings {
     pub build_symlink_directory: PathBuf,
     /// How many bytes an archive of code may have that a user uploads.
     pub max_code_upload_bytes: u64,
+    /// How many bytes a pack may have in which a client sends its working tree.
+    pub max_working_tree_bytes: u64,
+    /// How many bytes all of them may have together; none for any number.
+    pub keep_working_trees_bytes: Option<u64>,
     /// What becomes of builds that name a container image.
     pub image_policy: ImagePolicy,
     /// How many bytes the snapshot of a template may have.
@@ -135,6 +139,8 @@ pub fn load_master(
         get_project_from_master: layers.get("get_project_from_master")?,
         build_symlink_directory: layers.path("build_symlink_directory")?,
         max_code_upload_bytes: layers.get::<Limit>("max_code_upload_bytes")?.0,
+        max_working_tree_bytes: layers.get::<Limit>("max_working_tree_bytes")?.0,
+        keep_working_trees_bytes: layers.get::<Bound>("keep_working_trees_bytes")?.0,
         image_policy: layers.get("image_policy")?,
         max_snapshot_bytes: layers.get::<Limit>("max_snapshot_bytes")?.0,
         max_instance_log_bytes: layers.get::<LogSize>("max_instance_log_bytes")?.0,

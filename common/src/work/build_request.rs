@@ -5,6 +5,7 @@ use crate::ids::{BuildId, ProjectId};
 use crate::job::matrix::{Chosen, Part};
 use crate::process::variables::Variables;
 use crate::templates::Product;
+use crate::work::WorkingTree;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -63,6 +64,9 @@ pub struct BuildRequest {
     /// What all commands have in place of the daemons' own environment. Never shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherited_env: Option<Variables>,
+    /// What is said of the code where a client has sent it: the commit is one that no server has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_tree: Option<WorkingTree>,
     /// What another API than ClusterRunner's was asked for, in the words of its caller. ClusterRunner's API neither
     /// takes nor shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,6 +213,7 @@ impl BuildRequest {
         Self {
             project: self.project.clone(),
             remote_files: self.remote_files.clone(),
+            working_tree: self.working_tree.clone(),
             job_name: None,
             config: None,
             atoms_override: None,

@@ -53,6 +53,7 @@ pub fn product_build(
         retry_of: None,
         matrix: Vec::new(),
         part: None,
+        working_tree: None,
         product: Some(Product {
             name: name.to_owned(),
             recipe: recipe.digest_with(&variables),

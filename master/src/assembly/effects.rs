@@ -14,6 +14,7 @@ use crate::effects::timing_files;
 use crate::journal::{Run, Timings};
 use crate::store::own_repositories::OwnRepositories;
 use crate::store::sources::Sources;
+use crate::store::working_trees::WorkingTrees;
 use clusterrunner_common::child::Children;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::sweeper::Sweeper;
@@ -21,13 +22,19 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 
 impl Farm {
-    pub(super) fn projects(&self, sources: &Sources, own: OwnRepositories) -> Projects {
+    pub(super) fn projects(
+        &self,
+        sources: &Sources,
+        own: OwnRepositories,
+        working_trees: WorkingTrees,
+    ) -> Projects {
         Projects {
             mirrors: sources.mirrors.clone(),
             work_trees: self.directory.join("work"),
             locks: ProjectLocks::default(),
             bounds: self.settings.service.kept_projects,
             own,
+            working_trees,
         }
     }
 
@@ -43,6 +50,7 @@ impl Farm {
             mirrors: projects.mirrors.clone(),
             work_trees: projects.work_trees.clone(),
             own: projects.own.clone(),
+            sent: projects.working_trees.clone(),
             git: self.git(),
             remote_files: service.remote_files.clone(),
             git_max_memory_bytes: service.git_max_memory_bytes,

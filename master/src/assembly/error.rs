@@ -51,6 +51,9 @@ pub enum ServeError {
     /// The code of projects can not be stored.
     #[error("could not open the repositories of projects: {0}")]
     OwnRepositories(#[source] std::io::Error),
+    /// What clients send can not be stored.
+    #[error("could not open the directory of working trees that were sent: {0}")]
+    WorkingTrees(#[source] std::io::Error),
     /// The key of the Binder API can not be read or made.
     #[error(
         "could not read or make the key of the Binder API (binder_api_key in the data directory): {0}"

@@ -27,6 +27,7 @@ use crate::router::{self, Routes};
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
 use crate::store::results::Results;
 use crate::store::sources::Sources;
+use crate::store::working_trees::{LOOK_AT_PACK, WorkingTrees};
 use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
@@ -103,6 +104,27 @@ impl Farm {
             stop.clone(),
         )
         .map_err(ServeError::OwnRepositories)
+    }
+
+    /// What clients send, looked at by processes of `program`, which have `mark`.
+    pub(super) fn working_trees(
+        &self,
+        (program, mark): (PathBuf, &str),
+        stop: &CancellationToken,
+    ) -> Result<WorkingTrees, ServeError> {
+        let service = &self.settings.service;
+        let bounds = (
+            self.settings.max_working_tree_bytes,
+            self.settings.keep_working_trees_bytes,
+        );
+        WorkingTrees::open(
+            self.directory.join("working_trees"),
+            (service.git_limits, service.git_max_memory_bytes),
+            bounds,
+            Children::new(program, LOOK_AT_PACK, mark, service.atom_kill_grace),
+            stop.clone(),
+        )
+        .map_err(ServeError::WorkingTrees)
     }
 
     /// Ends instances that nobody uses, and those whose successors are up once nothing is with them any more. Looks how
@@ -255,7 +277,7 @@ impl Farm {
 
     pub(super) fn api(
         &self,
-        sources: Sources,
+        (sources, working_trees): (Sources, WorkingTrees),
         accounts: Accounts,
         (published, private, live): (Published<BuildPage>, PrivateProjects, Live),
         (events, sessions): (EventLog, Sessions),
@@ -278,6 +300,7 @@ impl Farm {
             results: self.results.clone(),
             space: self.space.clone(),
             sources,
+            working_trees,
             caller: self.caller.clone(),
             events,
             measured: self.measured.clone(),

@@ -7,7 +7,7 @@ use crate::coordinator::ClusterHandle;
 use crate::core::builds::build::Build;
 use crate::core::builds::hunted::HuntTrials;
 use crate::core::event::{BuildFact, Event, Fact};
-use crate::core::history::{Failure, Tag};
+use crate::core::history::{Ended, Failure, Tag};
 use crate::journal::{Histories, HistoryJob, JournalError, Seen};
 use crate::read::builds::{Builds, ReadError};
 use crate::read::tested::{TestsError, TestsOfAtom, Walk};
@@ -97,6 +97,8 @@ struct OfBuild {
     of: Failure,
     /// See [`Run::told`].
     told: u32,
+    /// Whether it is a user's working tree: what failed there says nothing of what others have.
+    is_of_working_tree: bool,
     hunted: BTreeMap<SubjobId, HuntTrials>,
 }
 
@@ -206,6 +208,7 @@ impl Historian {
             job,
             of,
             told,
+            is_of_working_tree,
             hunted,
         }) = self.of(id).await?
         else {
@@ -225,6 +228,9 @@ impl Historian {
                 // Of reports in runs that leave nothing nothing is known.
                 if let Some((of_atom, hunted)) = runs.get_mut(first).zip(hunted) {
                     of_atom.1.hunted = hunted;
+                }
+                if is_of_working_tree {
+                    runs.retain(|(_, run)| run.ended == Ended::Passed && !run.is_flaky());
                 }
                 match runs.len() < RUNS_AT_ONCE {
                     true => ControlFlow::Continue(()),
@@ -268,6 +274,7 @@ impl Historian {
                 at: over.unwrap_or(Timestamp(0)),
             },
             told,
+            is_of_working_tree: build.request.working_tree.is_some(),
         }))
     }
 }

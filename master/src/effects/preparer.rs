@@ -20,9 +20,10 @@ use crate::effects::project_locks::ProjectLocks;
 use crate::read::metrics::{InternalError, Measured};
 use crate::store::own_repositories::OwnRepositories;
 use crate::store::results::Results;
+use crate::store::working_trees::WorkingTrees;
 use clusterrunner_common::child::{ChildError, Children};
 use clusterrunner_common::disk::space::DiskSpace;
-use clusterrunner_common::git::{GitOptions, GitUrl};
+use clusterrunner_common::git::{CommitId, GitOptions, GitUrl};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::config::Timeouts;
 use clusterrunner_common::process::sweeper::Sweeper;
@@ -36,7 +37,7 @@ use std::time::Duration;
 use step::StepFiles;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
-use work::{Order, Prepared, Surroundings};
+use work::{Order, Prepared, SentFor, SentPacks, Surroundings};
 
 /// The first argument of a process that prepares a build, see [`prepare_build`].
 pub const PREPARE_BUILD: &str = "prepare-build";
@@ -50,6 +51,8 @@ pub struct Preparer {
     pub work_trees: PathBuf,
     /// The repositories that projects have here.
     pub own: OwnRepositories,
+    /// What clients have sent.
+    pub sent: WorkingTrees,
     /// How repositories are reached.
     pub git: GitOptions,
     /// What remote files may be.
@@ -137,7 +140,7 @@ impl Preparer {
         let only_user = match request.preparing_changes_project() {
             true => tokio::select! {
                 () = stop.cancelled() => return Err(PreparationError::Canceled),
-                lock = self.lock(request) => Some(lock?),
+                locks = self.lock(request) => Some(locks?),
             },
             false => None,
         };
@@ -148,6 +151,7 @@ impl Preparer {
                 ProjectSource::Own { project, .. } => Some(self.own.directory_of(project)),
                 ProjectSource::Git { .. } | ProjectSource::Directory { .. } => None,
             },
+            sent: self.sent_for(request).await?,
             fetch: self.fetch_files(build),
             step: self.step_files(build),
             surroundings: self.surroundings(),
@@ -173,6 +177,31 @@ impl Preparer {
             .expected(request, &plan.job_name, atoms)
             .await;
         Ok(plan)
+    }
+
+    /// What was sent for a build of a working tree; nothing for other builds.
+    async fn sent_for(&self, request: &BuildRequest) -> Result<Option<SentFor>, PreparationError> {
+        let (ProjectSource::Git { url, hash, .. }, Some(_)) =
+            (&request.project, &request.working_tree)
+        else {
+            return Ok(None);
+        };
+        let repository = GitUrl::parse(url, self.git.allow_local_sources)?.sent_directory_name();
+        let commit: Option<CommitId> = hash.as_deref().and_then(|hash| hash.parse().ok());
+        let commit = commit.ok_or(PreparationError::NothingSent)?;
+        let found = self.sent.find(&repository, &commit).await;
+        let sent = found.into_iter().map(|chain| SentPacks {
+            bases: chain
+                .iter()
+                .flat_map(|sent| sent.known.bases.clone())
+                .collect(),
+            packs: chain.into_iter().map(|sent| sent.pack).collect(),
+        });
+        let sent: Vec<SentPacks> = sent.collect();
+        match sent.is_empty() {
+            true => Err(PreparationError::NothingSent),
+            false => Ok(Some(SentFor { commit, sent })),
+        }
     }
 
     fn fetch_files(&self, build: BuildId) -> FetchFiles {
@@ -215,17 +244,29 @@ impl Preparer {
         }
     }
 
-    async fn lock(&self, request: &BuildRequest) -> Result<OwnedMutexGuard<()>, PreparationError> {
+    /// A build of a working tree also uses what the repository's own builds do, and before that of working trees.
+    async fn lock(
+        &self,
+        request: &BuildRequest,
+    ) -> Result<Vec<OwnedMutexGuard<()>>, PreparationError> {
+        let mut further = None;
         let directory = match &request.project {
             ProjectSource::Directory { project_directory } => PathBuf::from(project_directory),
             ProjectSource::Git { url, .. } => {
                 let url = GitUrl::parse(url, self.git.allow_local_sources)?;
+                if request.working_tree.is_some() {
+                    further = Some(self.work_trees.join(url.sent_directory_name()));
+                }
                 self.work_trees.join(url.directory_name())
             }
             ProjectSource::Own { project, .. } => {
                 self.work_trees.join(GitUrl::own(*project).directory_name())
             }
         };
-        Ok(self.projects.lock(&directory).await)
+        let mut locks = vec![self.projects.lock(&directory).await];
+        if let Some(further) = further {
+            locks.push(self.projects.lock(&further).await);
+        }
+        Ok(locks)
     }
 }

@@ -5,6 +5,7 @@
 mod remover;
 #[cfg(test)]
 mod tests;
+mod working_trees;
 
 pub(crate) use remover::Remover;
 
@@ -17,6 +18,7 @@ use crate::journal::EndedBuilds;
 use crate::read::metrics::{Measured, Removed};
 use crate::store::own_repositories::OwnRepositories;
 use crate::store::results::Results;
+use crate::store::working_trees::WorkingTrees;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::kept_projects::{bound, find, remove_unnamed, unname};
 use clusterrunner_common::disk::retention::{BuildBounds, ProjectBounds};
@@ -31,11 +33,14 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use working_trees::Needs;
 
 /// How often builds are looked at; most looks cost a list of ids.
 const BUILDS_LOOK: Duration = Duration::from_secs(5);
 /// How often projects are; measuring them reads all their directories.
 const PROJECTS_LOOK: Duration = Duration::from_secs(600);
+/// How often working trees that were sent are: that reads what is noted of each.
+const WORKING_TREES_LOOK: Duration = Duration::from_secs(60);
 
 /// Where the copies of projects are, and who uses which.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ pub(crate) struct Projects {
     pub bounds: ProjectBounds,
     /// The repositories of projects, which are no copies: they go with their projects.
     pub own: OwnRepositories,
+    /// What clients have sent. It is no copy: it goes with the builds that need it.
+    pub working_trees: WorkingTrees,
 }
 
 /// Looks now and then whether something is beyond its bounds.
@@ -66,6 +73,8 @@ pub(crate) struct Keeper {
     sizes: BTreeMap<BuildId, u64>,
     /// Builds of which only archives are left.
     thinned: BTreeSet<BuildId>,
+    /// The working trees that archived builds are of.
+    needs: Needs,
 }
 
 impl Keeper {
@@ -89,6 +98,7 @@ impl Keeper {
             measured,
             sizes: BTreeMap::new(),
             thinned: BTreeSet::new(),
+            needs: Needs::default(),
         }
     }
 
@@ -97,7 +107,9 @@ impl Keeper {
         let mut builds = tokio::time::interval(BUILDS_LOOK);
         let mut projects = tokio::time::interval(PROJECTS_LOOK);
         builds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut working_trees = tokio::time::interval(WORKING_TREES_LOOK);
         projects.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        working_trees.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -106,6 +118,7 @@ impl Keeper {
                     self.look_at_own_repositories().await;
                 }
                 _ = projects.tick() => self.look_at_projects().await,
+                _ = working_trees.tick() => self.look_at_working_trees().await,
             }
         }
     }
@@ -254,7 +267,8 @@ impl Keeper {
         };
         // Whether a path may be used was settled when the build was accepted.
         let names = urls.iter().filter_map(|url| GitUrl::parse(url, true).ok());
-        let in_use: BTreeSet<OsString> = names.map(|url| url.directory_name().into()).collect();
+        let names = names.flat_map(|url| [url.directory_name(), url.sent_directory_name()]);
+        let in_use: BTreeSet<OsString> = names.map(OsString::from).collect();
         let (projects, measured) = (self.projects.clone(), self.measured.clone());
         let looked = spawn_blocking(move || projects.remove_surplus(&in_use, &measured)).await;
         if let Err(error) = looked.map_err(io::Error::other).and_then(|looked| looked) {

@@ -40,6 +40,7 @@ mod tested;
 mod tests;
 mod until_over;
 mod uploads;
+mod working_trees;
 
 pub(crate) use build_page::BuildPage;
 pub(crate) use builds::checked as checked_request;
@@ -69,6 +70,7 @@ use crate::store::instance_logs::InstanceLogs;
 use crate::store::results::Results;
 use crate::store::sources::Sources;
 use crate::store::templates::Snapshots;
+use crate::store::working_trees::WorkingTrees;
 use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
@@ -121,6 +123,8 @@ pub(crate) struct Api {
     pub space: DiskSpace,
     /// Projects, for slaves.
     pub sources: Sources,
+    /// Working trees that clients have sent.
+    pub working_trees: WorkingTrees,
     /// For the consoles of running atoms, which slaves have.
     pub caller: Caller,
     /// The event log.

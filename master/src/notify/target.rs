@@ -124,7 +124,9 @@ fn is_of_whole_commit(request: &BuildRequest) -> bool {
     );
     let is_again = request.retry_of.is_some() && names_commit;
     let is_chosen = request.atoms_override.is_some() && !is_again;
-    !request.in_order && request.config.is_none() && !is_chosen
+    // No server knows the commit of a working tree.
+    let is_known = request.working_tree.is_none();
+    is_known && !request.in_order && request.config.is_none() && !is_chosen
 }
 
 #[cfg(test)]
@@ -153,6 +155,7 @@ mod tests {
                 true,
             ),
             (json!({"atoms_override": atoms, "hash": hash}), false),
+            (json!({"working_tree": {"files": 1}, "hash": hash}), false),
             (json!({"config": {}, "retry_of": 5, "hash": hash}), false),
             (
                 json!({"in_order": true, "retry_of": 5, "hash": hash}),

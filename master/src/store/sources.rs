@@ -120,14 +120,14 @@ impl Sources {
         }
     }
 
-    /// What a slave gets for a build of this project at this commit: bytes as
+    /// What a slave gets for a build of this project at this commit, which may be one that a client has sent: bytes as
     /// [`PackSource`](clusterrunner_common::git::PackSource) reads them.
     ///
     /// # Errors
     /// See [`SourceError`]; what is found out later is told in the stream.
     pub(crate) fn give(
         &self,
-        project: &ProjectSource,
+        (project, is_sent): (&ProjectSource, bool),
         commit: &str,
         request: PackRequest,
     ) -> Result<impl Stream<Item = io::Result<Vec<u8>>> + Send + use<>, SourceError> {
@@ -137,6 +137,7 @@ impl Sources {
         let directory = match repository {
             // Slaves can not reach it otherwise.
             Repository::Own(project) => self.own.directory_of(project),
+            Repository::Url(_) if is_sent => self.mirrors.join(url.sent_directory_name()),
             Repository::Url(_) if !self.are_given => return Err(SourceError::NotGiven),
             Repository::Url(_) => self.mirrors.join(url.directory_name()),
         };

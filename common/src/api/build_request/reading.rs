@@ -5,7 +5,7 @@ use crate::ids::{BuildId, ProjectId};
 use crate::job::config::MOST_RETRIES;
 use crate::job::matrix::{Chosen, MOST_COMBINATIONS};
 use crate::process::variables::{Variables, check, check_chosen};
-use crate::work::{BuildRequest, ENV, INHERITED_ENV, ProjectSource};
+use crate::work::{BuildRequest, ENV, INHERITED_ENV, ProjectSource, WorkingTree};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::num::NonZeroU32;
@@ -35,6 +35,7 @@ const GIT_PARAMETERS: &[&str] = &[
     MATRIX,
     ENV,
     INHERITED_ENV,
+    WORKING_TREE,
 ];
 /// What a master tells a slave about a project's own repository.
 const OWN_PARAMETERS: &[&str] = &["type", "project", "commit", "remote_files"];
@@ -54,6 +55,12 @@ const DIRECTORY_PARAMETERS: &[&str] = &[
     ENV,
     INHERITED_ENV,
 ];
+
+/// The field that says that a client has sent the code.
+pub const WORKING_TREE: &str = "working_tree";
+
+/// The longest name of a sender.
+const LONGEST_SENDER: usize = 200;
 
 /// The most bytes of all variables of a request: the system gives a program little more.
 const MOST_VARIABLES: usize = 512 << 10;
@@ -179,6 +186,7 @@ impl BuildRequest {
             matrix: matrix(&fields)?,
             part: None,
             remote_files: remote_files(&fields)?,
+            working_tree: working_tree(&fields)?,
         })
     }
 }
@@ -301,6 +309,47 @@ fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
 fn directory_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
     let project_directory = fields.required_text("project_directory")?;
     Ok(ProjectSource::Directory { project_directory })
+}
+
+/// It belongs to a commit that is named in full: one that was sent is found by nothing else.
+fn working_tree(fields: &Fields<'_>) -> Result<Option<WorkingTree>, InvalidRequest> {
+    let expected = "an object with \"files\", and perhaps \"base\" and \"by\"";
+    let map = match fields.get(WORKING_TREE) {
+        None => return Ok(None),
+        Some(Value::Object(map)) => map,
+        Some(other) => return Err(wrong_kind(WORKING_TREE, expected, other)),
+    };
+    if let Some(key) = map
+        .keys()
+        .find(|key| !["base", "files", "by"].contains(&key.as_str()))
+    {
+        return Err(wrong(format!("{WORKING_TREE}.{key}"), "left out"));
+    }
+    let is_commit = |text: &String| text.parse::<CommitId>().is_ok();
+    if !fields.text("hash")?.as_ref().is_some_and(is_commit) {
+        return Err(wrong("hash", "the full id of the commit that was sent"));
+    }
+    if fields.text("remote")?.is_some() {
+        return Err(wrong("remote", format!("left out beside '{WORKING_TREE}'")));
+    }
+    let inside = Fields(map);
+    let base = inside.text("base")?;
+    if base.as_ref().is_some_and(|base| !is_commit(base)) {
+        let expected = "a commit id of 40 hex digits";
+        return Err(wrong(format!("{WORKING_TREE}.base"), expected));
+    }
+    let by = inside.text("by")?.filter(|by| !by.is_empty());
+    if by
+        .as_ref()
+        .is_some_and(|by| by.len() > LONGEST_SENDER || by.chars().any(char::is_control))
+    {
+        let expected = format!("a name of at most {LONGEST_SENDER} bytes, in one line");
+        return Err(wrong(format!("{WORKING_TREE}.by"), expected));
+    }
+    let files = inside.get("files").and_then(Value::as_u64);
+    let files = files.ok_or_else(|| wrong(format!("{WORKING_TREE}.files"), "a whole number"))?;
+    let base = base.map(|base| base.to_lowercase());
+    Ok(Some(WorkingTree { base, files, by }))
 }
 
 fn own_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {

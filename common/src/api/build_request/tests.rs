@@ -284,3 +284,54 @@ fn combinations_of_a_matrix_may_be_chosen() {
     own["part"] = json!({"combination": {}});
     assert!(BuildRequest::from_json(&own).is_err());
 }
+
+/// What a client has sent is a commit that is named in full, and nobody but a client says so.
+#[test]
+fn a_working_tree_belongs_to_a_commit_that_is_named_in_full() {
+    let commit = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d";
+    let body = json!({
+        "type": "git", "url": "u", "hash": commit,
+        "working_tree": {"base": commit, "files": 3, "by": "ada@home"},
+    });
+    let request = BuildRequest::from_json(&body).unwrap();
+    assert_eq!(Value::Object(request.to_params()), body);
+    assert_eq!(request.source().working_tree, request.working_tree);
+    let refused = |field: &str, value: Value, error: &str| {
+        let mut body = body.clone();
+        body[field] = value;
+        check_refused(body, error);
+    };
+    let whole = "Field 'hash' must be the full id of the commit that was sent.";
+    refused("hash", Value::Null, whole);
+    refused("hash", json!("1a2b3c4"), whole);
+    refused(
+        "remote",
+        json!("https://h/fork"),
+        "Field 'remote' must be left out beside 'working_tree'.",
+    );
+    refused(
+        "working_tree",
+        json!({"files": -1}),
+        "Field 'working_tree.files' must be a whole number.",
+    );
+    refused(
+        "working_tree",
+        json!({"files": 1, "base": "main"}),
+        "Field 'working_tree.base' must be a commit id of 40 hex digits.",
+    );
+    refused(
+        "working_tree",
+        json!({"files": 1, "by": "a\nb"}),
+        "Field 'working_tree.by' must be a name of at most 200 bytes, in one line.",
+    );
+    refused(
+        "working_tree",
+        json!({"files": 1, "path": "/"}),
+        "Field 'working_tree.path' must be left out.",
+    );
+    refused(
+        "working_tree",
+        json!("yes"),
+        "Field 'working_tree' must be an object with \"files\", and perhaps \"base\" and \"by\", not a string.",
+    );
+}

@@ -3,6 +3,10 @@
 use crate::auth::secret::Secret;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha512};
+use std::io::{self, Read};
+
+/// How much is read at a time.
+const PIECE: usize = 64 << 10;
 
 /// Header of the body digest. Header names are compared without regard to case.
 pub const BODY_DIGEST_HEADER: &str = "clusterrunner-message-authentication-digest";
@@ -52,6 +56,21 @@ pub(crate) fn body_digest_matches(secret: &Secret, body: &[u8], given: &str) -> 
 #[must_use]
 pub fn content_digest(body: &[u8]) -> String {
     hex::encode(Sha512::digest(body))
+}
+
+/// [`content_digest`] of what is read.
+///
+/// # Errors
+/// It can not be read.
+pub fn content_digest_of(mut body: impl Read) -> io::Result<String> {
+    let mut digest = Sha512::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        match body.read(&mut piece)? {
+            0 => return Ok(hex::encode(digest.finalize())),
+            read => digest.update(&piece[..read]),
+        }
+    }
 }
 
 #[cfg(test)]

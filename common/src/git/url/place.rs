@@ -8,6 +8,12 @@ use crate::ids::ProjectId;
 use reqwest::Url;
 use std::path::PathBuf;
 
+/// The scheme of code that clients have sent and that no server has.
+pub(super) const SENT: &str = "sent";
+
+/// The longest name of such code.
+const LONGEST_NAME: usize = 200;
+
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(in crate::git) enum Place {
     Http(Url),
@@ -19,6 +25,8 @@ pub(in crate::git) enum Place {
         text: String,
     },
     Local(PathBuf),
+    /// Code that clients have sent, under a name; it is nowhere else.
+    Sent(String),
     /// A project's own repository on the master. No text means it.
     Own(ProjectId),
 }
@@ -47,6 +55,7 @@ impl Place {
                 "http" | "https" => http(text),
                 "ssh" => ssh(text, rest),
                 "git" => daemon(text, rest),
+                SENT => sent(text, rest),
                 "file" => local(text, &file_url_path(text, rest)?, allow_local_sources),
                 _ => Err(GitUrlError::Scheme {
                     url: redact_url(text),
@@ -148,6 +157,18 @@ fn local(text: &str, path: &str, allowed: bool) -> Result<Place, GitUrlError> {
         Err(GitUrlError::LocalNotAllowed {
             url: redact_url(text),
         })
+    }
+}
+
+/// A name of letters, digits, `.`, `_` and `-`.
+fn sent(text: &str, name: &str) -> Result<Place, GitUrlError> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_good) {
+        true => Ok(Place::Sent(name.to_owned())),
+        false => Err(malformed(
+            text,
+            "code that was sent has a name of letters, digits, '.', '_' and '-'",
+        )),
     }
 }
 

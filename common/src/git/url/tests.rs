@@ -289,3 +289,28 @@ fn no_text_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn code_that_was_sent_has_a_name_of_its_own() {
+    let url = GitUrl::parse("sent://hello-1a2b3c4d5e6f7081", false).unwrap();
+    assert!(url.is_sent());
+    assert_eq!(url.to_string(), "sent://hello-1a2b3c4d5e6f7081");
+    assert_eq!(url.host_and_path(), None);
+    let directory = url.sent_directory_name();
+    assert!(
+        directory.starts_with("hello-1a2b3c4d5e6f7081-"),
+        "{directory}"
+    );
+    assert!(directory.ends_with(".sent"), "{directory}");
+    for wrong in [
+        "sent://",
+        "sent://a/b",
+        "sent://../a",
+        "sent://a b",
+        "sent://ä",
+    ] {
+        assert!(GitUrl::parse(wrong, true).is_err(), "{wrong}");
+    }
+    let other = GitUrl::parse("https://example.org/a.git", false).unwrap();
+    assert!(!other.is_sent());
+}

@@ -23,7 +23,9 @@ fn defaults_of_the_master() {
         ssh_port: _,
         get_project_from_master,
         build_symlink_directory,
-        max_code_upload_bytes,
+        max_code_upload_bytes: _,
+        max_working_tree_bytes: _,
+        keep_working_trees_bytes: _,
         image_policy: _,
         max_snapshot_bytes,
         max_instance_log_bytes,
@@ -84,21 +86,17 @@ fn defaults_of_the_master() {
     };
     assert_eq!(service.kept_projects, expected);
     let seconds = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::seconds);
-    assert_eq!(seconds(default_timeouts.atom), Some(6 * 3600));
-    let others = [
-        default_timeouts.atomizer,
-        default_timeouts.setup,
-        default_timeouts.teardown,
-    ];
+    let limits = default_timeouts;
+    assert_eq!(seconds(limits.atom), Some(6 * 3600));
+    let others = [limits.atomizer, limits.setup, limits.teardown];
     assert_eq!(others.map(seconds), [Some(3600); 3]);
     assert!(get_project_from_master && !hunt_flakes);
     assert_eq!(
         build_symlink_directory,
         Path::new("/tmp/clusterrunner_build_symlinks")
     );
-    assert_eq!(max_code_upload_bytes, 1 << 30);
-    let kept_templates = (max_templates, max_templates_bytes);
-    assert_eq!(kept_templates, (Some(1000), Some(50 << 30)));
+    assert_eq!(max_templates, Some(1000));
+    assert_eq!(max_templates_bytes, Some(50 << 30));
     assert_eq!(
         (
             max_snapshot_bytes,
@@ -118,6 +116,17 @@ fn defaults_of_images_notifications_and_binder() {
     let binder = settings.binder;
     assert!(binder.api_key.is_none() && !binder.launch_without_key);
     assert!(binder.ports.is_empty());
+}
+
+#[test]
+fn defaults_of_what_is_sent() {
+    let master = Place::empty().master();
+    assert_eq!(master.max_code_upload_bytes, 1 << 30);
+    let bounds = (
+        master.max_working_tree_bytes,
+        master.keep_working_trees_bytes,
+    );
+    assert_eq!(bounds, (256 << 20, Some(4 << 30)));
 }
 
 #[test]

@@ -29,6 +29,15 @@ pub(super) enum PreparationError {
         directory: PathBuf,
         hostname: String,
     },
+    #[error(
+        "The working tree of this build is not on the master any more: have `clusterrunner build` send it again."
+    )]
+    NothingSent,
+    #[error(
+        "{0}. The working tree was sent on top of that commit: build again after `git fetch`, or have all files sent by \
+         `clusterrunner build --whole`."
+    )]
+    NoBase(#[source] GitError),
     #[error("The repository has no directory \"{0}\" (project_directory) at this commit.")]
     NoProjectDirectory(String),
     #[error(transparent)]
@@ -79,6 +88,8 @@ impl PreparationError {
             | Self::Url(_)
             | Self::Git(_)
             | Self::NoDirectory { .. }
+            | Self::NothingSent
+            | Self::NoBase(_)
             | Self::NoProjectDirectory(_)
             | Self::RemoteFile(_)
             | Self::Job(_)

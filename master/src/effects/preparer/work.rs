@@ -10,7 +10,7 @@ use crate::core::builds::plan::Plan;
 use clusterrunner_common::child::{self, Inside, MemoryLimit};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::disk::kept_projects;
-use clusterrunner_common::git::{GitError, GitOptions, GitUrl, Mirror, Revision};
+use clusterrunner_common::git::{CommitId, GitError, GitOptions, GitUrl, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::config::{
     Atomizer, Factor, Job, Lines, TimeLimit, Timeouts, TooLarge, atoms_of_product,
@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// What is to be prepared.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,11 +36,29 @@ pub(super) struct Order {
     pub(super) request: BuildRequest,
     /// Where the code of a project lies that has it here.
     pub(super) own_repository: Option<PathBuf>,
+    /// What a client has sent for it.
+    pub(super) sent: Option<SentFor>,
     /// Where is said how the fetch went.
     pub(super) fetch: FetchFiles,
     /// Where is said what the atomizers print.
     pub(super) step: StepFiles,
     pub(super) surroundings: Surroundings,
+}
+
+/// A commit that clients have sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SentFor {
+    pub(super) commit: CommitId,
+    /// By each of those who have sent it.
+    pub(super) sent: Vec<SentPacks>,
+}
+
+/// What one of them has sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SentPacks {
+    pub(super) packs: Vec<PathBuf>,
+    /// The commits of the repository that it is on top of.
+    pub(super) bases: Vec<CommitId>,
 }
 
 /// What is the same for all builds of a master.
@@ -71,6 +90,7 @@ pub fn prepare_build() -> ExitCode {
         let work = Work {
             build: order.build,
             own_repository: order.own_repository,
+            sent: order.sent,
             surroundings: order.surroundings,
             inside,
         };
@@ -172,6 +192,7 @@ fn repeated(atoms: &[String]) -> Option<String> {
 struct Work {
     build: BuildId,
     own_repository: Option<PathBuf>,
+    sent: Option<SentFor>,
     surroundings: Surroundings,
     inside: Inside,
 }
@@ -291,6 +312,14 @@ impl Work {
                 project_directory,
             } => {
                 let url = GitUrl::parse(url, surroundings.git.allow_local_sources)?;
+                if let Some(sent) = &self.sent {
+                    let (work_tree, commit) = self.take_sent(sent, &url, branch.as_deref()).await?;
+                    let project = match project_directory {
+                        None => work_tree,
+                        Some(inside) => project_inside(&work_tree, inside)?,
+                    };
+                    return Ok((project, Some(commit)));
+                }
                 let name = url.directory_name();
                 let work_tree = surroundings.work_trees.join(&name);
                 let mirror = Mirror::new(
@@ -321,6 +350,56 @@ impl Work {
                 Ok((project, Some(commit.to_string())))
             }
         }
+    }
+
+    /// Brings here what clients have sent; says where it is, and at which commit.
+    async fn take_sent(
+        &self,
+        sent: &SentFor,
+        url: &GitUrl,
+        branch: Option<&str>,
+    ) -> Result<(PathBuf, String), PreparationError> {
+        let name = url.sent_directory_name();
+        let git = &self.surroundings.git;
+        let at = |name: &str| {
+            let directory = self.surroundings.mirrors.join(name);
+            Mirror::new(directory, url.clone(), git.clone())
+        };
+        let (mirror, below) = (at(&name), at(&url.directory_name()));
+        let work_tree = self.surroundings.work_trees.join(&name);
+        let commit = sent.commit.clone();
+        let ways: Vec<(Vec<PathBuf>, Vec<CommitId>)> = sent
+            .sent
+            .iter()
+            .map(|sent| (sent.packs.clone(), sent.bases.clone()))
+            .collect();
+        let (branch, stop) = (branch.map(str::to_owned), self.inside.stop.clone());
+        let taken = tokio::task::spawn_blocking({
+            let (work_tree, commit) = (work_tree.clone(), commit.clone());
+            move || {
+                let mut outcome = Ok(());
+                for (packs, bases) in ways {
+                    outcome = take(
+                        &mirror,
+                        &below,
+                        &commit,
+                        (&packs, &bases),
+                        branch.as_deref(),
+                        &stop,
+                    );
+                    if outcome.is_ok() || stop.is_cancelled() {
+                        break;
+                    }
+                }
+                outcome?;
+                mirror.check_out(&commit, &work_tree, &stop)?;
+                // Unused for longer it only seems, and is made again.
+                kept_projects::touch(&work_tree).ok();
+                Ok::<_, PreparationError>(())
+            }
+        });
+        taken.await.map_err(interrupted)??;
+        Ok((work_tree, commit.to_string()))
     }
 
     /// What the template of the build is based on, if it leaves one.
@@ -437,6 +516,29 @@ impl Work {
             printed,
         })
     }
+}
+
+/// Makes a commit that was sent one of `mirror`, on top of commits of the repository, which are fetched.
+fn take(
+    mirror: &Mirror,
+    below: &Mirror,
+    commit: &CommitId,
+    (packs, bases): (&[PathBuf], &[CommitId]),
+    branch: Option<&str>,
+    stop: &CancellationToken,
+) -> Result<(), PreparationError> {
+    if mirror.has_whole(commit)? {
+        return Ok(());
+    }
+    for base in bases {
+        let fetched = below.fetch_commit(base, branch, stop);
+        fetched.map_err(|error| match error {
+            GitError::Canceled => error.into(),
+            error => PreparationError::NoBase(error),
+        })?;
+    }
+    let on = (!bases.is_empty()).then_some(below);
+    Ok(mirror.take_sent(commit, packs, on, stop)?)
 }
 
 fn interrupted(error: tokio::task::JoinError) -> PreparationError {

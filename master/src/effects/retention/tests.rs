@@ -24,6 +24,7 @@ fn projects(directory: &Path) -> Projects {
             max_bytes: Some(1),
         },
         own: OwnRepositories::in_test(directory),
+        working_trees: WorkingTrees::in_test(directory),
     }
 }
 

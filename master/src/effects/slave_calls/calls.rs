@@ -141,7 +141,8 @@ impl Calls {
         match call {
             SlaveCall::SetUp(set_up) => {
                 let mut request = set_up::request(set_up);
-                if self.gives_projects {
+                // What a client has sent is nowhere else.
+                if self.gives_projects || set_up.request.working_tree.is_some() {
                     request = set_up::from_master(request);
                 }
                 let body = encode(&SetupBody {

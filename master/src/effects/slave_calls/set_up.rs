@@ -2,13 +2,17 @@
 
 use crate::core::effect::SetUp;
 use clusterrunner_common::api::SetupRequest;
+use clusterrunner_common::api::build_request::WORKING_TREE;
 use clusterrunner_common::git::GitUrl;
 use serde_json::Value;
 
 /// The body of the call, without what the call adds to it.
 pub(super) fn request(set_up: &SetUp) -> SetupRequest {
+    let mut params = set_up.request.to_params();
+    // Slaves of ours get the commit from here, whoever has made it.
+    params.remove(WORKING_TREE);
     SetupRequest {
-        project_type_params: set_up.request.to_params(),
+        project_type_params: params,
         build_executor_start_index: set_up.start_index,
         commit: set_up.commit.clone(),
         job: Some(set_up.job.clone()),

@@ -3,6 +3,7 @@
 use super::Api;
 use super::error::ApiError;
 use super::private::may_change;
+use super::working_trees;
 use crate::core::access::Caller;
 use crate::core::builds::build::Build;
 use crate::core::builds::details::NewDetails;
@@ -16,6 +17,7 @@ use clusterrunner_common::job::matrix::{Chosen, Combination};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::OwnedRwLockReadGuard;
 
 const ONLY_FAILED: &str = "only_failed";
 const NEWEST: &str = "newest";
@@ -102,7 +104,12 @@ impl Again {
     }
 
     /// The order to run it.
-    pub(super) async fn command(self, api: &Arc<Api>, caller: Caller) -> Result<Command, ApiError> {
+    /// While the guard lives, a working tree that it is of stays.
+    pub(super) async fn command(
+        self,
+        api: &Arc<Api>,
+        caller: Caller,
+    ) -> Result<(Command, Option<OwnedRwLockReadGuard<()>>), ApiError> {
         may_change(api, caller, self.of).await?;
         let mut before = before(api, self.of).await?;
         if self.only_failed {
@@ -110,12 +117,15 @@ impl Again {
         }
         let project = before.project;
         let request = Box::new(self.request(before)?);
-        Ok(Command::QueueBuildOf {
+        // Whoever may change the build may run it again, whoever has sent the working tree.
+        let using = working_trees::there(api, &request).await?;
+        let command = Command::QueueBuildOf {
             by: actor(caller),
             project,
             request,
             details: NewDetails::default(),
-        })
+        };
+        Ok((command, using))
     }
 
     fn request(self, before: Before) -> Result<BuildRequest, ApiError> {
@@ -124,6 +134,11 @@ impl Again {
         if before.request.product.is_some() {
             return Err(invalid(
                 "makes a template: build the template again instead.",
+            ));
+        }
+        if self.newest && before.request.working_tree.is_some() {
+            return Err(invalid(
+                "is of a working tree, which has no newer commit: Field 'newest' must be left out.",
             ));
         }
         let mut request = before.request;

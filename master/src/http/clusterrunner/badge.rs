@@ -39,10 +39,16 @@ pub(super) async fn show(
     let unknown = Refusal::Account(AccountRefusal::UnknownProject(id));
     let name = api.cluster.read(look).await?.ok_or(unknown)?;
     let builds = api.builds.of_project(id).await?;
-    let newest = match builds.last() {
-        Some(last) => vec![api.builds.whole_of(*last).await?],
-        None => Vec::new(),
-    };
+    let mut newest = Vec::new();
+    for build in builds.iter().rev().take(MOST_LOOKED_AT) {
+        let whole = api.builds.whole_of(*build).await?;
+        newest = vec![whole];
+        let found = api.builds.viewed(&newest, is_of_project).await?;
+        if found.iter().any(|(_, is_of_project)| *is_of_project) {
+            break;
+        }
+        newest.clear();
+    }
     let standing = api.builds.viewed(&newest, standing).await?;
     let standing = standing.into_iter().map(|(_, standing)| standing).next();
     let headers = [
@@ -55,10 +61,18 @@ pub(super) async fn show(
     Ok((headers, svg(&name, text, colour)))
 }
 
+/// How many builds are looked at for one that is of a commit.
+const MOST_LOOKED_AT: usize = 50;
+
 const GREEN: &str = "#1a7f37";
 const RED: &str = "#b3261e";
 const BLUE: &str = "#0b62c4";
 const GREY: &str = "#5c6370";
+
+/// Whether a build says how the project stands: what a user tries in a working tree does not.
+fn is_of_project(build: &Build) -> bool {
+    build.request.working_tree.is_none()
+}
 
 /// How a build stands, and the colour of that.
 fn standing(build: &Build) -> (&'static str, &'static str) {

@@ -3,6 +3,7 @@
 use super::again::Again;
 use super::error::ApiError;
 use super::private::may_change;
+use super::working_trees;
 use super::{Api, Path};
 use crate::coordinator::Gone;
 use crate::core::access::Caller;
@@ -34,7 +35,7 @@ pub(super) async fn submit(
     Extension(caller): Extension<Caller>,
     Signed(body): Signed<Value>,
 ) -> Result<(StatusCode, Json<BuildAccepted>), ApiError> {
-    let command = match Again::from_json(&body)? {
+    let (command, _using) = match Again::from_json(&body)? {
         Some(again) => again.command(&api, caller).await?,
         None => {
             let request = checked(&body, &api.remote_files)?;
@@ -42,8 +43,9 @@ pub(super) async fn submit(
             if let Some(before) = request.retry_of {
                 may_change(&api, caller, before).await?;
             }
+            let using = working_trees::used(&api, caller, &request).await?;
             let (by, request) = (actor(caller), Box::new(request));
-            Command::QueueBuild { by, request }
+            (Command::QueueBuild { by, request }, using)
         }
     };
     let warnings = ignored(&body);

@@ -10,6 +10,7 @@ use crate::http::accounts::AccountError;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
 use crate::store::sources::SourceError;
+use crate::store::working_trees::WorkingTreeError;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::api::ErrorCode;
@@ -111,6 +112,19 @@ pub(crate) enum ApiError {
     NotBuilding(BuildId),
     #[error(transparent)]
     Source(#[from] SourceError),
+    #[error(
+        "The working tree of this commit is not here, or was removed: send it first (POST /v2/working_trees), as \
+         `clusterrunner build` does."
+    )]
+    NoWorkingTree,
+    /// The text says of what there is too much.
+    #[error("{0}")]
+    Full(String),
+    /// The text says what is allowed.
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("A working tree could not be looked at: {0}.")]
+    WorkingTree(String),
     #[error("The artifacts are not ready yet.")]
     NotReady,
     #[error("Build {build} has no archive: {why}.")]
@@ -163,6 +177,23 @@ pub(crate) enum ApiError {
         what: &'static str,
         source: std::io::Error,
     },
+}
+
+impl From<WorkingTreeError> for ApiError {
+    fn from(error: WorkingTreeError) -> Self {
+        match error {
+            WorkingTreeError::Refused(reason) => Self::Invalid(reason),
+            WorkingTreeError::TooLarge(reason) => Self::TooLarge(reason),
+            WorkingTreeError::Full(_) => Self::Full(error.to_string()),
+            WorkingTreeError::Disk(source) => Self::Disk {
+                what: "Storing a working tree",
+                source,
+            },
+            WorkingTreeError::Failed(_) | WorkingTreeError::Child(_) => {
+                Self::WorkingTree(error.to_string())
+            }
+        }
+    }
 }
 
 impl From<AccountError> for ApiError {
@@ -269,7 +300,11 @@ impl ApiError {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::Account(error) => account_status(error),
             Self::ResultsRemoved(_) => StatusCode::GONE,
-            Self::NotBuilding(_) | Self::DamagedSnapshot | Self::Source(_) => StatusCode::CONFLICT,
+            Self::NotBuilding(_)
+            | Self::DamagedSnapshot
+            | Self::Source(_)
+            | Self::NoWorkingTree => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Gone(_) | Self::TooMany | Self::TooManyReaders => StatusCode::SERVICE_UNAVAILABLE,
             Self::InvalidBuild(_)
             | Self::InvalidJob(_)
@@ -285,11 +320,12 @@ impl ApiError {
             Self::SlaveConsole(_) => StatusCode::BAD_GATEWAY,
             Self::NotReady => StatusCode::ACCEPTED,
             Self::BrokenOff => StatusCode::REQUEST_TIMEOUT,
-            Self::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NoSpace(_) | Self::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Disk { source, .. } if is_disk_full(source) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Console(ConsoleError::Read(_))
             | Self::Journal(_)
             | Self::DamagedResults(..)
+            | Self::WorkingTree(_)
             | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -29,6 +29,7 @@ pub(crate) fn legacy_proof(method: &Method, path: &str) -> Proof {
         Kind::Options
         | Kind::Read
         | Kind::SubmitBuild
+        | Kind::SendWorkingTree
         | Kind::ChangeBuild
         | Kind::OurSlaves
         | Kind::Accounts

@@ -17,6 +17,8 @@ pub(super) enum Kind {
     Options,
     Read,
     SubmitBuild,
+    /// A working tree, for a build of it.
+    SendWorkingTree,
     ChangeBuild,
     ConnectSlave,
     ReportState,
@@ -53,6 +55,7 @@ impl Kind {
         };
         match (method.as_str(), top, rest) {
             ("POST", "build" | "builds", [None, ..]) => Self::SubmitBuild,
+            ("POST", "working_trees", [None | Some("missing"), None, ..]) => Self::SendWorkingTree,
             ("PUT", "build" | "builds", [Some(_), None, ..]) => Self::ChangeBuild,
             (
                 "POST",
@@ -92,7 +95,7 @@ impl Kind {
         match self {
             Self::Options | Self::Accounts | Self::Launching => (Subject::Builds, Access::None),
             Self::Read => (Subject::Builds, Access::Read),
-            Self::SubmitBuild => (Subject::Builds, Access::Use),
+            Self::SubmitBuild | Self::SendWorkingTree => (Subject::Builds, Access::Use),
             Self::ChangeBuild => (Subject::Builds, Access::Own),
             Self::ConnectSlave
             | Self::ReportState
@@ -145,7 +148,11 @@ pub(crate) fn takes_body_digest(method: &Method, path: &str) -> bool {
 pub(crate) fn takes_token(method: &Method, path: &str) -> bool {
     matches!(
         Kind::of(method, path),
-        Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Launching
+        Kind::SubmitBuild
+            | Kind::SendWorkingTree
+            | Kind::ChangeBuild
+            | Kind::Accounts
+            | Kind::Launching
     )
 }
 
@@ -163,6 +170,7 @@ pub(crate) fn session_opens(caller: Caller, method: &Method, path: &str) -> bool
         Kind::ShutDownSlaves | Kind::Other => is_operator(caller),
         Kind::Options
         | Kind::Read
+        | Kind::SendWorkingTree
         | Kind::ConnectSlave
         | Kind::ReportState
         | Kind::Heartbeat

@@ -4,7 +4,7 @@ use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
     history, hosting, instances, lists, openapi, plans, projects, reads, receivers, session,
-    slaves, sources, steps, templates, tested, uploads,
+    slaves, sources, steps, templates, tested, uploads, working_trees,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 /// Each route by its label, its path in version 1 and in version 2, and what it does.
 pub(super) fn table() -> RouteTable<Arc<Api>> {
-    let builds_and_slaves = slave_routes(step_routes(artifact_routes(build_routes(top()))));
+    let builds_and_slaves = slave_routes(step_routes(artifact_routes(sent_routes(build_routes(
+        top(),
+    )))));
     let of_users = account_routes(launching_routes(builds_and_slaves));
     let with_log = of_users.route("eventlog", "/eventlog", "/eventlog", get(reads::events));
     page_routes(with_log)
@@ -182,6 +184,25 @@ fn build_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             get(console::setup),
         )
         .route("queue", "/queue", "/queue", get(lists::queue))
+}
+
+/// Not listed: the original takes none.
+fn sent_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
+    table
+        .route(
+            "",
+            "/working_trees",
+            "/working_trees",
+            parent()
+                .post(working_trees::receive)
+                .layer(DefaultBodyLimit::disable()),
+        )
+        .route(
+            "missing",
+            "/working_trees/missing",
+            "/working_trees/missing",
+            parent().post(working_trees::missing),
+        )
 }
 
 fn artifact_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {

@@ -38,16 +38,19 @@ pub(super) async fn give(
         let commit = known.plan.as_ref().map(|plan| plan.commit.clone());
         Ok::<_, Refusal>(match (&known.state, commit) {
             (BuildState::Building { .. }, Some(commit)) => {
-                Some((known.request.project.clone(), commit))
+                let is_sent = known.request.working_tree.is_some();
+                Some((known.request.project.clone(), is_sent, commit))
             }
             _ => None,
         })
     });
-    let (project, commit) = wanted.await??.ok_or(ApiError::NotBuilding(build))?;
+    let (project, is_sent, commit) = wanted.await??.ok_or(ApiError::NotBuilding(build))?;
     api.heard(slave_id).await?;
-    let bytes = api
-        .sources
-        .give(&project, commit.as_deref().unwrap_or_default(), request)?;
+    let bytes = api.sources.give(
+        (&project, is_sent),
+        commit.as_deref().unwrap_or_default(),
+        request,
+    )?;
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
     Ok((kind, Body::from_stream(bytes)).into_response())
 }

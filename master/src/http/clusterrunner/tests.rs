@@ -33,6 +33,7 @@ mod steps;
 mod tested;
 mod users;
 mod wild;
+mod working_trees;
 
 use master::Master;
 

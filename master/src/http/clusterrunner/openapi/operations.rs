@@ -32,6 +32,8 @@ pub(super) enum Who {
     Build,
     /// Holders of the secret and users.
     Somebody,
+    /// The same, but for the page.
+    Client,
     /// Holders of the secret.
     Operator,
     /// Slaves.
@@ -45,6 +47,7 @@ impl Operation {
             Who::Open | Who::Read => &["", "signature", "token", "session"],
             Who::Build => &["signature", "digest", "token", "session"],
             Who::Somebody => &["signature", "token", "session"],
+            Who::Client => &["signature", "token"],
             Who::Operator => &["signature", "session"],
             Who::Slave => &["signature"],
         }
@@ -108,7 +111,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/version", "The version of the program"), Who::Read, "", Body::None, &[(200, Json("version: string, api_version: integer"))], &[]),
     operation(("get", "/openapi.json", "This description"), Who::Read, "", Body::None, &[(200, Other("application/openapi+json"))], &[]),
     operation(("get", "/builds", "List builds"), Who::Read, "offset?: integer, limit?: integer, newest_first?: boolean, before?: integer", Body::None, &[(200, Json("builds: [Build]"))], &[400]),
-    operation(("post", "/builds", "Submit a build"), Who::Build, "", Body::Of("BuildRequest"), &[(202, Json("build_id: integer, status: 'SUCCESS', STATUS: 'SUCCESS', warnings?: [string]"))], &[507]),
+    operation(("post", "/builds", "Submit a build"), Who::Build, "", Body::Of("BuildRequest"), &[(202, Json("build_id: integer, status: 'SUCCESS', STATUS: 'SUCCESS', warnings?: [string]"))], &[409, 507]),
     operation(("get", "/builds/{build_id}", "One build"), Who::Read, "wait_s?: integer", Body::None, &[(200, Json("build: Build"))], &[400, 404]),
     operation(("put", "/builds/{build_id}", "Cancel a build, or add a message to its warnings"), Who::Build, "", Body::Json("status?: 'canceled', note?: string"), &[(200, Json(DONE))], &[404]),
     operation(("get", "/builds/{build_id}/result", "The way to the archive"), Who::Read, "", Body::None, &[(302, Nothing), (202, Nothing)], &[404, 410]),
@@ -141,6 +144,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/flaky", "The atoms and tests that are flaky or may be"), Who::Read, "project?: string, job?: string, offset?: integer, limit?: integer", Body::None, &[(200, Json("flaky: [History], total: integer"))], &[400]),
     operation(("get", "/receivers", "Those who are told of builds, and how it goes with them"), Who::Read, "", Body::None, &[(200, Json("receivers: [Receiver]"))], &[]),
     operation(("get", "/events", "What changes on the farm"), Who::Read, "", Body::None, &[(200, Other("text/event-stream"))], &[400]),
+    operation(("get", "/working_trees", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/working_trees", "Send a working tree as a pack, for a build of it"), Who::Client, "url: string, commit: string, after?: string", Body::Other("application/x-git-pack"), &[(201, Json("status: 'SUCCESS', objects: integer"))], &[408, 411, 413, 507]),
+    operation(("get", "/working_trees/missing", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("post", "/working_trees/missing", "Ask which objects of a working tree are to be sent"), Who::Client, "", Body::Json("url: string, commit: string, objects: [string]"), &[(200, Json("is_here: boolean, max_bytes: integer, after?: string, missing?: [string]"))], &[]),
     operation(("get", "/queue", "List the builds that are not over"), Who::Read, "", Body::None, &[(200, Json("queue: [Build]"))], &[]),
     operation(("get", "/eventlog", "The latest events"), Who::Read, "since_id?: integer, since_timestamp?: number", Body::None, &[(200, Json("events: [{any}]"))], &[400]),
     operation(("get", "/projects", "List projects, those with the newest builds first"), Who::Read, "offset?: integer, limit?: integer", Body::None, &[(200, Json("projects: [Project], total: integer"))], &[400]),

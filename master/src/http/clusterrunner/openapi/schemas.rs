@@ -129,7 +129,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          remote?: string|null, branch?: string|null, hash?: string|null, \
          project_directory?: string|null, job_name?: string|null, config?: any, atoms_override?: any, \
          quotes_atoms?: boolean|null, in_order?: boolean|null, remote_files?: any, env?: any, inherited_env?: any, retries?: integer|null, \
-         max_fail?: integer|null, matrix?: any, build_project_directory?: any",
+         max_fail?: integer|null, matrix?: any, working_tree?: any, build_project_directory?: any",
     ),
     (
         "Project",

@@ -17,6 +17,7 @@ use crate::read::receivers::{self, Receivers};
 use crate::read::runs::Runs;
 use crate::store::app_logs::AppLogs;
 use crate::store::own_repositories::OwnRepositories;
+use crate::store::working_trees::WorkingTrees;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -178,7 +179,6 @@ impl Master {
         run(coordinator, effects);
         let results = Results::new(directory.path().join("results")).unwrap();
         let snapshots = Snapshots::open(directory.path().join("templates")).unwrap();
-        let sources = sources_in(directory.path(), &space);
         let accounts = Accounts::new(
             cluster.clone(),
             Secret::new(secret.to_owned()).unwrap(),
@@ -195,8 +195,9 @@ impl Master {
         let live = Live::new(feed.clone(), CancellationToken::new());
         let runs = Runs::new(cluster.clone(), feed, instance_logs.clone());
         let api = Api {
+            sources: sources_in(directory.path(), &space),
             space,
-            sources,
+            working_trees: WorkingTrees::in_test(directory.path()),
             builds: Builds {
                 cluster: cluster.clone(),
                 archived: archived.clone(),

@@ -108,8 +108,18 @@ const SIGNALS = { 1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGAB
 export function projectOf(build) {
   if (build.template) return `template ${build.template}`;
   const params = build.request_params ?? {};
-  const place = String(params.url ?? params.project_directory ?? "").replace(/\/+$/, "").replace(/\.git$/, "");
+  const place = String(params.url ?? params.project_directory ?? "").replace(/\/+$/, "").replace(/\.git$/, "").replace(/^(sent:\/\/.+)-[0-9a-f]{16}$/, "$1");
   return place.slice(Math.max(place.lastIndexOf("/"), place.lastIndexOf(":")) + 1) || `build ${build.id}`;
+}
+
+/** What is said of a build of a working tree: `working tree of 1a2b3c4 + 3 files`; null for others. */
+export function workingTreeOf(build) {
+  const tree = build.request_params?.working_tree;
+  if (!tree) return null;
+  const files = tree.files === 1 ? "1 file" : `${tree.files} files`;
+  const base = typeof tree.base === "string" ? tree.base.slice(0, 7) : null;
+  if (!base) return `working tree of ${files}`;
+  return tree.files === 0 ? `unpushed commit ${base}` : `working tree of ${base} + ${files}`;
 }
 
 /** The job of a build, if it is known and somebody chose it. */

@@ -1,12 +1,12 @@
 // What a build was asked for, and what it left: request, archives, warnings.
 
 import { fill, h, name } from "../dom.js";
-import { commitAddress, moment } from "../format.js";
+import { commitAddress, moment, workingTreeOf } from "../format.js";
 import { to } from "../router.js";
 import { webAddress, visible } from "../text.js";
 
 const WORDS = { type: "Type", url: "Repository", branch: "Branch", hash: "Commit asked for", remote: "Fork", job_name: "Job",
-  project_directory: "Directory", config: "Job's definition", atoms_override: "Atoms", remote_files: "Files", retry_of: "Runs again", matrix: "Combinations asked for",
+  project_directory: "Directory", config: "Job's definition", atoms_override: "Atoms", remote_files: "Files", retry_of: "Runs again", matrix: "Combinations asked for", working_tree: "Code",
   retries: "Retries", max_fail: "Ends after failures", in_order: "All in one order", quotes_atoms: "Quotes atoms" };
 /** Longer texts are cut. */
 const LONGEST = 4000;
@@ -48,7 +48,7 @@ function pairs(build) {
     pair(WORDS[key] ?? key, shown(key, value));
   }
   if (build.commit) {
-    const link = commitAddress(params.url, build.commit);
+    const link = params.working_tree ? null : commitAddress(params.url, build.commit);
     pair("Commit", link ? h("a", { href: link, class: "mono", rel: "noreferrer" }, build.commit) : h("span", { class: "mono" }, build.commit));
   }
   for (const [state, at] of Object.entries(build.state_timestamps ?? {})) {
@@ -59,6 +59,7 @@ function pairs(build) {
 
 function shown(key, value) {
   if (key === "retry_of" && Number.isSafeInteger(value)) return h("a", { href: to.build(value) }, `build #${value}`);
+  if (key === "working_tree" && value) return [name(workingTreeOf({ request_params: { working_tree: value } })), value.by ? [", by ", name(String(value.by))] : null];
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return String(value);
   if (typeof value === "string") {

@@ -12,7 +12,7 @@ import { AtomTable } from "../build/table.js";
 import { Waterfall } from "../build/waterfall.js";
 import { Why } from "../build/why.js";
 import { announce, chip, fill, h, name, time } from "../dom.js";
-import { ago, buildState, commitAddress, duration, isOver, jobOf, moment, projectOf, span } from "../format.js";
+import { ago, buildState, commitAddress, duration, isOver, jobOf, moment, projectOf, span, workingTreeOf } from "../format.js";
 import { follow } from "../live.js";
 import { canNotify, ended, isWanted, tab, want } from "../notify.js";
 import { bar, parts, partsOf, words } from "../progress.js";
@@ -165,7 +165,8 @@ class BuildView {
     const params = build.request_params ?? {};
     const job = jobOf(build);
     const commit = build.commit ?? params.hash;
-    const link = commitAddress(params.url, commit);
+    const tree = workingTreeOf(build);
+    const link = tree ? null : commitAddress(params.url, commit);
     const now = Date.now() / 1000;
     // The tests of a matrix are on the pages of its builds.
     const hasTests = !build.children?.length && !(over && !build.num_subjobs);
@@ -178,7 +179,7 @@ class BuildView {
         h("h1", {}, name(short(projectOf(build), 120)), job ? [" · ", name(short(job, 120))] : null, " ", chip(state))),
         h("div", { class: "actions" }, hasTests ? h("a", { class: "button", href: to.tests(build.id) }, "Tests") : null, over ? null : this.notifyButton(), this.doing.element));
     }
-    const brief = commit ? visible(commit).slice(0, 10) : null;
+    const brief = tree ?? (commit ? visible(commit).slice(0, 10) : null);
     const facts = JSON.stringify([params.branch, brief, build.started_by, build.matrix]);
     if (facts !== this.said) {
       this.said = facts;

@@ -2,7 +2,7 @@
 
 import { read, session } from "../api.js";
 import { chip, fill, h, name, time } from "../dom.js";
-import { ago, buildState, commitAddress, count, duration, isOver, jobOf, moment, projectOf, span } from "../format.js";
+import { ago, buildState, commitAddress, count, duration, isOver, jobOf, moment, projectOf, span, workingTreeOf } from "../format.js";
 import { follow } from "../live.js";
 import { tab } from "../notify.js";
 import { bar, parts } from "../progress.js";
@@ -206,8 +206,9 @@ function what(build) {
   const params = build.request_params ?? {};
   const job = jobOf(build);
   const commit = build.commit ?? params.hash;
-  const link = commitAddress(params.url, commit);
-  const brief = commit ? visible(commit).slice(0, 10) : null;
+  const link = params.working_tree ? null : commitAddress(params.url, commit);
+  const tree = workingTreeOf(build);
+  const brief = tree ?? (commit ? visible(commit).slice(0, 10) : null);
   return [
     h("a", { class: "title", href: to.build(build.id) }, h("span", { class: "number" }, `#${build.id} `), name(short(projectOf(build), 80)), job ? [" · ", name(short(job, 80))] : null),
     h("p", { class: "muted sub" },

@@ -1,0 +1,47 @@
+//! Which working tree is sent: `?url=...&commit=...&after=...`.
+
+use super::page::{QueryText, bad_request};
+use crate::git::{CommitId, SentName};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::response::Response;
+
+/// The parameters of a working tree that is sent, as an extractor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentTree {
+    /// The repository that it is on top of, as builds name it.
+    pub url: String,
+    /// Its commit.
+    pub commit: CommitId,
+    /// The one that was sent before and has what this one lacks.
+    pub after: Option<SentName>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SentTree {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let query = QueryText::of(parts).map_err(bad_request)?;
+        let given = |name: &str| query.last(name).filter(|value| !value.is_empty());
+        let url = given("url").map(str::to_owned);
+        let commit = given("commit").and_then(|commit| commit.parse().ok());
+        match (url, commit) {
+            (Some(url), Some(commit)) => {
+                let after = given("after").map(str::parse).transpose();
+                let after = after.map_err(|_| {
+                    bad_request(
+                        "Parameter 'after' must be the name of a pack that was sent.".to_owned(),
+                    )
+                })?;
+                Ok(Self { url, commit, after })
+            }
+            (None, _) => Err(bad_request(
+                "Parameter 'url' must be the URL of the repository, as the build will name it."
+                    .to_owned(),
+            )),
+            (_, None) => Err(bad_request(
+                "Parameter 'commit' must be the full id of the commit in the pack.".to_owned(),
+            )),
+        }
+    }
+}
