@@ -1,7 +1,6 @@
 //! Holds what the routes answer in tests against their description.
 
 use super::document;
-use crate::http::clusterrunner;
 use crate::http::openapi::Described;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -111,11 +110,15 @@ fn check(exchange: Exchange<'_>) {
     }
 }
 
+/// The description, made once: a long answer refers to its schemas for each of its parts.
+fn described() -> &'static Value {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    DOCUMENT.get_or_init(document)
+}
+
 /// The description of a path without its query.
 fn methods_of(path: &str) -> Option<&'static Map<String, Value>> {
-    static DOCUMENT: OnceLock<Value> = OnceLock::new();
-    let document = DOCUMENT.get_or_init(document);
-    let paths = document["paths"].as_object().unwrap();
+    let paths = described()["paths"].as_object().unwrap();
     let parts = |path: &str| {
         let parts = path.split('/').filter(|part| !part.is_empty());
         parts.map(str::to_owned).collect::<Vec<_>>()
@@ -147,12 +150,9 @@ enum Others {
 fn mismatch(value: &Value, schema: &Value, place: &str, others: Others) -> Option<String> {
     if let Some(reference) = schema.get("$ref") {
         let name = reference.as_str().unwrap().rsplit('/').next().unwrap();
-        return mismatch(
-            value,
-            &clusterrunner::openapi::schemas()[name],
-            place,
-            others,
-        );
+        let schemas = &described()["components"]["schemas"];
+        let schema = schemas.get(name).unwrap();
+        return mismatch(value, schema, place, others);
     }
     if let Some(any) = schema.get("anyOf") {
         let wrongs: Option<Vec<String>> = any
