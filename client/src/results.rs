@@ -66,7 +66,7 @@ pub enum ResultsError {
         .path.display()
     )]
     Taken {
-        /// What was given.
+        /// The path as it was given.
         path: PathBuf,
         /// What is wrong with it.
         why: &'static str,
@@ -77,7 +77,7 @@ pub enum ResultsError {
         .path.display()
     )]
     NoName {
-        /// What was given.
+        /// The path as it was given.
         path: PathBuf,
     },
     /// Unpacking was cut off by a fault of ours.

@@ -96,7 +96,7 @@ struct Ready {
 pub struct Answered<A> {
     /// The mark of the child, and the beginning of that of all that it started.
     pub mark: String,
-    /// What came of it.
+    /// What the child answered, or why it did not.
     pub answer: Result<A, ChildError>,
 }
 

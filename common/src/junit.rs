@@ -38,7 +38,7 @@ pub enum TestOutcome {
 }
 
 impl TestOutcome {
-    /// All of them.
+    /// All outcomes.
     pub const ALL: [Self; 4] = [Self::Passed, Self::Failed, Self::Skipped, Self::Flaky];
 
     /// Its name in JSON and in queries.

@@ -45,7 +45,7 @@ pub(crate) enum Place {
     Here(Attempt),
     /// On the slave that runs it.
     OnSlave(SlaveAddress),
-    /// There is none.
+    /// The atom has no console.
     Nowhere,
 }
 

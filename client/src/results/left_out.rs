@@ -8,7 +8,7 @@ const NAMED: usize = 10;
 /// Members of an archive that were left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// How many.
+    /// How many members were left out.
     pub count: u64,
     /// The first of them, and why.
     pub first: Vec<(PathBuf, String)>,

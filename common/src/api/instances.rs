@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// dropped. The answer is 200 [`Success`](super::Success).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstancesOrder {
-    /// All of them.
+    /// All instances that the slave is to run.
     pub instances: Vec<InstanceOrder>,
     /// Templates that it is to fetch before anything asks for them, by the digests of their snapshots.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -42,7 +42,7 @@ pub struct StepsBody {
 pub struct StepView {
     /// Its number among the steps of its build.
     pub id: u64,
-    /// What it is.
+    /// Which kind of step it is.
     pub kind: StepKind,
     /// The slave that does it; null for the master.
     pub slave_id: Option<SlaveId>,
@@ -70,7 +70,7 @@ pub struct StepReport {
     pub slave_id: SlaveId,
     /// The life of the slave's process.
     pub session_id: SessionId,
-    /// What it is.
+    /// Which kind of step it is.
     pub kind: StepKind,
     /// How it ended.
     #[serde(flatten)]

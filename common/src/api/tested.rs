@@ -52,7 +52,7 @@ impl TestCounts {
         *count += 1;
     }
 
-    /// All of them.
+    /// How many tests there are, whatever their outcome.
     #[must_use]
     pub fn all(&self) -> u64 {
         self.passed + self.failed + self.skipped + self.flaky

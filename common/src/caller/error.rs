@@ -14,7 +14,7 @@ pub enum CallError {
     /// The address is not one.
     #[error("'{url}' is not an address of the form host:port")]
     Address {
-        /// What was given.
+        /// The URL as it was given.
         url: String,
     },
     /// No answer came; the call may or may not have arrived.

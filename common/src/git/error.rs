@@ -25,7 +25,7 @@ pub enum GitError {
         "remote \"{remote}\" is not known: it must be \"origin\" (the repository's own url) or a repository URL"
     )]
     UnknownRemote {
-        /// What was given.
+        /// The remote as it was given.
         remote: String,
     },
     /// The mirror in our own directory can not be used or made.
@@ -88,7 +88,7 @@ pub enum GitError {
     /// The text is no commit id and no abbreviation of one.
     #[error("\"{}\" is not a commit id: it must be 4 to 40 hexadecimal digits", .hash.escape_debug())]
     InvalidHash {
-        /// What was given.
+        /// The hash as it was given.
         hash: String,
     },
     /// The commit is not in the repository, as far as it may be fetched.
@@ -107,7 +107,7 @@ pub enum GitError {
     /// Several objects begin with the abbreviated id.
     #[error("the commit id {hash} is ambiguous in {url}; give more digits")]
     AmbiguousHash {
-        /// What was given.
+        /// The hash as it was given.
         hash: String,
         /// The repository, without credentials.
         url: String,

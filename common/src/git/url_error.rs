@@ -34,7 +34,7 @@ pub enum GitUrlError {
     Malformed {
         /// The URL without credentials.
         url: String,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: &'static str,
     },
 }

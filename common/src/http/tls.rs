@@ -114,9 +114,9 @@ pub enum TlsError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
-        /// What should be in it.
+        /// What the file should hold.
         wanted: &'static str,
-        /// Why it is not.
+        /// What is wrong with the file.
         reason: String,
     },
     /// Others may read the key.

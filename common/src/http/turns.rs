@@ -27,7 +27,7 @@ impl Default for Turns {
 }
 
 impl Turns {
-    /// So many at a time.
+    /// Lets so many work at a time.
     #[must_use]
     pub fn at_a_time(number: usize) -> Self {
         Self(Arc::new(Semaphore::new(number)))

@@ -37,7 +37,7 @@ pub(super) struct Watched<S> {
     _held: Option<(Admitted, TaskTrackerToken)>,
 }
 
-/// What comes next.
+/// What is read next of a connection.
 #[derive(Debug)]
 enum Reading {
     Head(Lines),
@@ -106,7 +106,7 @@ impl<S> Watched<S> {
         }
     }
 
-    /// With its place.
+    /// The same connection, with its place among the others.
     pub(super) fn holding(self, held: (Admitted, TaskTrackerToken)) -> Self {
         Self {
             _held: Some(held),

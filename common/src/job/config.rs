@@ -196,7 +196,7 @@ pub enum JobConfigError {
     UnknownJob {
         /// What was asked for.
         name: String,
-        /// What is there.
+        /// The names that the file has.
         names: Vec<String>,
     },
     /// There are several jobs and none was asked for.
@@ -206,7 +206,7 @@ pub enum JobConfigError {
         python_list(.names.iter().map(String::as_str))
     )]
     JobNotSpecified {
-        /// What is there.
+        /// The names that the file has.
         names: Vec<String>,
     },
     /// The job that was asked for is broken; its problems, one per line, never none.

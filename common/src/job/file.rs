@@ -24,9 +24,9 @@ pub enum JobFileError {
     /// There is something else under its name.
     #[error("{} is {what}, not a file.", .path.display())]
     NoFile {
-        /// What was found.
+        /// The path of the job file.
         path: PathBuf,
-        /// What it is.
+        /// What is there instead, such as a directory.
         what: &'static str,
     },
     /// It is a link that leads elsewhere, whose content is nobody's business.

@@ -179,7 +179,7 @@ pub struct Matrix {
     pub variables: IndexMap<String, Vec<String>>,
     /// Combinations that are left out.
     pub exclude: Vec<Combination>,
-    /// What is added.
+    /// Combinations that are added.
     pub include: Vec<Combination>,
 }
 
@@ -189,10 +189,10 @@ pub enum MatrixError {
     /// Its names and values are too long together.
     #[error("is too long: its names and values have {0} bytes, more than {MOST_BYTES}")]
     TooLong(usize),
-    /// There are too many.
+    /// There are too many combinations: how many, and how many there may be.
     #[error("has {0} combinations, more than {1}")]
     TooMany(u128, usize),
-    /// There is none.
+    /// No combination is left.
     #[error("has no combination: all are excluded")]
     NoneLeft,
     /// An exclusion, by its place in the list, fits no combination.

@@ -131,11 +131,11 @@ enum SinceError {
     /// A value is not what it should be.
     #[error("'{name}' must be {wanted}, not '{given}'.")]
     Value {
-        /// Its name.
+        /// The name of the parameter.
         name: &'static str,
-        /// What is right.
+        /// What the value may be.
         wanted: &'static str,
-        /// What is there.
+        /// The value as it was given.
         given: String,
     },
 }

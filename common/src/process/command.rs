@@ -34,7 +34,7 @@ pub const MARK_VARIABLE: &str = "CLUSTERRUNNER_PROCESS_MARK";
 pub struct ShellCommand {
     /// What the shell is given.
     pub command_line: String,
-    /// Where it runs.
+    /// The directory in which the command runs.
     pub working_directory: PathBuf,
     /// What the build brings along, in place of this process's own environment or on top of it.
     pub variables: Arc<BuildVariables>,
@@ -56,7 +56,7 @@ pub struct Streams {
     pub errors: Option<File>,
 }
 
-/// Both to one file.
+/// Standard output and standard error go to one file.
 impl From<File> for Streams {
     fn from(output: File) -> Self {
         Self {

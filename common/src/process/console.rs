@@ -53,9 +53,9 @@ pub enum ConsoleError {
     /// The output is shorter.
     #[error("offset {offset_line} is higher than the total number of lines: {total_num_lines}")]
     OffsetTooHigh {
-        /// What was asked for.
+        /// The line that was asked for.
         offset_line: u64,
-        /// What there is.
+        /// How many lines the console has.
         total_num_lines: u64,
     },
     /// The file could not be read.
@@ -173,7 +173,7 @@ struct Counted {
     whole: u64,
     /// Whether something comes after the last newline.
     has_rest: bool,
-    /// In bytes.
+    /// The length in bytes.
     length: u64,
 }
 

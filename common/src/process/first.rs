@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// What is passed on.
+/// The signals that are passed on.
 const SIGNALS: [Signal; 6] = [
     Signal::TERM,
     Signal::INT,

@@ -57,12 +57,12 @@ impl Variables {
         sizes.map(|(name, value)| name.len() + value.len()).sum()
     }
 
-    /// Sets one.
+    /// Sets one variable.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.insert(name.into(), value.into());
     }
 
-    /// Sets all of these.
+    /// Sets all of these variables.
     pub fn set_all(&mut self, others: &Self) {
         self.0.extend(others.0.clone());
     }
@@ -86,7 +86,7 @@ pub struct BuildVariables {
     /// In place of the daemon's own environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inherited: Option<Variables>,
-    /// On top of it.
+    /// What is added to the environment.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub set: Variables,
 }

@@ -301,7 +301,7 @@ impl Value for Registration {
 pub enum SshPort {
     /// The usual one, once there is an app, where it is free.
     WhenNeeded,
-    /// None.
+    /// No port: nobody pushes by SSH.
     Off,
     /// This one, from the start.
     At(u16),

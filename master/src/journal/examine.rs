@@ -57,7 +57,7 @@ pub(super) fn examine_store(store: &Store, mended: Mended) -> Result<Findings, J
 /// Reads snapshot and events of the journal in `directory` from a copy; `None` for a new journal.
 ///
 /// # Errors
-/// What is wrong.
+/// The journal can not be read, or is damaged.
 pub(super) fn look(directory: &Path) -> Result<Option<Live>, JournalError> {
     acknowledged::check_format(directory)?;
     let failed = JournalError::open(directory);

@@ -37,7 +37,7 @@ pub(super) struct Notice {
     pub(super) build: BuildId,
     /// What it has come to.
     pub(super) event: BuildEvent,
-    /// When.
+    /// When that happened.
     pub(super) at: Timestamp,
 }
 

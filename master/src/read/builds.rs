@@ -61,7 +61,7 @@ impl Builds {
     /// Whether there is such a build.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such build.
     pub async fn check(&self, id: BuildId) -> Result<(), ReadError> {
         self.live(id, |_, _| Ok::<_, ReadError>(())).await?;
         Ok(())

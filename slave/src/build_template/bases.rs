@@ -37,7 +37,7 @@ const PIECE: usize = 1 << 20;
 pub(crate) struct GivenBase {
     /// As the recipe names it.
     pub(crate) reference: String,
-    /// What it is.
+    /// What the template says of itself.
     pub(crate) description: TemplateDescription,
     /// The directory of a workspace; the name that the container runtime knows an image by.
     pub(crate) place: String,

@@ -40,7 +40,7 @@ enum Round {
     WithoutOne(Vec<Set>),
     /// What was found, and the atom alone, once more.
     Again,
-    /// There is none.
+    /// No run: the search is over.
     Over(Verdict),
 }
 

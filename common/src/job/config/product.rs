@@ -12,7 +12,7 @@ use std::borrow::Cow;
 pub struct Factor<'a> {
     /// The variable that it sets.
     pub name: &'a str,
-    /// What to.
+    /// The values that the variable takes, one after the other.
     pub values: &'a [String],
 }
 

@@ -70,10 +70,10 @@ fn digits(text: &str) -> Option<u64> {
 /// The limits of a job; what is not said is left to the farm's settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
-    /// Of each atom.
+    /// The limit of each atom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atom: Option<TimeLimit>,
-    /// Of each atomizer.
+    /// The limit of each atomizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub atomizer: Option<TimeLimit>,
     /// Of `setup_build` on one slave.

@@ -17,7 +17,7 @@ use std::io;
 /// Why a token opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadToken {
-    /// There is none.
+    /// The request has no token.
     #[error("Authentication credentials were not provided.")]
     Missing,
     /// It stands for nobody.

@@ -92,11 +92,11 @@ pub(super) struct Specification {
     pub(super) commit: Option<String>,
     /// A branch, tag or commit of the code.
     pub(super) reference: Option<String>,
-    /// What the specification itself says of the build.
+    /// The name that the specification gives the build.
     pub(super) name: Option<String>,
-    /// The same.
+    /// The description that it gives.
     pub(super) description: Option<String>,
-    /// The same.
+    /// The tags that it gives.
     pub(super) tags: Option<Vec<String>>,
     /// All of it, with the parts of the build below `build`.
     pub(super) config: Map<String, Value>,

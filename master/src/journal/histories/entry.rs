@@ -33,7 +33,7 @@ pub enum Kind {
 /// What runs in builds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct What {
-    /// What it is.
+    /// Whether it is an atom or a test.
     pub kind: Kind,
     /// Its name; of an atom its value.
     pub name: String,

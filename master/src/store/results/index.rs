@@ -278,7 +278,7 @@ impl Packed {
 /// What tells one state of an index from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct IndexSum {
-    /// In bytes.
+    /// The length in bytes.
     pub(super) length: u64,
     crc32: u32,
 }

@@ -28,7 +28,7 @@ const MAX_DESCRIPTION: u64 = 1 << 20;
 /// A step that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredStep {
-    /// What it is.
+    /// Which kind of step it is.
     pub kind: StepKind,
     /// The slave that did it, and its address; none for the master.
     pub slave: Option<(SlaveId, String)>,
