@@ -1,20 +1,18 @@
 //! Builds of what a user has not committed, on a farm that does not see the user's files.
 
+mod faults;
+
 use crate::farm::{Extra, Farm};
-use crate::machine::{files_below, interrupt};
+use crate::machine::files_below;
+use crate::raw::Raw;
 use crate::repository::Repository;
-use crate::wait::wait_for;
 use clusterrunner_common::ids::BuildId;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 
 /// Prints all that is there but for git's own.
 const LIST: &str = "List:
@@ -368,150 +366,78 @@ async fn what_is_too_large_is_refused_with_the_cure() {
     assert_eq!(files_below(&temporary(&farm)), Vec::<PathBuf>::new());
 }
 
-/// What the command says to the master passes here; what is longer than a question is held up.
-struct Relay {
-    address: String,
-    has_held: Arc<Notify>,
-    holding: watch::Sender<bool>,
-    _connections: JoinSet<()>,
-}
-
-/// Whatever is longer is a pack.
-const HELD_AFTER: usize = 1 << 20;
-
-impl Relay {
-    async fn start(farm: &Farm) -> Self {
-        let listener = TcpListener::bind((farm.address(), 0)).await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (holding, has_held) = (watch::Sender::new(true), Arc::new(Notify::new()));
-        let (held, told, master) = (
-            holding.subscribe(),
-            Arc::clone(&has_held),
-            farm.master_address(),
-        );
-        let mut accepting = JoinSet::new();
-        accepting.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                let (held, told, master) = (held.clone(), Arc::clone(&told), master.clone());
-                connections.spawn(async move {
-                    // Without a master the client's connection ends, too.
-                    if let Ok(master) = TcpStream::connect(master).await {
-                        pass(client, master, held, &told).await;
-                    }
-                });
-            }
-        });
-        Self {
-            address,
-            has_held,
-            holding,
-            _connections: accepting,
-        }
-    }
-}
-
-async fn pass(
-    mut client: TcpStream,
-    mut master: TcpStream,
-    mut holding: watch::Receiver<bool>,
-    has_held: &Notify,
-) {
-    let (mut from_client, mut to_client) = client.split();
-    let (mut from_master, mut to_master) = master.split();
-    let up = async {
-        let (mut buffer, mut total) = (vec![0; 64 << 10], 0);
-        loop {
-            let length = match from_client.read(&mut buffer).await {
-                Ok(length) if length > 0 => length,
-                Ok(_) | Err(_) => break,
-            };
-            total += length;
-            if total > HELD_AFTER && *holding.borrow() {
-                has_held.notify_one();
-                holding.wait_for(|holding| !holding).await.ok();
-                break;
-            }
-            if to_master.write_all(&buffer[..length]).await.is_err() {
-                break;
-            }
-        }
-    };
-    let down = tokio::io::copy(&mut from_master, &mut to_client);
-    tokio::select! {
-        () = up => {}
-        _ended = down => {}
-    }
-}
-
-/// A build of a large file that is on its way.
-async fn held_up(farm: &Farm, clone: &Clone) -> (Relay, std::process::Child) {
-    let relay = Relay::start(farm).await;
-    clone.write("large", noise(8 << 20, 4));
-    clone.write("code", "as changed\n");
+/// What the command prints when it is given this on its standard input.
+fn given(farm: &Farm, input: &str, arguments: &[&str]) -> String {
     let mut command = farm.command();
-    command
-        .args([
-            "build",
-            "--send",
-            "--master-url",
-            &relay.address,
-            "--no-results",
-        ])
-        .env("TMPDIR", temporary(farm))
-        .current_dir(&clone.path)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    relay.has_held.notified().await;
-    (relay, child)
+    let command = command.args(arguments);
+    let command = command.args(["--master-url", &farm.master_address()]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    String::from_utf8(ended.stdout).unwrap().trim().to_owned()
 }
 
 #[tokio::test]
-async fn a_master_that_is_killed_gets_the_rest_when_it_is_back() {
-    let mut farm = Farm::new();
-    farm.start_master().await;
-    let clone = Clone::of(&farm, CODE, &[("code", "as committed\n")]);
-    let (relay, child) = held_up(&farm, &clone).await;
-    let trees = farm.path("base/master/working_trees");
-    wait_for("a pack comes in", async || {
-        (!files_below(&trees).is_empty()).then_some(())
-    })
-    .await;
-    farm.kill_master();
-    farm.start_master().await;
-    assert_eq!(files_below(&trees), Vec::<PathBuf>::new());
-    relay.holding.send_replace(false);
-    // It sends all again, and is accepted; the master dies before anything is done.
-    wait_for("the build is accepted", async || {
-        let builds = farm.client().builds().await.ok()?;
-        (!builds.is_empty()).then_some(())
-    })
-    .await;
-    farm.kill_master();
-    farm.start_master().await;
-    farm.start_slave(1);
-    let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
-    said(&ended.await.unwrap().unwrap());
-    assert_eq!(printed(&farm, 1).await, "as changed\n");
-    assert_eq!(packs(&farm).len(), 1);
-}
-
-#[tokio::test]
-async fn an_interrupt_leaves_nothing() {
+async fn users_build_what_they_have_sent_themselves() {
     let farm = Farm::start(&[1]).await;
     let clone = Clone::of(&farm, CODE, &[("code", "as committed\n")]);
-    let (relay, child) = held_up(&farm, &clone).await;
-    interrupt(&child);
-    let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
-    let ended = ended.await.unwrap().unwrap();
-    assert_eq!(ended.status.code(), Some(4), "{ended:?}");
-    assert_eq!(files_below(&temporary(&farm)), Vec::<PathBuf>::new());
-    drop(relay);
-    wait_for("what came in is gone", async || {
-        let left = files_below(&farm.path("base/master/working_trees"));
-        left.is_empty().then_some(())
-    })
-    .await;
-    assert_eq!(farm.client().builds().await.unwrap(), []);
+    clone.write("code", "as changed\n");
+    let tokens = ["ada", "bob"].map(|user| {
+        let password = "correct horse battery";
+        given(
+            &farm,
+            password,
+            &["user", "create", user, "--password-stdin"],
+        );
+        let create = ["token", "create", "--user", user, "--name", "n", "--role"];
+        given(&farm, "", &[&create[..], &["submit"]].concat())
+    });
+    let elsewhere = farm.path("home/elsewhere");
+    let mut of_ada = command(&farm, &clone.path, &["--no-results"]);
+    of_ada
+        .env("CLUSTERRUNNER_BASE_DIRECTORY", &elsewhere)
+        .env("CLUSTERRUNNER_TOKEN", &tokens[0]);
+    said(&of_ada.output().unwrap());
+    assert_eq!(printed(&farm, 1).await, "as changed\n");
+    let view = farm.client().build(BuildId(1)).await.unwrap();
+    let request = Value::Object(view.request_params);
+    let submit = async |token: &str| {
+        let submit = Raw::json("POST", &farm.master_address(), "/v2/builds", &request);
+        let proof = vec![("authorization", format!("Bearer {token}"))];
+        submit.send(&proof).await
+    };
+    let of_bob = submit(&tokens[1]).await;
+    assert_eq!(of_bob.status, 409, "{of_bob:?}");
+    let of_ada = submit(&tokens[0]).await;
+    assert_eq!(of_ada.status, 202, "{of_ada:?}");
+    // Who may only read sends nothing.
+    let create = [
+        "token", "create", "--user", "bob", "--name", "r", "--role", "read",
+    ];
+    let reader = given(&farm, "", &create);
+    let path = format!(
+        "/v2/working_trees?url=https://h/p&commit={}",
+        request["hash"].as_str().unwrap()
+    );
+    let sent = Raw::json("POST", &farm.master_address(), &path, &Value::Null);
+    let sent = sent
+        .send(&vec![("authorization", format!("Bearer {reader}"))])
+        .await;
+    assert_eq!(sent.status, 403, "{sent:?}");
+}
+
+#[tokio::test]
+async fn each_build_of_a_matrix_is_of_the_working_tree() {
+    let farm = Farm::start(&[2]).await;
+    let jobs = CODE.to_owned() + "  matrix: {PY: [\"1\", \"2\"]}\n";
+    let clone = Clone::of(&farm, &jobs, &[("code", "as committed\n")]);
+    clone.write("code", "as changed\n");
+    said(&build(&farm, &clone.path, &["--no-results"]));
+    for build in [2, 3] {
+        assert_eq!(printed(&farm, build).await, "as changed\n");
+        let view = farm.client().build(BuildId(build)).await.unwrap();
+        assert_eq!(view.request_params["working_tree"]["files"], 1);
+    }
 }
