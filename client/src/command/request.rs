@@ -97,6 +97,13 @@ fn directory_body(options: &DirectoryOptions) -> Result<Map<String, Value>, Trou
 /// name a project elsewhere.
 pub(crate) fn local_project(options: &BuildOptions) -> Result<Option<PathBuf>, Trouble> {
     if options.project.is_some() {
+        if options.send || options.whole {
+            let trouble =
+                Trouble::usage("--send and --whole are for a PATH, not for a project type");
+            return Err(
+                trouble.hint("`clusterrunner build --send PATH` sends a directory of this machine")
+            );
+        }
         if options.path.is_some() {
             let trouble = Trouble::usage("give either a PATH or a project type, not both");
             return Err(trouble.hint(

@@ -16,6 +16,7 @@ Examples:
   clusterrunner build --retries 2 --fail-fast      run failed atoms again; stop at the first that fails for good
   clusterrunner build --failed                     only what failed the last time
   clusterrunner build --detach                     print the id and end; the build goes on
+  clusterrunner build --master-url farm:43000      the files as they are here, committed or not, on a farm elsewhere
   clusterrunner build --junit junit.xml            write a JUnit report of all tests, as CI systems read it
   clusterrunner build --master-url farm:43000 git --url https://example.org/a.git --branch main
   clusterrunner build git --url URL --config @job.json
@@ -30,6 +31,10 @@ commands find it there.
 
 On such a farm the commands of a build have the environment of this command. On other farms they have that of the \
 daemons. --env and `env:` of the job add to it. Values are never shown.
+
+A farm on other machines is sent what the working tree has and the repository's remote lacks: changed files, those that \
+git neither tracks nor ignores, commits that were not pushed. Nothing in the repository changes. --send does so for a \
+master on this machine, too; --whole sends all files to a farm that can not fetch the repository.
 
 The results of build N are unpacked into build_results/N below the project, or below the current directory for a \
 project from elsewhere; build_results/latest leads to the newest. The results of the five builds before are kept, and \
