@@ -1,6 +1,7 @@
 //! Builds of what a user has not committed, on a farm that does not see the user's files.
 
 mod faults;
+mod hostile;
 
 use crate::farm::{Extra, Farm};
 use crate::machine::files_below;
