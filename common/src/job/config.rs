@@ -20,6 +20,7 @@ mod matrix;
 mod problem;
 mod product;
 mod quoting;
+mod several;
 mod shell_text;
 mod shell_texts;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use super::product;
 use super::quoting::{PROJECT, SPECIAL, quoted};
+use super::several::has_several_commands;
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
 use crate::process::variables::is_name;
 use std::borrow::Cow;
@@ -13,7 +14,7 @@ use std::borrow::Cow;
 ///
 /// Each element is trimmed and loses its trailing `;`; ` && ` follows it, or only a blank when it ends in
 /// `&`. An element that would take what follows for a part of itself, such as one that ends in a comment, stands in
-/// braces on lines of its own; one that is nothing but comments is left out. `None` stands for an empty list
+/// braces on lines of its own, and so does one of several commands that are to run only if those before succeeded; one that is nothing but comments is left out. `None` stands for an empty list
 /// element, which is left out, too. Oddities that are kept: an empty element at the start gives a leading
 /// `&&`, and `a ;` leaves two blanks.
 #[must_use]
@@ -26,7 +27,11 @@ pub(crate) fn join_commands<'a>(elements: impl IntoIterator<Item = Option<&'a st
     for (index, element) in elements.iter().enumerate() {
         let end = end_of(element);
         let is_last = index + 1 == elements.len();
-        if end.needs_a_line() && !is_last {
+        // ` && ` before it would count for the first of them only.
+        let stands_apart = index > 0 && has_several_commands(element);
+        if stands_apart && is_last {
+            joined.push_str(&format!("{{\n{element}\n}}"));
+        } else if stands_apart || (end.needs_a_line() && !is_last) {
             // Behind a backslash the end of the line would not count.
             let more = if end == End::Backslash { "\n" } else { "" };
             joined.push_str(&format!("{{\n{element}\n{more}}} &&\n"));
@@ -261,10 +266,66 @@ mod tests {
                 "# a comment\na && exit 3 # end",
             ),
             (&["# a comment"], "# a comment"),
+            // Each of several commands runs only if those before succeeded.
+            (&["exit 3", "a; b"], "exit 3 && {\na; b\n}"),
+            (&["exit 3", "a || b", "c"], "exit 3 && {\na || b\n} &&\nc"),
+            (&["a; b", "exit 3"], "a; b && exit 3"),
             // Parts of one command, as for the original.
             (&["( cd x", "make )"], "( cd x && make )"),
         ] {
             assert_eq!(join(elements), joined, "{elements:?}");
+        }
+    }
+
+    /// Whatever a command is, it does not run where one before it failed, and runs whole where none did.
+    #[test]
+    fn a_failure_ends_the_list_in_a_real_shell() {
+        let run = |elements: &[&str]| {
+            let text = join_commands(elements.iter().copied().map(Some));
+            let output = std::process::Command::new("bash")
+                .arg("-c")
+                .arg(&text)
+                .output();
+            let output = output.unwrap();
+            assert!(output.stderr.is_empty(), "{text}: {output:?}");
+            let printed = String::from_utf8(output.stdout).unwrap();
+            (output.status.code(), printed)
+        };
+        for command in [
+            "echo a",
+            "echo a; echo b",
+            "echo a\necho b",
+            "false || echo b",
+            "true && echo a || echo b",
+            "for i in 1 2; do echo $i; done",
+            "if true; then echo a; fi; echo b",
+            "if true\nthen echo a\nfi",
+            "{ echo a; }; echo b",
+            "( echo a; echo b )",
+            "cat <<E\na\nE\necho b",
+            "cat <<E\na; b\nE",
+            "f() { echo a; }\nf",
+            "case x in x) echo a;; *) echo b;; esac; echo c",
+            "! false; echo a",
+            "echo a # b; c",
+            "echo 'a; b' \"c\nd\"",
+            "[[ a = b || a = a ]] && echo a",
+            "echo a | cat; echo b",
+            "while read -r x; do echo $x; done <<< 'a'; echo b",
+        ] {
+            assert_eq!(
+                run(&["(exit 3)", command]),
+                (Some(3), String::new()),
+                "{command}"
+            );
+            assert_eq!(
+                run(&["(exit 3)", command, "echo end"]).0,
+                Some(3),
+                "{command}"
+            );
+            let (code, printed) = run(&["true", command, "echo end"]);
+            let whole = run(&[command]).1 + "end\n";
+            assert_eq!((code, printed), (Some(0), whole), "{command}");
         }
     }
 

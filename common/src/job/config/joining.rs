@@ -2,7 +2,14 @@
 
 use super::check::Check;
 use super::document::{Node, Value};
+use super::several::has_several_commands;
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
+
+/// How the original runs several commands in one element, behind the first element.
+const SEVERAL: (&str, &str) = (
+    "is several commands, of which the original runs all but the first even if an earlier command failed",
+    "write each command as an element of its own, or '{ ' before and '; }' behind them",
+);
 
 impl Check<'_> {
     pub(super) fn warn_of_joining(&mut self, section: &str, elements: &[Node]) {
@@ -13,7 +20,9 @@ impl Check<'_> {
         let texts: Vec<(&Node, &str)> = texts.collect();
         for (index, (element, text)) in texts.iter().enumerate() {
             let is_last = index + 1 == texts.len();
-            let Some((what, cure)) = otherwise(text, is_last, texts.len()) else {
+            let told = otherwise(text, is_last, texts.len());
+            let of_several = || (index > 0 && has_several_commands(text)).then_some(SEVERAL);
+            let Some((what, cure)) = told.or_else(of_several) else {
                 continue;
             };
             let message = format!(

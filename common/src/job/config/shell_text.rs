@@ -32,12 +32,7 @@ impl End {
 
 /// How `text` ends.
 pub(super) fn end_of(text: &str) -> End {
-    let mut scan = Scan {
-        rest: text,
-        before: '\n',
-        here_documents: Vec::new(),
-        arithmetic: 0,
-    };
+    let mut scan = Scan::new(text);
     while let Some(end) = scan.step() {
         if end != End::Plain {
             return end;
@@ -47,6 +42,30 @@ pub(super) fn end_of(text: &str) -> End {
         true => End::Plain,
         false => End::HereDocument,
     }
+}
+
+/// `text` with an `x` for all that is quoted, and without comments and here-documents: what is left means to the shell what
+/// it says. None where the text does not end plainly.
+pub(super) fn skeleton(text: &str) -> Option<String> {
+    let mut scan = Scan::new(text);
+    let mut skeleton = String::with_capacity(text.len());
+    loop {
+        let before = scan.rest;
+        match scan.step() {
+            None => break,
+            Some(End::Plain) => {}
+            Some(_) => return None,
+        }
+        let read = &before[..before.len() - scan.rest.len()];
+        match read.chars().next() {
+            Some('#') if read.len() > 1 => {}
+            Some('\n') => skeleton.push('\n'),
+            Some('\'' | '"' | '`' | '\\') => skeleton.push('x'),
+            Some('<') if read.len() > 1 => skeleton.push_str("< x"),
+            _ => skeleton.push_str(read),
+        }
+    }
+    scan.here_documents.is_empty().then_some(skeleton)
 }
 
 /// Whether `text` has comments and no command.
@@ -79,7 +98,16 @@ struct Scan<'a> {
     arithmetic: usize,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            rest: text,
+            before: '\n',
+            here_documents: Vec::new(),
+            arithmetic: 0,
+        }
+    }
+
     /// Reads on; `None` at the end of the text, [`End::Plain`] where it goes on.
     fn step(&mut self) -> Option<End> {
         let before = self.before;

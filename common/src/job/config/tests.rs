@@ -218,6 +218,11 @@ fn what_the_original_runs_otherwise_is_told() {
     assert_eq!(config.problems().count(), 0);
     let lines: Vec<_> = config.warnings().map(|w| w.line().unwrap()).collect();
     assert_eq!(lines, [3, 5, 7, 8, 9, 10, 11, 14]);
+    let config = parse(
+        "A:\n  commands:\n    - a; b\n    - c; d\n    - '{ e; f; }'\n  atomizers: [{T: ls}]\n",
+    );
+    let lines: Vec<_> = config.warnings().map(|w| w.line().unwrap()).collect();
+    assert_eq!(lines, [4]);
 }
 
 #[test]

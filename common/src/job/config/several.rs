@@ -1,0 +1,159 @@
+//! Elements of a command list that are several commands.
+//!
+//! ` && ` before such an element would count for its first command only: the others would run though an earlier element
+//! failed, and hide that.
+
+use super::shell_text::skeleton;
+
+/// Words that open a command, each with the one that closes it.
+const PAIRS: [(&str, &str); 10] = [
+    ("if", "fi"),
+    ("for", "done"),
+    ("select", "done"),
+    ("while", "done"),
+    ("until", "done"),
+    ("case", "esac"),
+    ("{", "}"),
+    ("(", ")"),
+    ("((", "))"),
+    ("[[", "]]"),
+];
+
+/// Words behind which a command begins.
+const BEFORE_COMMANDS: [&str; 5] = ["then", "elif", "else", "do", "!"];
+
+/// Whether a shell text is several commands, one after the other, in the background, or in place of another one. False where
+/// it is only a part of a command, as `( cd x`, and where that is not certain.
+pub(super) fn has_several_commands(text: &str) -> bool {
+    let Some(skeleton) = skeleton(text) else {
+        return false;
+    };
+    let words = words(&skeleton);
+    let (mut open, mut is_several, mut begins) = (Vec::new(), false, true);
+    for (index, word) in words.iter().enumerate() {
+        let word = word.as_str();
+        let is_last = words[index + 1..].iter().all(|word| word == "\n");
+        let closes = PAIRS.iter().any(|(_, closing)| *closing == word);
+        if closes && (begins || matches!(word, ")" | "))" | "]]")) {
+            match open.last() {
+                Some((_, closing)) if *closing == word => _ = open.pop(),
+                // Behind a pattern of a `case` there is one that closes nothing.
+                Some(("case", _)) => {}
+                Some(_) | None => return false,
+            }
+            // The body of a function begins behind `()`.
+            begins = word == ")" && index > 0 && words[index - 1] == "(";
+            continue;
+        }
+        if begins && open.is_empty() && matches!(word, "then" | "elif" | "else" | "do") {
+            return false;
+        }
+        let pair = PAIRS.iter().find(|(opening, _)| *opening == word);
+        if let Some(pair) = pair.filter(|_| begins || matches!(word, "(" | "((")) {
+            open.push(*pair);
+            begins = !matches!(word, "[[" | "((" | "case" | "for" | "select");
+            continue;
+        }
+        match word {
+            ";" | "||" | "&" | "\n" | ";;" if open.is_empty() => {
+                is_several |= !is_last && !(word == "\n" && begins);
+                begins = true;
+            }
+            ";" | "||" | "&" | "\n" | ";;" | "&&" | "|" => begins = true,
+            _ => begins = begins && BEFORE_COMMANDS.contains(&word),
+        }
+    }
+    is_several && open.is_empty()
+}
+
+/// The words of a shell text without quotes, and what stands between commands.
+fn words(skeleton: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut rest = skeleton;
+    while let Some(c) = rest.chars().next() {
+        let is_next = |sign: &&&str| rest.starts_with(**sign);
+        // `&` in `2>&1` and `&>file` is no command's end.
+        let signs = [
+            "&&", "||", ";;", ">&", "<&", "&>", ">", "<", "((", "))", "(", ")", ";", "&", "|", "\n",
+        ];
+        if let Some(sign) = signs.iter().find(is_next) {
+            words.push((*sign).to_owned());
+            rest = &rest[sign.len()..];
+        } else if c.is_whitespace() {
+            rest = &rest[c.len_utf8()..];
+        } else {
+            let is_end = |c: char| c.is_whitespace() || ";&|()<>".contains(c);
+            let length = rest.find(is_end).unwrap_or(rest.len());
+            let (word, after) = rest.split_at(length);
+            words.push(word.to_owned());
+            rest = after;
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_commands_are_told_from_one() {
+        for text in [
+            "echo four; echo five",
+            "a\nb",
+            "a || b",
+            "a && b || c",
+            "a & b",
+            "a 2>&1; b",
+            "if a; then b; fi; c",
+            "{ a; }; b",
+            "cat <<END\na; b\nEND\ntrue",
+            "f() { a; b; }\nf",
+            "for i in 1 2; do a; done\nb",
+            "case $x in a) b;; c) d;; esac; e",
+        ] {
+            assert!(has_several_commands(text), "{text}");
+        }
+        for text in [
+            "",
+            "a",
+            "a && b",
+            "a | b 2>&1 &> c <&3 >f",
+            "a &",
+            "a;",
+            "\n a \n",
+            "echo 'a; b' \"c\nd\" e\\;f `g; h`",
+            "find . -exec rm {} \\;",
+            "a # b; c",
+            "# b; c\na",
+            "if a; then b; else c; fi",
+            "for i in 1 2; do a; b; done",
+            "while a || b; do c\nd\ndone",
+            "{ a; b; }",
+            "( a; b )",
+            "x=$(a; b) c",
+            "[[ a || b ]] && c",
+            "(( a || b ))",
+            "case $x in a) b;; c) d;; esac",
+            "echo if; ",
+        ] {
+            assert!(!has_several_commands(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_of_commands_are_left_alone() {
+        for text in [
+            "( cd x; a",
+            "make; foo )",
+            "then b; c",
+            "do echo; false; done",
+            "a; fi",
+            "for i in 1 2; do a; b",
+            "}; a",
+            "a; \"b",
+        ] {
+            assert!(!has_several_commands(text), "{text}");
+        }
+    }
+}
