@@ -1,6 +1,6 @@
 //! How a command tells its user that it could not do its work.
 
-use crate::output::again::command;
+use crate::output::again::{command, daemon};
 use crate::output::events::Event;
 use crate::output::{self, BAD, NOTICE, styled};
 use clusterrunner_client::ClientError;
@@ -206,9 +206,12 @@ fn no_archive(error: &ClientError) -> Option<Trouble> {
 
 fn hint_for(error: &CallError) -> Option<String> {
     let hint = match error {
-        CallError::Unreachable { .. } => Some(
-            "is the master running there? Start one with `clusterrunner master`, or name another with --master-url HOST:PORT",
-        ),
+        CallError::Unreachable { .. } => {
+            return Some(format!(
+                "is the master running there? Start one with `{}`, or name another with --master-url HOST:PORT",
+                daemon("master")
+            ));
+        }
         // It was sent what it asks for, so only the secret can be another one.
         error if error.is_from_original() => {
             Some("master and client must have the same `secret` in their clusterrunner.conf")

@@ -101,12 +101,12 @@ async fn list_or_fetch(client: &Client, options: &ArtifactsOptions) -> Result<Ex
     if options.json {
         say_json(build, &found);
         return match options.pattern {
-            Some(_) if found.files.is_empty() => Err(why_nothing(options, &found)),
+            Some(_) if found.files.is_empty() => Err(why_nothing(build, options, &found)),
             _ => Ok(ExitCode::Success),
         };
     }
     if found.files.is_empty() {
-        return nothing(options, &found);
+        return nothing(build, options, &found);
     }
     match &options.output {
         None => list(&found.files),
@@ -202,8 +202,12 @@ fn refuse_taken(taken: &[&SingleFile], directory: &Path) -> Result<(), Trouble> 
 }
 
 /// Nothing is there, or nothing of it is meant. That is an end like another one only for who just looks.
-fn nothing(options: &ArtifactsOptions, found: &SingleFiles) -> Result<ExitCode, Trouble> {
-    let trouble = why_nothing(options, found);
+fn nothing(
+    build: BuildId,
+    options: &ArtifactsOptions,
+    found: &SingleFiles,
+) -> Result<ExitCode, Trouble> {
+    let trouble = why_nothing(build, options, found);
     if options.pattern.is_some() || options.output.is_some() {
         return Err(trouble);
     }
@@ -214,8 +218,7 @@ fn nothing(options: &ArtifactsOptions, found: &SingleFiles) -> Result<ExitCode, 
     Ok(ExitCode::Success)
 }
 
-fn why_nothing(options: &ArtifactsOptions, found: &SingleFiles) -> Trouble {
-    let build = options.build;
+fn why_nothing(build: BuildId, options: &ArtifactsOptions, found: &SingleFiles) -> Trouble {
     let all = command(format!("artifacts {build}"));
     let listed = format!("`{all}` lists all of them");
     let trouble = match &options.pattern {

@@ -248,7 +248,10 @@ async fn finish(
 ) -> (BuildView, Result<ExitCode, Trouble>) {
     let build = end.id;
     let mut fetched = None;
-    if end.status == BuildStatus::Finished {
+    // Of a matrix some builds may have run where others could not.
+    let has_run_in_part = !end.children.is_empty() && end.num_atoms_completed > 0;
+    if end.status == BuildStatus::Finished || (end.status == BuildStatus::Error && has_run_in_part)
+    {
         if let Some(destination) = destination {
             watch.progress.show("fetching the results");
             let fetching = results::fetch(client, build, destination);

@@ -14,7 +14,7 @@ pub(crate) async fn run(
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
-    let build = options.build.of(&client).await?;
+    let build = options.build.own(&client).await?;
     let before = client.build(build).await?;
     if before.status.is_over() && before.status != BuildStatus::Canceled {
         output::say(format!(

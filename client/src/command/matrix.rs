@@ -17,6 +17,9 @@ use reqwest::StatusCode;
 /// How many builds a hint names.
 const NAMED: usize = 8;
 
+/// How the line of a reason ends behind which a command's output follows.
+const OUTPUT_FOLLOWS: &str = "; its output ended with:";
+
 /// Lists the builds of a matrix, each with the command that says more of it. Nothing for other builds.
 pub(super) fn list(build: &BuildView) {
     if build.children.is_empty() {
@@ -38,7 +41,8 @@ pub(super) fn list(build: &BuildView) {
     table.print();
     for child in &build.children {
         if let Some(reason) = &child.error_message {
-            let reason = reason.lines().next().unwrap_or_default();
+            let first = reason.lines().next().unwrap_or_default();
+            let reason = first.strip_suffix(OUTPUT_FOLLOWS).unwrap_or(first);
             let what = format!("build {}: {reason}", child.build_id);
             output::say(styled(BAD, plain(&what)));
         }

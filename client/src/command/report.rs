@@ -27,6 +27,14 @@ pub(super) fn begin_end(build: &BuildView) {
 /// Lists the failed atoms, each with the command that shows what it printed.
 pub(super) fn list_failures(build: &BuildView) {
     matrix::list(build);
+    if build
+        .children
+        .iter()
+        .any(|child| child.num_atoms_failed > 0)
+    {
+        let all = command(format!("logs {} --failed", build.id));
+        output::say(format!("Failed atoms: {all}"));
+    }
     let failed = build.failed_atoms.as_deref().unwrap_or_default();
     if failed.is_empty() {
         return;
@@ -84,7 +92,11 @@ pub(super) fn say_verdict(build: &BuildView, compat: bool) {
 
 /// What to do about a build that ended without a verdict about its atoms.
 fn what_helps(build: &BuildView) -> Option<String> {
-    let logs = |step: &str| command(format!("logs {} --{step}", build.id));
+    // Of a matrix the first build that could not be run has the output.
+    let mut children = build.children.iter();
+    let child = children.find(|child| child.status == BuildStatus::Error);
+    let id = child.map_or(build.id, |child| child.build_id);
+    let logs = |step: &str| command(format!("logs {id} --{step}"));
     if build.status == BuildStatus::Finished && build.lacks_atoms {
         return Some(
             "`allow_no_atoms: true` in the job lets a build without atoms pass".to_owned(),
@@ -94,7 +106,7 @@ fn what_helps(build: &BuildView) -> Option<String> {
     if build.status != BuildStatus::Error {
         return None;
     }
-    if reason.starts_with("Atomizer command failed") {
+    if reason.contains("Atomizer command failed") {
         return Some(format!(
             "`{}` shows what the atomizers printed",
             logs("atomizer")

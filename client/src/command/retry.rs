@@ -60,7 +60,7 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
         first,
         inherited,
     } = reach(&options.master, &common).await?;
-    let build = options.build.of(&first).await?;
+    let build = options.build.own(&first).await?;
     let before = first.build(build).await?;
     if options.failed && before.status.is_over() && before.children.is_empty() {
         let failed = failed_atoms(&client, before.id).await?;

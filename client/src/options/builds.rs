@@ -76,7 +76,7 @@ pub(crate) struct LogsOptions {
     /// The build, by its number, or `latest`
     #[arg(required_unless_present = "app", value_parser = BuildChoice::read)]
     pub(crate) build: Option<BuildChoice>,
-    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S; with --setup or --teardown the slave, by its number, or `latest`
+    /// The atom: S_K, S.K or artifact_S_K for atom K of subjob S; with --setup or --teardown the slave, by its number
     pub(crate) atom: Option<String>,
     /// Print what the atom printed in this attempt [default: the last one]
     #[arg(long, value_name = "N", requires = "atom", conflicts_with_all = ["setup", "teardown", "atomizer", "follow"], value_parser = attempt_number)]
@@ -96,7 +96,7 @@ pub(crate) struct LogsOptions {
     /// Print what the job's atomizers printed on the master
     #[arg(long, conflicts_with = "atom")]
     pub(crate) atomizer: bool,
-    /// With --setup or --teardown: the slave, by its number, or `latest`
+    /// With --setup or --teardown: the slave, by its number
     #[arg(long, value_name = "SLAVE", conflicts_with = "atom", requires = "on_slave", value_parser = number::<SlaveId>)]
     pub(crate) slave: Option<SlaveId>,
     /// Print the last lines of the log of this app
