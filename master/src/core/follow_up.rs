@@ -64,7 +64,8 @@ impl Cluster {
         // Of those that the master died over only one, so that the next death tells which it was.
         let tries_one = self.preparing.values().any(|id| self.deadly.contains(id));
         let build = free
-            .filter_map(|(_, builds)| builds.first().copied())
+            .filter_map(|(_, builds)| builds.iter().find(|id| !self.waits_for_sibling(**id)))
+            .copied()
             .filter(|id| !tries_one || !self.deadly.contains(id))
             .min()?;
         let attempts = self.builds.get(&build)?.preparations.attempts;

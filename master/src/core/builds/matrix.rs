@@ -8,11 +8,13 @@ mod check;
 mod splitting;
 mod stopping;
 
+use crate::core::Cluster;
 use crate::core::builds::build::{Build, BuildState};
 use crate::core::builds::children::{Child, ChildState, Counts};
 use crate::core::event::BuildFact;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::matrix::folders;
+use clusterrunner_common::work::ProjectSource;
 
 /// How many characters of why a child could not be run its parent keeps.
 const MAX_REASON: usize = 500;
@@ -69,6 +71,23 @@ impl ChildState {
             Self::Finished { .. } | Self::Error { .. } | Self::Canceled => true,
             Self::Waiting | Self::Building => false,
         }
+    }
+}
+
+impl Cluster {
+    /// Whether a build of a matrix waits for an earlier one of it: in a directory that all of them share each would find what
+    /// the set-ups of the others left.
+    pub(in crate::core) fn waits_for_sibling(&self, id: BuildId) -> bool {
+        let Some(build) = self.builds.get(&id) else {
+            return false;
+        };
+        let shares_directory = matches!(build.request.project, ProjectSource::Directory { .. });
+        let parent = build.parent().filter(|_| shares_directory);
+        let Some(parent) = parent.and_then(|parent| self.builds.get(&parent)) else {
+            return false;
+        };
+        let mut earlier = parent.children.iter().filter(|child| child.id < id);
+        earlier.any(|child| !child.state.is_over())
     }
 }
 

@@ -390,3 +390,27 @@ fn a_posted_end_ends_the_children_first() {
         assert_eq!(facts, ["2 canceled", "3 canceled", "4 canceled", end]);
     }
 }
+
+/// Builds of a matrix share the directory that they are of, and what the set-up of each leaves there.
+#[test]
+fn builds_of_a_directory_go_one_after_the_other() {
+    let mut farm = Scenario::with_slaves(&[("a", 4)]);
+    let request = serde_json::json!({"type": "directory", "project_directory": "/p"});
+    queue(&mut farm, BuildRequest::from_json(&request).unwrap());
+    farm.prepared(1, matrix());
+    let preparing = |farm: &Scenario, id: u64| *farm.state(id) == BuildState::Preparing;
+    farm.prepared(2, plan(&["x"]));
+    assert!(!preparing(&farm, 3) && !preparing(&farm, 4));
+    farm.set_up(1, 2);
+    farm.tell(finished(hand_out(1, 2, 0, 1), &[1]));
+    farm.archived(2);
+    assert!(preparing(&farm, 3) && !preparing(&farm, 4));
+    // What goes is no longer waited for.
+    farm.cancel(3);
+    assert!(preparing(&farm, 4));
+    farm.prepared(4, plan(&["x"]));
+    farm.set_up(1, 4);
+    run(&mut farm, 4, 0);
+    assert!(farm.cluster.build(BuildId(1)).unwrap().is_over());
+    assert_eq!(farm.replayed(), farm.cluster);
+}
