@@ -220,7 +220,8 @@ fn refused(error: ClientError) -> Trouble {
     let trouble = Trouble::from(error);
     match status {
         Some(404 | 405) => trouble.hint(
-            "the master is of a version that takes no working trees: update it, or push and use `build git`",
+            "the master is of a version that takes no working trees: update it, or push and use `build git`; where all \
+             machines have the directory, `build directory --project-directory DIR` names it",
         ),
         Some(413) => trouble.hint(TOO_LARGE),
         _ => trouble,
