@@ -3,6 +3,7 @@
 use crate::job::job;
 use crate::machine::{Ended, Machine};
 use crate::ports::free_ports;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 
@@ -136,4 +137,21 @@ fn a_port_can_be_named() {
     let built = machine.run_to(0, &["build", "--port", &named]);
     assert_eq!(told(&built), format!("127.0.0.1:{port}"));
     machine.run_to(0, &["status", "1"]);
+}
+
+/// Where only the master has died its slave goes on: two would share the processors.
+#[test]
+fn a_slave_that_outlives_its_master_is_the_next_ones() {
+    let machine = machine();
+    machine.run_to(0, &["build"]);
+    let pid = std::fs::read_to_string(machine.path("base/master/master.pid")).unwrap();
+    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let built = machine.run_to(0, &["build"]);
+    assert!(
+        built.stderr.contains("has outlived the last master"),
+        "{built:#?}"
+    );
+    let slaves = machine.run_to(0, &["slaves"]).stdout;
+    assert_eq!(slaves.matches("alive").count(), 1, "{slaves}");
 }

@@ -95,11 +95,26 @@ impl Daemon {
 
     /// The port on its command line.
     pub(crate) fn port(&self) -> Option<u16> {
+        self.option(&["--port", "-p"])?.parse().ok()
+    }
+
+    /// Whether it is a slave of the master at this address, by its command line.
+    pub(super) fn follows(&self, master: &str) -> bool {
+        self.option(&["--master-url", "-m"]).as_deref() == Some(master)
+    }
+
+    /// Whether it has not ended.
+    pub(super) fn is_running(&self) -> bool {
+        !is_gone(self.pid)
+    }
+
+    /// The value of an option on its command line.
+    fn option(&self, names: &[&str]) -> Option<String> {
         let line = fs::read(format!("/proc/{}/cmdline", self.pid.as_raw_nonzero())).ok()?;
         let line = String::from_utf8_lossy(&line);
         let mut arguments = line.split('\0');
-        arguments.find(|argument| matches!(*argument, "--port" | "-p"))?;
-        arguments.next()?.parse().ok()
+        arguments.find(|argument| names.contains(argument))?;
+        arguments.next().map(str::to_owned)
     }
 
     /// Asks it to end, and kills it if it does not.

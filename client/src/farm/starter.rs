@@ -1,7 +1,7 @@
 //! Starting a master and a slave of this machine.
 
 use super::connection::client_of;
-use super::daemon::{Daemon, MAX_PID, master_pid_file};
+use super::daemon::{Daemon, MAX_PID, master_pid_file, slave_pid_files};
 use super::own::own_master;
 use super::probe::{Probe, probe};
 use crate::options::CommonOptions;
@@ -107,8 +107,31 @@ impl Starter<'_> {
         .await?;
         // Before the slave comes: it may end a short build before the master is asked.
         self.tell_what_goes_on(&address).await;
-        self.start_slave(&address).await?;
+        if !self.is_followed(&address).await {
+            self.start_slave(&address).await?;
+        }
         Ok(address)
+    }
+
+    /// Waits for a slave that has outlived the master before this one; false where there is none, or it does not come.
+    async fn is_followed(&self, address: &str) -> bool {
+        let files = slave_pid_files(&self.settings.base_directory);
+        let slaves = files.iter().filter_map(|(_, file)| Daemon::find(file));
+        let slaves: Vec<Daemon> = slaves.filter(|slave| slave.follows(address)).collect();
+        let began = Instant::now();
+        while !slaves.is_empty() && began.elapsed() < START_LIMIT {
+            if let Ok(Probe::Master(known)) = probe(address, self.settings).await
+                && known.iter().any(|slave| slave.is_alive)
+            {
+                output::note("The slave that has outlived the last master goes on.");
+                return true;
+            }
+            if slaves.iter().all(|slave| !slave.is_running()) {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        false
     }
 
     /// Names the builds that an earlier life of the master left, as far as the master says so in time.
