@@ -56,7 +56,8 @@ pub(super) fn has_several_commands(text: &str) -> bool {
         }
         match word {
             ";" | "||" | "&" | "\n" | ";;" if open.is_empty() => {
-                is_several |= !is_last && !(word == "\n" && begins);
+                let is_blank_line = word == "\n" && begins;
+                is_several |= !(is_last || is_blank_line);
                 begins = true;
             }
             ";" | "||" | "&" | "\n" | ";;" | "&&" | "|" => begins = true,
