@@ -136,7 +136,7 @@ pub async fn serve_until_told(
     let children = base.children(program.clone());
     let sources = Arc::new(base.sources(&children, &api, &registration));
     let containers = Arc::new(BuildContainers::new(found));
-    let caches = base.setup_caches(&program);
+    let caches = base.setup_caches(&program, (&api, &registration));
     let surroundings = base.surroundings(
         &sources,
         &api,

@@ -206,11 +206,23 @@ impl Setup {
             }
             Ok(cached) => {
                 let ran = self.run_setup_build(build, setup_build, (file, limit), project, stop);
-                let ended = ran.await?;
-                if let Some(cached) = cached.filter(|cached| !cached.is_restored)
-                    && ended == Ended::Exited(0)
-                {
-                    self.keep(&cached, &said, stop).await;
+                let mut ended = ran.await?;
+                if let Some(cached) = cached {
+                    if cached.is_restored && !matches!(ended, Ended::Exited(0) | Ended::Canceled) {
+                        let again = said.try_clone().map_err(|source| SetupError::Output {
+                            path: output.clone(),
+                            source,
+                        })?;
+                        self.begin_anew(order, &said, stop).await?;
+                        let ran =
+                            self.run_setup_build(build, setup_build, (again, limit), project, stop);
+                        ended = ran.await?;
+                        if ended == Ended::Exited(0) {
+                            self.keep_anew(&cached, &said, stop).await;
+                        }
+                    } else if !cached.is_restored && ended == Ended::Exited(0) {
+                        self.keep(&cached, &said, stop).await;
+                    }
                 }
                 ended
             }

@@ -1,31 +1,33 @@
 //! What set-ups have made, kept for later builds: an entry is one file, named for all that decides what a set-up makes.
 //!
 //! ```text
-//! setup-cache/<key>.tar.gz   an entry, as `packing` makes it. Its time is that of the last use
-//! setup-cache/<key>.part     one that is being made; goes at the next start
+//! setup-cache/<key>.tar.gz   an entry, as `packing` makes it, with its seal; see `kept_entries` of `common`
 //! ```
 //!
 //! An entry never changes: what was kept first stays until it goes. Builds get copies. The cache is only ever a help: a
 //! build whose entry can not be used or kept is set up as if there were none.
 
-mod kept;
 mod key;
 mod packing;
 mod places;
 mod placing;
+mod seal;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod unpacking;
 
-pub(crate) use key::{CacheKey, HashedFile, KeyParts, key, machine, scope};
+pub(crate) use key::{HashedFile, KeyParts, key, machine, scope};
+pub(crate) use sharing::Sharing;
 
 use clusterrunner_common::child::{self, ChildError, Children};
 use clusterrunner_common::disk::beneath::remove_all;
+use clusterrunner_common::disk::kept_entries::{EntryKey, KeptEntries};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::job::setup_cache::SetupCache;
-use kept::Kept;
 use packing::{PackOrder, pack};
 use placing::place;
+use seal::seal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -38,6 +40,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use unpacking::{UnpackOrder, unpack};
 
 /// The first argument of a process that makes or unpacks an entry, see [`handle_entry`].
@@ -186,8 +189,13 @@ pub(crate) enum CacheError {
 /// What the cache says of a set-up.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Restored {
-    /// The project has what an earlier set-up made; the entry has so many bytes.
-    Whole(u64),
+    /// The project has what an earlier set-up made.
+    Whole {
+        /// How many bytes the entry has.
+        bytes: u64,
+        /// Whether it came from the master now.
+        from_master: bool,
+    },
     /// There is no entry.
     Missed,
 }
@@ -195,11 +203,15 @@ pub(crate) enum Restored {
 /// The entries of this slave.
 #[derive(Debug)]
 pub(crate) struct SetupCaches {
-    kept: Arc<Kept>,
+    kept: Arc<KeptEntries>,
     children: Children,
     space: DiskSpace,
     /// One entry is made at a time: each may have all the room that there is.
     making: Semaphore,
+    /// The entries of other slaves.
+    sharing: Sharing,
+    /// Brings entries to the master, one at a time.
+    giving: (TaskTracker, Arc<Semaphore>, CancellationToken),
 }
 
 /// A project that entries are made of or put into.
@@ -218,31 +230,42 @@ impl SetupCaches {
         directory: PathBuf,
         max_bytes: Option<u64>,
         children: Children,
-        space: DiskSpace,
+        (space, sharing): (DiskSpace, Sharing),
     ) -> Arc<Self> {
         Arc::new(Self {
-            kept: Arc::new(Kept::open(directory, max_bytes)),
+            kept: Arc::new(KeptEntries::open(directory, max_bytes)),
             children,
             space,
             making: Semaphore::new(1),
+            sharing,
+            giving: (
+                TaskTracker::new(),
+                Arc::new(Semaphore::new(1)),
+                CancellationToken::new(),
+            ),
         })
     }
 
     /// Ends when nothing of what was begun is left. To be called when no more is wanted.
     pub(crate) async fn rest(&self) {
+        let (tasks, _, end) = &self.giving;
+        end.cancel();
+        tasks.close();
+        tasks.wait().await;
         self.children.rest().await;
     }
 
-    /// Puts the entry of this key into a project.
+    /// Puts the entry of this key into a project, which comes from the master if it is not here.
     ///
     /// # Errors
     /// See [`CacheError`]. An entry that is damaged, or does not fit the project, goes.
     pub(crate) async fn restore(
         &self,
-        key: &CacheKey,
+        key: &EntryKey,
         project: &CachedProject,
         stop: &CancellationToken,
     ) -> Result<Restored, CacheError> {
+        let from_master = self.bring(key, stop).await?;
         let _reading = tokio::select! {
             reading = self.kept.reading(key) => reading,
             () = stop.cancelled() => return Err(CacheError::Canceled),
@@ -262,7 +285,7 @@ impl SetupCaches {
         let answer = self.child(&order, stop).await;
         beside.after().await;
         let error = match answer {
-            Ok(Answer::Placed) => return Ok(Restored::Whole(bytes)),
+            Ok(Answer::Placed) => return Ok(Restored::Whole { bytes, from_master }),
             Ok(Answer::Failed(reason)) => return Err(CacheError::NotDone(reason)),
             Ok(Answer::Refused(reason)) => CacheError::NotDone(reason),
             Ok(Answer::Broken(reason)) => CacheError::Broken(reason),
@@ -279,13 +302,72 @@ impl SetupCaches {
         Err(error)
     }
 
-    /// Keeps what a set-up has made. Says how many bytes the entry has; none where another build was faster.
+    /// Brings an entry from the master that is not here; says whether it did.
+    async fn bring(&self, key: &EntryKey, stop: &CancellationToken) -> Result<bool, CacheError> {
+        let is_here = |kept: &KeptEntries, key: &EntryKey| kept.use_now(key).is_some();
+        if self.on_disk(key, is_here).await? {
+            return Ok(false);
+        }
+        let brought = async {
+            let _making = self.kept.making(key).await;
+            let begin = |kept: &KeptEntries, key: &EntryKey| {
+                kept.make_directory()?;
+                io::Result::Ok(kept.use_now(key).is_some())
+            };
+            if self.on_disk(key, begin).await?.map_err(not_done)? {
+                return Ok(false);
+            }
+            self.space.check(0).map_err(not_done)?;
+            let room = self.kept.max_bytes().unwrap_or(u64::MAX);
+            let room = room.min(self.space.usable().unwrap_or(u64::MAX));
+            let part = self.kept.part(key);
+            let brought = self.sharing.bring(key, &part, room).await;
+            if !brought.map_err(CacheError::NotDone)? {
+                return Ok(false);
+            }
+            let kept = self.on_disk(key, move |kept, key| kept.keep(key, &part));
+            kept.await?.map_err(not_done)?;
+            Ok(true)
+        };
+        tokio::select! {
+            brought = brought => brought,
+            () = stop.cancelled() => Err(CacheError::Canceled),
+        }
+    }
+
+    /// Brings an entry to the master meanwhile, for other slaves.
+    fn give(&self, key: &EntryKey) {
+        let (tasks, turns, end) = &self.giving;
+        let (sharing, turns, end) = (self.sharing.clone(), Arc::clone(turns), end.clone());
+        let (key, path) = (key.clone(), self.kept.path(key));
+        tasks.spawn(async move {
+            let give = async {
+                let _turn = turns.acquire().await;
+                sharing.give(&key, path).await;
+            };
+            tokio::select! {
+                () = give => {}
+                () = end.cancelled() => {}
+            }
+        });
+    }
+
+    /// Removes an entry that is of no use here.
+    ///
+    /// # Errors
+    /// See [`CacheError`].
+    pub(crate) async fn forget(&self, key: &EntryKey) -> Result<(), CacheError> {
+        let _making = self.kept.making(key).await;
+        self.on_disk(key, |kept, key| kept.remove(key)).await
+    }
+
+    /// Keeps what a set-up has made, here and at the master. Says how many bytes the entry has; none where another build was faster.
     ///
     /// # Errors
     /// See [`CacheError`].
     pub(crate) async fn save(
         &self,
-        key: &CacheKey,
+        key: &EntryKey,
         project: &CachedProject,
         stop: &CancellationToken,
     ) -> Result<Option<u64>, CacheError> {
@@ -294,7 +376,7 @@ impl SetupCaches {
             alone = alone => alone,
             () = stop.cancelled() => return Err(CacheError::Canceled),
         };
-        let begin = |kept: &Kept, key: &CacheKey| {
+        let begin = |kept: &KeptEntries, key: &EntryKey| {
             kept.make_directory()?;
             io::Result::Ok(kept.use_now(key).is_some())
         };
@@ -302,18 +384,26 @@ impl SetupCaches {
             return Ok(None);
         }
         self.space.check(0).map_err(not_done)?;
+        let part = self.kept.part(key);
         let order = Order::Pack(PackOrder {
             project: project.directory.clone(),
             paths: project.cache.paths().to_vec(),
-            archive: self.kept.part(key),
+            archive: part.path().to_owned(),
             max_bytes: self.kept.max_bytes().unwrap_or(u64::MAX),
             reserve: self.space.reserve(),
         });
         let answer = self.child(&order, stop).await;
         let error = match answer {
             Ok(Answer::Packed(bytes)) => {
-                let kept = self.on_disk(key, |kept, key| kept.keep(key)).await?;
-                return kept.map(|()| Some(bytes)).map_err(not_done);
+                let secret = self.sharing.secret.clone();
+                let keep = move |kept: &KeptEntries, key: &EntryKey| {
+                    let mut file = File::options().read(true).write(true).open(part.path())?;
+                    seal(&secret, key, &mut file)?;
+                    kept.keep(key, &part)
+                };
+                self.on_disk(key, keep).await?.map_err(not_done)?;
+                self.give(key);
+                return Ok(Some(bytes));
             }
             Ok(Answer::Refused(reason) | Answer::Failed(reason) | Answer::Broken(reason)) => {
                 CacheError::NotDone(reason)
@@ -322,7 +412,6 @@ impl SetupCaches {
             Err(ChildError::Canceled) if stop.is_cancelled() => CacheError::Canceled,
             Err(error) => CacheError::NotDone(told(&error)),
         };
-        self.on_disk(key, |kept, key| kept.give_up(key)).await?;
         Err(error)
     }
 
@@ -343,8 +432,8 @@ impl SetupCaches {
     /// Does something that waits for the disk.
     async fn on_disk<T: Send + 'static>(
         &self,
-        key: &CacheKey,
-        act: impl FnOnce(&Kept, &CacheKey) -> T + Send + 'static,
+        key: &EntryKey,
+        act: impl FnOnce(&KeptEntries, &EntryKey) -> T + Send + 'static,
     ) -> Result<T, CacheError> {
         let (kept, key) = (Arc::clone(&self.kept), key.clone());
         let done = spawn_blocking(move || act(&kept, &key)).await;

@@ -221,3 +221,85 @@ async fn a_slave_that_is_killed_while_it_keeps_something_starts_clean() {
     };
     assert!(entry.to_string_lossy().ends_with(".tar.gz"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_slave_has_made_no_other_has_to_make() {
+    let repository = Repository::empty();
+    let installs = repository.outside("installs");
+    let set_up = format!(
+        "[ -e made/script ] || {{ echo install >> '{}'; mkdir made; echo \"#!$PWD/made/tool\" > made/script; }}",
+        installs.display()
+    );
+    let job = job("grep -qx \"#!$PROJECT_DIR/made/tool\" made/script")
+        .atoms(1)
+        .setup(set_up)
+        .with("cache", json!({"paths": ["made"], "key": ["versions.txt"]}));
+    repository.commit(&[
+        ("versions.txt", "1"),
+        ("clusterrunner.yaml", &job.to_string()),
+    ]);
+    let mut farm = Farm::start(&[1]).await;
+    says(&run(&farm, &repository).await, &["cache saved ("]);
+    let of_master = farm.path("base/master/setup-cache");
+    wait_for("the master has it", async || {
+        let entries = fs::read_dir(&of_master).ok()?;
+        let is_entry = |name: String| name.ends_with(".tar.gz");
+        let mut names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.any(is_entry).then_some(())
+    })
+    .await;
+    farm.stop_slave(0);
+    // Also a master that was started again has it.
+    farm.kill_master();
+    farm.start_master().await;
+    let other = farm.start_slave(1);
+    farm.wait_for_slaves(1).await;
+    let said = run(&farm, &repository).await;
+    says(&said, &["cache restored (", ", from the master)"]);
+    let said = run(&farm, &repository).await;
+    assert!(
+        said.contains("cache restored (") && !said.contains("from the master"),
+        "{said}"
+    );
+    assert_eq!(lines(&installs), 1);
+
+    // What is not sealed by the farm is of no use.
+    let entry = fs::read_dir(&of_master).unwrap().next().unwrap().unwrap();
+    fs::write(entry.path(), "forged").unwrap();
+    farm.stop_slave(other);
+    farm.start_slave(1);
+    farm.wait_for_slaves(1).await;
+    let said = run(&farm, &repository).await;
+    says(
+        &said,
+        &["cache not restored (", "not of this farm", "cache saved ("],
+    );
+    assert_eq!(lines(&installs), 2);
+    // It is replaced.
+    wait_for("the master has another one", async || {
+        let bytes = fs::metadata(entry.path()).ok()?.len();
+        (bytes > 100).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_up_that_fails_over_what_was_restored_runs_without_it() {
+    let repository = Repository::empty();
+    let job = job("test -d made && test -d other")
+        .atoms(1)
+        .setup("mkdir made other")
+        .with("cache", json!("made"));
+    repository.commit_job(&job);
+    let farm = Farm::start(&[1]).await;
+    says(&run(&farm, &repository).await, &["cache saved ("]);
+    let said = run(&farm, &repository).await;
+    says(
+        &said,
+        &[
+            "cache restored (",
+            "runs once more without that",
+            "cache saved (",
+        ],
+    );
+}

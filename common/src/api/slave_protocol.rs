@@ -1,9 +1,11 @@
 //! What master and slaves say to each other.
 
 mod connecting;
+mod kept_setups;
 mod orders;
 mod results;
 
 pub use connecting::*;
+pub use kept_setups::*;
 pub use orders::*;
 pub use results::*;

@@ -125,6 +125,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<bool>("get_project_from_master", ALL),
     key_of::<Days>("keep_projects_days", ALL),
     key_of::<Bound>("keep_projects_bytes", ALL),
+    key_of::<Bound>("max_setup_cache_bytes", ALL),
     key_of::<bool>("compat_exit_codes", MASTER),
     key_of::<Registration>("registration", MASTER),
     key_of::<Port>("router_port", MASTER),
@@ -181,7 +182,6 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Limit>("instance_log_buffer_bytes", SLAVE),
     key_of::<Directory>("templates_path", SLAVE),
     key_of::<Bound>("max_template_cache_bytes", SLAVE),
-    key_of::<Bound>("max_setup_cache_bytes", SLAVE),
 ];
 
 /// What the original's programs know; they refuse a file with any other key.

@@ -41,6 +41,8 @@ pub struct ServiceSettings {
     pub git_max_memory_bytes: u64,
     /// How much of the copies of projects is kept that nobody uses.
     pub kept_projects: ProjectBounds,
+    /// Bytes of what set-ups have made that are kept for later builds; `None` for all.
+    pub max_setup_cache_bytes: Option<u64>,
     /// A regular expression for the `Origin` of web pages that may use the API.
     pub cors_allowed_origins_regex: Option<String>,
 }
@@ -84,6 +86,7 @@ impl ServiceSettings {
                 max_age: layers.get::<Days>("keep_projects_days")?.0,
                 max_bytes: layers.get::<Bound>("keep_projects_bytes")?.0,
             },
+            max_setup_cache_bytes: layers.get::<Bound>("max_setup_cache_bytes")?.0,
             cors_allowed_origins_regex: layers.get_if_set("cors_allowed_origins_regex")?,
         })
     }

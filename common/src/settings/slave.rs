@@ -32,8 +32,6 @@ pub struct SlaveSettings {
     pub heartbeat_interval: Duration,
     /// Whether a signal lets it finish what it runs before it ends.
     pub drain_on_stop: bool,
-    /// Bytes of what set-ups have made that are kept for later builds; `None` for all.
-    pub max_setup_cache_bytes: Option<u64>,
     /// How it runs containers.
     pub containers: ContainerSettings,
     /// How instances are run.
@@ -62,7 +60,6 @@ pub fn load_slave(
         max_console_size: layers.get::<Bound>("max_console_size")?.0,
         heartbeat_interval: layers.get::<Seconds<1>>("heartbeat_interval")?.0,
         drain_on_stop: layers.get("drain_on_stop")?,
-        max_setup_cache_bytes: layers.get::<Bound>("max_setup_cache_bytes")?.0,
         containers: ContainerSettings::read(&layers)?,
         instances: InstanceSettings::read(&layers)?,
     })

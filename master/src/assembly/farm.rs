@@ -32,6 +32,7 @@ use clusterrunner_common::auth::gate::Gate;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::child::Children;
+use clusterrunner_common::disk::kept_entries::KeptEntries;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::turns::Turns;
@@ -310,6 +311,10 @@ impl Farm {
             receivers: self.receivers.clone(),
             session: self.session.clone(),
             snapshots: self.launched.snapshots.clone(),
+            kept_setups: Arc::new(KeptEntries::open(
+                self.directory.join("setup-cache"),
+                self.settings.service.max_setup_cache_bytes,
+            )),
             instance_logs: self.launched.logs.clone(),
             app_logs: self.launched.app_logs.clone(),
             app_domain: self.settings.apps.domain.clone(),

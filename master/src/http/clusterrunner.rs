@@ -17,6 +17,7 @@ mod history;
 mod hosting;
 mod instances;
 mod joining;
+mod kept_setups;
 mod lists;
 mod multipart;
 pub(super) mod openapi;
@@ -80,6 +81,7 @@ use clusterrunner_common::api::ErrorCode;
 use clusterrunner_common::auth::gate::{Gate, Guarded};
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::disk::kept_entries::KeptEntries;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules::{Observer, Ruled, Rules};
@@ -143,6 +145,8 @@ pub(crate) struct Api {
     pub session: SessionId,
     /// The snapshots of templates, for slaves.
     pub snapshots: Snapshots,
+    /// What set-ups have made, for slaves.
+    pub kept_setups: Arc<KeptEntries>,
     /// What instances print.
     pub instance_logs: InstanceLogs,
     /// What happens to apps and what their processes print.

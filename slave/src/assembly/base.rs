@@ -18,7 +18,7 @@ use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
 use crate::run::subjob_executor::Limits;
 use crate::setup::{Setup, TakenTemplates};
-use crate::setup_cache::{HANDLE_ENTRY, SetupCaches};
+use crate::setup_cache::{HANDLE_ENTRY, SetupCaches, Sharing};
 use crate::source::{Fetching, Sources};
 use crate::supervisor::{Means, Places, Supervisor};
 use crate::templates::{Fetching as FetchingTemplates, Templates, UNPACK_SNAPSHOT};
@@ -211,14 +211,23 @@ impl Base {
         )
     }
 
-    pub(super) fn setup_caches(&self, program: &Path) -> Arc<SetupCaches> {
+    pub(super) fn setup_caches(
+        &self,
+        program: &Path,
+        (api, registration): (&MasterApi, &Registration),
+    ) -> Arc<SetupCaches> {
         let (program, mark) = (program.to_owned(), self.data.mark());
+        let sharing = Sharing {
+            api: api.clone(),
+            registration: registration.clone(),
+            secret: self.secret.clone(),
+        };
         let grace = self.settings.service.atom_kill_grace;
         SetupCaches::open(
             self.data.path().join("setup-cache"),
-            self.settings.max_setup_cache_bytes,
+            self.settings.service.max_setup_cache_bytes,
             Children::new(program, HANDLE_ENTRY, &mark, grace),
-            self.space.clone(),
+            (self.space.clone(), sharing),
         )
     }
 

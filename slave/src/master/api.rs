@@ -8,8 +8,8 @@ use clusterrunner_common::api::instances::{
     InstancesReport, LogsAnswer, LogsReport, SnapshotRequest,
 };
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, Heartbeat, HeartbeatAnswer, HeartbeatRequest, PROTOCOL,
-    ResultMetrics, ResultReport, ResultsAnswer, RunningAtom, SlaveState, SourceRequest,
+    ConnectAnswer, ConnectRequest, Heartbeat, HeartbeatAnswer, HeartbeatRequest, KeptSetupRequest,
+    PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, RunningAtom, SlaveState, SourceRequest,
     StateReport, StateReportBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
@@ -353,6 +353,15 @@ impl MasterApi {
         session: Option<&SessionId>,
     ) -> Result<T, CallError> {
         let url = format!("{}/v1/build/{build}/{what}", self.master);
+        self.upload_to(&url, upload, session).await
+    }
+
+    async fn upload_to<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        upload: Upload,
+        session: Option<&SessionId>,
+    ) -> Result<T, CallError> {
         let Upload {
             content_type,
             length,
@@ -362,8 +371,29 @@ impl MasterApi {
         let body = content.into_body();
         let sent = self
             .uploader
-            .upload(&url, &content_type, length, &digest, body, session);
+            .upload(url, &content_type, length, &digest, body, session);
         sent.await
+    }
+
+    /// Asks for what a set-up on another slave has made.
+    pub(crate) async fn kept_setup(
+        &self,
+        request: &KeptSetupRequest,
+    ) -> Result<Response, CallError> {
+        let url = format!("{}/v1/kept_setup", self.master);
+        let session = self.lineage.session();
+        let asked = self
+            .uploader
+            .send_for_stream(Method::POST, &url, request, session.as_ref());
+        asked.await
+    }
+
+    /// Brings what a set-up here has made.
+    pub(crate) async fn upload_kept_setup(&self, upload: Upload) -> Result<(), CallError> {
+        let url = format!("{}/v1/kept_setups", self.master);
+        let session = self.lineage.session();
+        let _answer: Value = self.upload_to(&url, upload, session.as_ref()).await?;
+        Ok(())
     }
 
     /// Sends a result to a master of the original, which takes one at a time.

@@ -3,12 +3,12 @@
 
 use super::{Setup, SetupError};
 use crate::setup_cache::{
-    CacheError, CacheKey, CachedProject, HashedFile, KeyParts, Restored, digest_of, key, machine,
-    scope,
+    CacheError, CachedProject, HashedFile, KeyParts, Restored, digest_of, key, machine, scope,
 };
 use crate::work::{Project, SetupOrder};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::beneath::Beneath;
+use clusterrunner_common::disk::kept_entries::EntryKey;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::text::printable::plain;
@@ -26,7 +26,7 @@ const LONGEST_RELEASE: u64 = 64 << 10;
 
 /// A set-up that has an entry, or will have one.
 pub(super) struct Cached {
-    key: CacheKey,
+    key: EntryKey,
     project: CachedProject,
     pub(super) is_restored: bool,
 }
@@ -67,10 +67,12 @@ impl Setup {
         let began = Timestamp::now();
         let key = &cached.key;
         match self.caches.restore(key, &cached.project, stop).await {
-            Ok(Restored::Whole(bytes)) => {
+            Ok(Restored::Whole { bytes, from_master }) => {
+                let (size, since) = (size(bytes), since(began));
+                let whence = if from_master { ", from the master" } else { "" };
                 say(
                     output,
-                    format!("cache restored ({key}, {}, {})", size(bytes), since(began)),
+                    format!("cache restored ({key}, {size}, {since}{whence})"),
                 );
                 cached.is_restored = true;
             }
@@ -83,6 +85,35 @@ impl Setup {
             }
         }
         Ok(Some(cached))
+    }
+
+    /// Makes a project fresh again where `setup_build` has failed over what was restored: without a cache it may not fail.
+    ///
+    /// # Errors
+    /// The project can not be fetched.
+    pub(super) async fn begin_anew(
+        &self,
+        order: &SetupOrder,
+        output: &File,
+        stop: &CancellationToken,
+    ) -> Result<(), SetupError> {
+        say(
+            output,
+            "cache: setup_build failed over what was restored, and runs once more without that",
+        );
+        self.sweeper.end(self.data.build_mark(order.build)).await;
+        self.sources.fetch(&self.data, order, stop).await?;
+        Ok(())
+    }
+
+    /// Keeps what a set-up has made in the place of what it could not begin with.
+    pub(super) async fn keep_anew(&self, cached: &Cached, output: &File, stop: &CancellationToken) {
+        if let Err(error) = self.caches.forget(&cached.key).await {
+            let key = &cached.key;
+            say(output, format!("cache not saved ({key}): {error}"));
+            return;
+        }
+        self.keep(cached, output, stop).await;
     }
 
     /// Keeps what a set-up has made.
@@ -111,7 +142,7 @@ impl Setup {
         setup_build: &str,
         cache: &SetupCache,
         project: &Project,
-    ) -> Result<CacheKey, String> {
+    ) -> Result<EntryKey, String> {
         let scope = scope(&order.source);
         let scope = scope.ok_or("the project is a directory, whose files stay there anyway")?;
         let commit = match (cache.key_files().is_empty(), &order.commit) {
@@ -164,7 +195,7 @@ impl Setup {
     }
 }
 
-fn not_restored(output: &File, key: &CacheKey, why: &str) {
+fn not_restored(output: &File, key: &EntryKey, why: &str) {
     say(output, format!("cache not restored ({key}): {why}"));
 }
 

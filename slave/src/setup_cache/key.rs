@@ -4,19 +4,16 @@
 mod tests;
 
 use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::disk::kept_entries::EntryKey;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::process::variables::{BuildVariables, OF_BUILDS, Variables};
 use clusterrunner_common::work::ProjectSource;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use std::fmt;
 
 /// Entries of another form have other keys.
 const FORM: &str = "setup cache 1";
-
-/// How many digits of a key are shown.
-const SHOWN: usize = 12;
 
 /// How the refs begin under which forges offer what strangers want to have merged.
 const OF_STRANGERS: [&str; 6] = [
@@ -27,29 +24,6 @@ const OF_STRANGERS: [&str; 6] = [
     "merge_requests",
     "changes",
 ];
-
-/// The name of an entry: 64 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct CacheKey(String);
-
-impl CacheKey {
-    /// A text that is one.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// As users see it.
-impl fmt::Display for CacheKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.get(..SHOWN).unwrap_or(&self.0))
-    }
-}
 
 /// A file of the project, and the hash of its content.
 pub(crate) type HashedFile = (String, [u8; 32]);
@@ -73,7 +47,7 @@ pub(crate) struct KeyParts<'a> {
 }
 
 /// The key of a set-up. Values of variables are in it, so it can not be computed without the secret of the farm.
-pub(crate) fn key(secret: &Secret, parts: &KeyParts<'_>) -> CacheKey {
+pub(crate) fn key(secret: &Secret, parts: &KeyParts<'_>) -> EntryKey {
     let mut digest = Digest::new(secret);
     digest.add(FORM);
     digest.add(std::env::consts::OS);
@@ -90,7 +64,7 @@ pub(crate) fn key(secret: &Secret, parts: &KeyParts<'_>) -> CacheKey {
     digest.variables(set.iter().filter(|(name, _)| !OF_BUILDS.contains(name)));
     let inherited = inherited.iter().flat_map(Variables::iter);
     digest.variables(inherited.filter(|(name, _)| !is_of_session(name)));
-    CacheKey(hex::encode(digest.0.finalize().into_bytes()))
+    EntryKey::of(&digest.0.finalize().into_bytes().into())
 }
 
 struct Digest(Hmac<Sha256>);

@@ -160,6 +160,8 @@ pub(crate) enum ApiError {
     BrokenOff,
     #[error("The result can not be used: {0}.")]
     UnusableResult(String),
+    #[error("What that set-up has made is not here.")]
+    NoKeptSetup,
     #[error("There is no such snapshot.")]
     NoSnapshot,
     #[error("There is no such app.")]
@@ -284,6 +286,7 @@ impl ApiError {
             Self::NoSuchUser(_)
             | Self::NoRoute
             | Self::NoSnapshot
+            | Self::NoKeptSetup
             | Self::NoApp
             | Self::UnknownAtom(_)
             | Self::UnknownAttempt { .. }

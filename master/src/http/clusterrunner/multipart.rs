@@ -114,6 +114,18 @@ impl ResultFile<'_> {
         Ok(())
     }
 
+    /// Writes it to a file, to its end.
+    pub(super) async fn write_to(mut self, api: &Api, file: std::fs::File) -> Result<(), ApiError> {
+        let mut file = tokio::fs::File::from_std(file);
+        let mut unchecked = 0;
+        while let Some(chunk) = next_chunk(&mut self.0).await? {
+            check_space(api, &mut unchecked, chunk.len())?;
+            file.write_all(&chunk).await.map_err(ApiError::storing)?;
+        }
+        file.flush().await.map_err(ApiError::storing)?;
+        file.sync_all().await.map_err(ApiError::storing)
+    }
+
     /// Reads it to its end: into memory, or onto the disk as soon as it is too large.
     pub(super) async fn save(mut self, api: &Api, build: BuildId) -> Result<Payload, ApiError> {
         let mut bytes = Vec::new();

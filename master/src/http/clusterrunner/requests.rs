@@ -73,7 +73,7 @@ impl Kind {
                     None,
                 ],
             ) => Self::DeliverResult,
-            ("POST", "snapshot", [None, ..])
+            ("POST", "snapshot" | "kept_setup" | "kept_setups", [None, ..])
             | (
                 "POST",
                 "slave" | "slaves",

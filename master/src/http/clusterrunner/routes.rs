@@ -3,8 +3,8 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
-    history, hosting, instances, lists, openapi, plans, projects, reads, receivers, session,
-    slaves, sources, steps, templates, tested, uploads, working_trees,
+    history, hosting, instances, kept_setups, lists, openapi, plans, projects, reads, receivers,
+    session, slaves, sources, steps, templates, tested, uploads, working_trees,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -345,6 +345,20 @@ fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/snapshot",
             "/snapshot",
             parent().post(hosting::snapshot),
+        )
+        .route(
+            "",
+            "/kept_setup",
+            "/kept_setup",
+            parent().post(kept_setups::give),
+        )
+        .route(
+            "",
+            "/kept_setups",
+            "/kept_setups",
+            parent()
+                .post(kept_setups::take)
+                .layer(DefaultBodyLimit::disable()),
         )
 }
 

@@ -19,6 +19,7 @@ mod drain;
 mod events;
 mod golden;
 mod history;
+mod kept_setups;
 mod launching;
 mod master;
 mod operations;

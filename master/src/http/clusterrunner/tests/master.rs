@@ -28,6 +28,7 @@ use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, body_digest, content_digest,
 };
 use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::disk::kept_entries::KeptEntries;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::ids::{BuildId, Incarnation};
@@ -121,6 +122,12 @@ fn told() -> receivers::Standing {
     }
 }
 
+/// What set-ups have made: a MiB at the most.
+fn kept_setups(directory: &Path) -> Arc<KeptEntries> {
+    let directory = directory.join("setup-cache");
+    Arc::new(KeptEntries::open(directory, Some(1 << 20)))
+}
+
 impl Master {
     pub(super) fn start() -> Self {
         Self::start_with("a secret for tests", "this-life", None)
@@ -179,11 +186,8 @@ impl Master {
         run(coordinator, effects);
         let results = Results::new(directory.path().join("results")).unwrap();
         let snapshots = Snapshots::open(directory.path().join("templates")).unwrap();
-        let accounts = Accounts::new(
-            cluster.clone(),
-            Secret::new(secret.to_owned()).unwrap(),
-            registration,
-        );
+        let of_farm = Secret::new(secret.to_owned()).unwrap();
+        let accounts = Accounts::new(cluster.clone(), of_farm, registration);
         let sessions = Sessions::new(
             cluster.clone(),
             Secret::new(secret.to_owned()).unwrap(),
@@ -221,6 +225,7 @@ impl Master {
             receivers: Receivers::new(|| vec![told()]),
             session: session.clone(),
             snapshots: snapshots.clone(),
+            kept_setups: kept_setups(directory.path()),
             instance_logs,
             app_logs,
             app_domain: Some("apps.example.com".to_owned()),

@@ -1,12 +1,21 @@
-//! The entries on this slave's disk: who uses them, and which go when there are too many.
+//! Entries of the set-up cache, each a file named by its key: who uses them, and which go when there are too many. What is in
+//! an entry is its owner's.
+//!
+//! ```text
+//! <key>.tar.gz          an entry. Its time is that of the last use
+//! <key>.<number>.part   one that is being made; goes at the next start
+//! ```
 
-use super::CacheKey;
-use crate::data_directory::{make_private, remove_all};
-use clusterrunner_common::disk::kept_projects::touch;
-use clusterrunner_common::lock::lock;
+use crate::clock::random_bytes;
+use crate::disk::beneath::remove_all;
+use crate::disk::kept_projects::touch;
+use crate::disk::regular_file::open_itself;
+use crate::lock::lock;
 use std::collections::HashMap;
-use std::fs::File;
+use std::fmt;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -15,42 +24,97 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 const ENTRY: &str = ".tar.gz";
 const PART: &str = ".part";
 
+/// How many digits of a key are shown.
+const SHOWN: usize = 12;
+
+/// The name of an entry: 64 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryKey(String);
+
+impl EntryKey {
+    /// A text that is one.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
+    /// The key of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8; 32]) -> Self {
+        Self(hex::encode(bytes))
+    }
+
+    /// All of its digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// As users see it: its first digits.
+impl fmt::Display for EntryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get(..SHOWN).unwrap_or(&self.0))
+    }
+}
+
+/// A file that may become an entry. Removed when dropped, unless it was kept.
+#[derive(Debug)]
+pub struct Part(PathBuf);
+
+impl Part {
+    /// Where it is to be written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Once it is kept there is nothing of this name any more.
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
 type Lock = Arc<RwLock<()>>;
 
-/// The entries. What is not `async` blocks.
+/// The entries of a directory. What is not `async` blocks.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub struct KeptEntries {
     directory: PathBuf,
     /// How much all of them may have; no bound if there is none.
     max_bytes: Option<u64>,
     /// Of those that somebody uses or waits for.
-    locks: Mutex<HashMap<CacheKey, Lock>>,
+    locks: Mutex<HashMap<EntryKey, Lock>>,
 }
 
 /// The right to read one entry. Nobody makes or removes it meanwhile.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub struct Reading {
     _held: OwnedRwLockReadGuard<()>,
 }
 
 /// The right to make or remove one entry. Nobody else has it meanwhile.
 #[derive(Debug)]
-pub(super) struct Making {
+pub struct Making {
     _held: OwnedRwLockWriteGuard<()>,
 }
 
 /// An entry as it lies on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
-    key: CacheKey,
+    key: EntryKey,
     bytes: u64,
     last_used: SystemTime,
 }
 
-impl Kept {
+impl KeptEntries {
     /// Opens the directory; what is no entry goes. What can not be made or removed is only told in the log: without a cache
     /// all goes on.
-    pub(super) fn open(directory: PathBuf, max_bytes: Option<u64>) -> Self {
+    #[must_use]
+    pub fn open(directory: PathBuf, max_bytes: Option<u64>) -> Self {
         let kept = Self {
             directory,
             max_bytes,
@@ -74,51 +138,74 @@ impl Kept {
         self.make_room(0)
     }
 
-    /// An atom can remove all that its slave can write.
-    pub(super) fn make_directory(&self) -> io::Result<()> {
-        make_private(&self.directory)
+    /// Makes the directory anew if it is gone: an atom can remove all that its slave can write.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn make_directory(&self) -> io::Result<()> {
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700).create(&self.directory)
     }
 
-    pub(super) fn max_bytes(&self) -> Option<u64> {
+    /// How much all of them may have, and so each; no bound if there is none.
+    #[must_use]
+    pub fn max_bytes(&self) -> Option<u64> {
         self.max_bytes
     }
 
     /// Where an entry is or will be.
-    pub(super) fn path(&self, key: &CacheKey) -> PathBuf {
-        self.file(key, ENTRY)
+    #[must_use]
+    pub fn path(&self, key: &EntryKey) -> PathBuf {
+        self.directory.join(format!("{}{ENTRY}", key.as_str()))
     }
 
-    /// Where it is made.
-    pub(super) fn part(&self, key: &CacheKey) -> PathBuf {
-        self.file(key, PART)
-    }
-
-    fn file(&self, key: &CacheKey, end: &str) -> PathBuf {
-        self.directory.join(format!("{}{end}", key.as_str()))
+    /// Where an entry can be made. There is no file yet.
+    #[must_use]
+    pub fn part(&self, key: &EntryKey) -> Part {
+        let number = u64::from_be_bytes(random_bytes());
+        let name = format!("{}.{number:016x}{PART}", key.as_str());
+        Part(self.directory.join(name))
     }
 
     /// Waits until nobody makes or removes an entry.
-    pub(super) async fn reading(&self, key: &CacheKey) -> Reading {
+    pub async fn reading(&self, key: &EntryKey) -> Reading {
         Reading {
             _held: self.lock_of(key).read_owned().await,
         }
     }
 
     /// Waits until nobody else uses an entry.
-    pub(super) async fn making(&self, key: &CacheKey) -> Making {
+    pub async fn making(&self, key: &EntryKey) -> Making {
         Making {
             _held: self.lock_of(key).write_owned().await,
         }
     }
 
-    fn lock_of(&self, key: &CacheKey) -> Lock {
+    fn lock_of(&self, key: &EntryKey) -> Lock {
         let mut locks = lock(&self.locks);
         locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         Arc::clone(locks.entry(key.clone()).or_default())
     }
 
+    /// Opens an entry, which counts as used now, and says how many bytes it has; none where there is none. What is read of
+    /// it stays as long as the file is open, also if the entry goes.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn open_entry(&self, key: &EntryKey) -> io::Result<Option<(File, u64)>> {
+        let path = self.path(key);
+        let file = match open_itself(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        touch(&path).ok();
+        let bytes = file.metadata()?.len();
+        Ok(Some((file, bytes)))
+    }
+
     /// How many bytes an entry has, which counts as used now; none where there is none.
-    pub(super) fn use_now(&self, key: &CacheKey) -> Option<u64> {
+    #[must_use]
+    pub fn use_now(&self, key: &EntryKey) -> Option<u64> {
         let path = self.path(key);
         let found = std::fs::symlink_metadata(&path).ok()?;
         // One that seems unused for longer only goes earlier.
@@ -126,32 +213,19 @@ impl Kept {
         found.is_file().then_some(found.len())
     }
 
-    /// Makes an entry of what is written whole at [`part`](Self::part); others go if there are too many.
+    /// Makes an entry of what is written whole, and synced; others go if there are too many. It takes the place of one that
+    /// is there: that one may be damaged.
     ///
     /// # Errors
-    /// The disk refuses, or the entry alone is more than may be kept.
-    pub(super) fn keep(&self, key: &CacheKey) -> io::Result<()> {
-        let part = self.part(key);
-        let kept = self
-            .make_room(std::fs::metadata(&part)?.len())
-            .and_then(|()| {
-                std::fs::rename(&part, self.path(key))?;
-                File::open(&self.directory)?.sync_all()
-            });
-        if kept.is_err() {
-            std::fs::remove_file(&part).ok();
-        }
-        kept
-    }
-
-    /// Removes what is not made whole.
-    pub(super) fn give_up(&self, key: &CacheKey) {
-        // What is left goes at the next start.
-        std::fs::remove_file(self.part(key)).ok();
+    /// The disk refuses, or the entry alone is more than may be kept (`FileTooLarge`).
+    pub fn keep(&self, key: &EntryKey, part: &Part) -> io::Result<()> {
+        self.make_room(std::fs::metadata(part.path())?.len())?;
+        std::fs::rename(part.path(), self.path(key))?;
+        File::open(&self.directory)?.sync_all()
     }
 
     /// Removes an entry. What can not be removed stays in the way.
-    pub(super) fn remove(&self, key: &CacheKey) {
+    pub fn remove(&self, key: &EntryKey) {
         if let Err(error) = remove_all(&self.path(key)) {
             tracing::warn!(%key, %error, "could not remove a damaged entry of the set-up cache");
         }
@@ -167,7 +241,7 @@ impl Kept {
         }
         // Nobody begins to use one meanwhile.
         let locks = lock(&self.locks);
-        let is_used = |key: &CacheKey| {
+        let is_used = |key: &EntryKey| {
             locks
                 .get(key)
                 .is_some_and(|lock| Arc::strong_count(lock) > 1)
@@ -196,14 +270,14 @@ impl Kept {
     }
 }
 
-fn key_of(path: &Path) -> Option<CacheKey> {
+fn key_of(path: &Path) -> Option<EntryKey> {
     let name = path.file_name()?.to_str()?;
-    CacheKey::parse(name.strip_suffix(ENTRY)?)
+    EntryKey::parse(name.strip_suffix(ENTRY)?)
 }
 
 /// The entries that have to go so that no more than `most` bytes are left: those that were used longest ago, but none in
 /// use.
-fn surplus(mut entries: Vec<Entry>, most: u64, is_used: impl Fn(&CacheKey) -> bool) -> Vec<Entry> {
+fn surplus(mut entries: Vec<Entry>, most: u64, is_used: impl Fn(&EntryKey) -> bool) -> Vec<Entry> {
     entries.sort_by_key(|entry| entry.last_used);
     let mut total: u64 = entries.iter().map(|entry| entry.bytes).sum();
     let mut going = Vec::new();
@@ -221,8 +295,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn key(digit: char) -> CacheKey {
-        CacheKey::parse(&digit.to_string().repeat(64)).unwrap()
+    fn key(digit: char) -> EntryKey {
+        EntryKey::parse(&digit.to_string().repeat(64)).unwrap()
     }
 
     fn entry(digit: char, bytes: u64, age: u64) -> Entry {
@@ -259,9 +333,10 @@ mod tests {
         assert_eq!(going(0, &['b', 'c']), "da");
     }
 
-    fn write(kept: &Kept, digit: char, bytes: usize) -> io::Result<()> {
-        std::fs::write(kept.part(&key(digit)), vec![0; bytes]).unwrap();
-        kept.keep(&key(digit))
+    fn write(kept: &KeptEntries, digit: char, bytes: usize) -> io::Result<()> {
+        let part = kept.part(&key(digit));
+        std::fs::write(part.path(), vec![0; bytes]).unwrap();
+        kept.keep(&key(digit), &part)
     }
 
     #[test]
@@ -270,7 +345,7 @@ mod tests {
         let directory = folder.path().join("setup-cache");
         let in_the_way = directory.join(format!("{}{ENTRY}", key('a').as_str()));
         std::fs::create_dir_all(in_the_way.join("sub")).unwrap();
-        let kept = Kept::open(directory.clone(), Some(100));
+        let kept = KeptEntries::open(directory.clone(), Some(100));
         assert_eq!(kept.use_now(&key('a')), None);
         write(&kept, 'a', 40).unwrap();
         remove_all(&directory).unwrap();
@@ -278,7 +353,7 @@ mod tests {
         kept.make_directory().unwrap();
         write(&kept, 'a', 40).unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
-        let nowhere = Kept::open(folder.path().join("file"), None);
+        let nowhere = KeptEntries::open(folder.path().join("file"), None);
         assert_eq!(nowhere.use_now(&key('a')), None);
         nowhere.make_directory().unwrap_err();
     }
@@ -287,10 +362,10 @@ mod tests {
     async fn entries_outlive_a_start_within_the_bound_and_parts_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("setup-cache");
-        let kept = Kept::open(directory.clone(), Some(100));
+        let kept = KeptEntries::open(directory.clone(), Some(100));
         write(&kept, 'a', 40).unwrap();
         write(&kept, 'b', 40).unwrap();
-        std::fs::write(kept.part(&key('c')), "half of it").unwrap();
+        std::fs::write(directory.join("c.part"), "half of it").unwrap();
         assert_eq!(kept.use_now(&key('a')), Some(40));
         assert_eq!(kept.use_now(&key('c')), None);
         let used = kept.reading(&key('a')).await;
@@ -307,11 +382,26 @@ mod tests {
         assert_eq!(kept.use_now(&key('a')), Some(40), "it is in use");
         kept.remove(&key('e'));
         drop((used, kept));
-        let kept = Kept::open(directory.clone(), Some(100));
+        let kept = KeptEntries::open(directory.clone(), Some(100));
         assert_eq!(kept.use_now(&key('a')), Some(40));
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
         drop(kept);
-        let kept = Kept::open(directory, Some(39));
+        let kept = KeptEntries::open(directory, Some(39));
         assert_eq!(kept.use_now(&key('a')), None);
+    }
+
+    #[test]
+    fn what_is_kept_again_takes_the_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = KeptEntries::open(folder.path().to_owned(), None);
+        write(&kept, 'a', 1).unwrap();
+        write(&kept, 'a', 2).unwrap();
+        let (_, bytes) = kept.open_entry(&key('a')).unwrap().unwrap();
+        assert_eq!(bytes, 2);
+        assert!(kept.open_entry(&key('b')).unwrap().is_none());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        for wrong in ["", "../x", &"A".repeat(64), &"a".repeat(63)] {
+            assert_eq!(EntryKey::parse(wrong), None);
+        }
     }
 }
