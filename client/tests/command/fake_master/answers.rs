@@ -67,9 +67,18 @@ pub(super) async fn submit(State(script): Shared, Signed(request): Signed<Value>
     (StatusCode::ACCEPTED, Json(accepted)).into_response()
 }
 
-pub(super) async fn build(State(script): Shared, Path(build): Path<u64>) -> Response {
+/// Who waits for the end is answered at once, as by old masters, and with what the next look sees.
+pub(super) async fn build(
+    State(script): Shared,
+    Path(build): Path<u64>,
+    Query(asked): Query<HashMap<String, String>>,
+) -> Response {
     let mut script = script.lock().unwrap();
-    match next(&mut script.views) {
+    let view = match asked.contains_key("wait_s") {
+        true => script.views.front().cloned(),
+        false => next(&mut script.views),
+    };
+    match view {
         Some(build_view) if build_view.id.0 == build => {
             let build = if script.canceled && !script.slow_to_cancel {
                 canceled()
