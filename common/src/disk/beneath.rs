@@ -6,6 +6,10 @@
 //! where it can not, each component is opened by itself with `O_NOFOLLOW`. How deep a tree is costs memory and no stack,
 //! and two descriptors.
 
+mod parents;
+
+pub use parents::Parents;
+
 use super::regular_file::open_itself;
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, linkat, mkdirat, openat,

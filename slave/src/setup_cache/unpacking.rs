@@ -5,7 +5,7 @@
 use super::places::moved;
 use super::{END, FILES, ORIGIN, PIECE, SpaceCheck, Stopped, TEXTS, refused};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::disk::beneath::Beneath;
+use clusterrunner_common::disk::beneath::{Beneath, Parents};
 use clusterrunner_common::disk::regular_file::open_itself;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::job::setup_cache::SetupCache;
@@ -48,7 +48,7 @@ pub(super) struct UnpackOrder {
 
 struct Unpacking<R> {
     tar: TarReader<R>,
-    top: Beneath,
+    parents: Parents,
     cache: SetupCache,
     origins: Vec<Vec<u8>>,
     project: Vec<u8>,
@@ -57,8 +57,6 @@ struct Unpacking<R> {
     left: u64,
     space: SpaceCheck,
     piece: Vec<u8>,
-    /// The directory of the last file: most files follow others of theirs.
-    parent: Option<(PathBuf, Beneath)>,
 }
 
 /// The permissions of directories, each before those in it.
@@ -74,7 +72,7 @@ pub(super) fn unpack(
     let unzipped = GzDecoder::new(BufReader::with_capacity(PIECE, archive));
     let mut unpacking = Unpacking {
         tar: TarReader::new(unzipped),
-        top: Beneath::open(&order.beside)?,
+        parents: Parents::of(Beneath::open(&order.beside)?),
         cache: order.cache.clone(),
         origins: Vec::new(),
         project: order.project.as_os_str().as_bytes().to_vec(),
@@ -82,7 +80,6 @@ pub(super) fn unpack(
         left: order.max_bytes,
         space: SpaceCheck::new(DiskSpace::new(&order.beside, order.reserve)),
         piece: vec![0; PIECE],
-        parent: None,
     };
     let mut entries = 0;
     while let Some(member) = unpacking.tar.next_member().map_err(unreadable)? {
@@ -145,7 +142,10 @@ impl<R: Read> Unpacking<R> {
         let path = self.inside(path)?;
         match member.kind {
             EntryType::Directory => {
-                self.top.make(&path).map_err(|error| taken(&path, error))?;
+                self.parents
+                    .top()
+                    .make(&path)
+                    .map_err(|error| taken(&path, error))?;
                 let mode = member.mode.unwrap_or(0o700) & 0o777;
                 self.directories.push((path, mode));
                 Ok(())
@@ -154,8 +154,8 @@ impl<R: Read> Unpacking<R> {
             EntryType::Symlink => {
                 let target = member.target.clone().unwrap_or_default().into_os_string();
                 let target = PathBuf::from(OsString::from_vec(self.here(target.into_vec())));
-                let name = self.enter(&path)?;
-                let made = self.parent()?.symlink(&name, &target);
+                let (parent, name) = self.enter(&path)?;
+                let made = parent.symlink(&name, &target);
                 made.map_err(|error| taken(&path, error))
             }
             _ => Err(refused(&format!(
@@ -200,21 +200,14 @@ impl<R: Read> Unpacking<R> {
         Ok(inside)
     }
 
-    /// Goes to the directory of a path; returns its last name.
-    fn enter(&mut self, path: &Path) -> Result<OsString, Stopped> {
+    /// The directory of a path, and its last name.
+    fn enter(&mut self, path: &Path) -> Result<(&Beneath, OsString), Stopped> {
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(refused("a file of it has no name"));
         };
-        if self.parent.as_ref().is_none_or(|(at, _)| at != above) {
-            let opened = self.top.make(above).map_err(|error| taken(path, error))?;
-            self.parent = Some((above.to_owned(), opened));
-        }
-        Ok(name.to_owned())
-    }
-
-    fn parent(&self) -> io::Result<&Beneath> {
-        let parent = self.parent.as_ref().map(|(_, opened)| opened);
-        parent.ok_or_else(|| io::Error::other("no directory is open"))
+        let parent = self.parents.enter(above);
+        let parent = parent.map_err(|error| taken(path, error))?;
+        Ok((parent, name.to_owned()))
     }
 
     fn file(&mut self, path: &Path, member: &Member, is_text: bool) -> Result<(), Stopped> {
@@ -222,8 +215,8 @@ impl<R: Read> Unpacking<R> {
         self.left = left
             .ok_or(io::ErrorKind::FileTooLarge)
             .map_err(io::Error::from)?;
-        let name = self.enter(path)?;
-        let created = self.parent()?.create(&name, 0o600);
+        let (parent, name) = self.enter(path)?;
+        let created = parent.create(&name, 0o600);
         let mut file = created.map_err(|error| taken(path, error))?;
         if is_text {
             let text = self.whole(member, LONGEST_TEXT)?;

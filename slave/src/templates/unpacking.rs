@@ -4,14 +4,14 @@
 
 use super::listing::Listing;
 use clusterrunner_common::child::{self, Inside};
-use clusterrunner_common::disk::beneath::Beneath;
+use clusterrunner_common::disk::beneath::{Beneath, Parents};
 use clusterrunner_common::disk::regular_file::open_itself;
 use clusterrunner_common::results::tar_reader::{Member, TarReader};
 use clusterrunner_common::text::printable::plain;
 use flate2::read::MultiGzDecoder;
 use rustix::fs::{Timespec, Timestamps, futimens};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -84,12 +84,11 @@ fn unpack(order: &Order, stop: &CancellationToken) -> Result<u64, Stopped> {
     let unzipped = MultiGzDecoder::new(BufReader::with_capacity(PIECE, archive));
     let mut unpacking = Unpacking {
         tar: TarReader::new(unzipped),
-        top: Beneath::open(&order.directory)?,
+        parents: Parents::of(Beneath::open(&order.directory)?),
         root: &order.directory,
         listing: Listing::default(),
         left: order.max_bytes,
         piece: vec![0; PIECE],
-        parent: None,
     };
     let mut entries = 0;
     while let Some(member) = unpacking.tar.next_member().map_err(unreadable)? {
@@ -120,14 +119,12 @@ fn shown(path: &Path) -> String {
 
 struct Unpacking<'a, R> {
     tar: TarReader<R>,
-    top: Beneath,
+    parents: Parents,
     root: &'a Path,
     listing: Listing,
     /// How many more bytes may come.
     left: u64,
     piece: Vec<u8>,
-    /// The directory of the last file: most files follow others of theirs.
-    parent: Option<(PathBuf, Beneath)>,
 }
 
 impl<R: Read> Unpacking<'_, R> {
@@ -136,14 +133,17 @@ impl<R: Read> Unpacking<'_, R> {
         match member.kind {
             EntryType::XGlobalHeader => Ok(()),
             EntryType::Directory => {
-                self.top.make(&path).map_err(|error| taken(&path, error))?;
+                self.parents
+                    .top()
+                    .make(&path)
+                    .map_err(|error| taken(&path, error))?;
                 Ok(())
             }
             EntryType::Regular | EntryType::Continuous => self.file(&path, member),
             EntryType::Symlink => {
                 let target = member.target.clone().unwrap_or_default();
-                let name = self.enter(&path)?;
-                let made = self.parent()?.symlink(&name, &target);
+                let (parent, name) = self.enter(&path)?;
+                let made = parent.symlink(&name, &target);
                 made.map_err(|error| taken(&path, error))?;
                 Ok(self.listing.add(self.root, &path)?)
             }
@@ -155,29 +155,22 @@ impl<R: Read> Unpacking<'_, R> {
         }
     }
 
-    /// Goes to the directory of a path; returns its last name.
-    fn enter(&mut self, path: &Path) -> Result<std::ffi::OsString, Stopped> {
+    /// The directory of a path, and its last name.
+    fn enter(&mut self, path: &Path) -> Result<(&Beneath, OsString), Stopped> {
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(refused("a file of it has no name"));
         };
-        if self.parent.as_ref().is_none_or(|(at, _)| at != above) {
-            let opened = self.top.make(above).map_err(|error| taken(path, error))?;
-            self.parent = Some((above.to_owned(), opened));
-        }
-        Ok(name.to_owned())
-    }
-
-    fn parent(&self) -> io::Result<&Beneath> {
-        let parent = self.parent.as_ref().map(|(_, opened)| opened);
-        parent.ok_or_else(|| io::Error::other("no directory is open"))
+        let parent = self.parents.enter(above);
+        let parent = parent.map_err(|error| taken(path, error))?;
+        Ok((parent, name.to_owned()))
     }
 
     fn file(&mut self, path: &Path, member: &Member) -> Result<(), Stopped> {
         self.left = self.left.checked_sub(member.size).ok_or_else(|| {
             refused("it is larger than the cache (setting max_template_cache_bytes)")
         })?;
-        let name = self.enter(path)?;
-        let created = self.parent()?.create(&name, 0o600);
+        let (parent, name) = self.enter(path)?;
+        let created = parent.create(&name, 0o600);
         let mut file = created.map_err(|error| taken(path, error))?;
         loop {
             let read = match self.tar.read(&mut self.piece) {
@@ -217,14 +210,14 @@ impl<R: Read> Unpacking<'_, R> {
         let (Some(above), Some(old)) = (target.parent(), target.file_name()) else {
             return Err(none());
         };
-        let directory = self.top.directory(above).map_err(|_| none())?;
+        let directory = self.parents.top().directory(above).map_err(|_| none())?;
         let found = directory.stat(old).map_err(|_| none())?;
         let kind = rustix::fs::FileType::from_raw_mode(found.st_mode);
         if kind != rustix::fs::FileType::RegularFile {
             return Err(none());
         }
-        let name = self.enter(path)?;
-        let linked = self.parent()?.hard_link(&name, &directory, old);
+        let (parent, name) = self.enter(path)?;
+        let linked = parent.hard_link(&name, &directory, old);
         linked.map_err(|error| taken(path, error))?;
         Ok(self.listing.add(self.root, path)?)
     }
