@@ -118,9 +118,10 @@ pub(crate) fn machine(os_release: &str, path: &str) -> String {
     format!("machine\n{}\n{path}", release.join("\n"))
 }
 
-/// Whether a variable of a user's environment is of a terminal or a login, and says nothing of what a set-up makes.
+/// Whether a variable of a user's environment is of a terminal, a login or the run of a job, and says nothing of what a
+/// set-up makes.
 fn is_of_session(name: &str) -> bool {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 26] = [
         "_",
         "PWD",
         "OLDPWD",
@@ -134,10 +135,30 @@ fn is_of_session(name: &str) -> bool {
         "DISPLAY",
         "WAYLAND_DISPLAY",
         "GPG_AGENT_INFO",
+        "GPG_TTY",
+        "KRB5CCNAME",
         "MAIL",
+        "WINDOW",
+        "EDITOR",
+        "HISTSIZE",
+        "PS1",
+        // Of the run of a service, or of a CI system's job.
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "BUILD_ID",
+        "BUILD_NUMBER",
+        "BUILD_TAG",
+        "BUILD_URL",
     ];
-    const BEGINNINGS: [&str; 8] = [
+    const BEGINNINGS: [&str; 15] = [
         "SSH_",
+        "ITERM_",
+        "KONSOLE_",
+        "WT_",
+        "GITHUB_",
+        "RUNNER_",
+        "CI_",
+        "BUILDKITE_",
         "XDG_",
         "DBUS_",
         "TERM_",

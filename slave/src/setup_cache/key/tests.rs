@@ -138,7 +138,15 @@ fn what_is_different_in_each_build_is_in_no_key() {
     ]);
     assert_eq!(first, of(&[("CLUSTERRUNNER_BUILD_ID", "2")]));
     assert_ne!(first, of(&[("A", "2")]));
-    let of_session = ["PWD", "SHLVL", "SSH_AUTH_SOCK", "TERM"];
+    let of_session = [
+        "PWD",
+        "SHLVL",
+        "SSH_AUTH_SOCK",
+        "TERM",
+        "GITHUB_RUN_ID",
+        "BUILD_NUMBER",
+        "CI_JOB_ID",
+    ];
     assert!(of_session.iter().all(|name| is_of_session(name)));
     let others = ["PATH", "HOME", "VIRTUAL_ENV", "LANG"];
     assert!(!others.iter().any(|name| is_of_session(name)));
