@@ -7,6 +7,7 @@
 mod bases;
 mod error;
 mod fetch_step;
+mod found;
 mod output;
 mod step;
 mod work;
