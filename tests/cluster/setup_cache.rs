@@ -89,6 +89,11 @@ async fn a_later_build_finds_what_an_earlier_set_up_made() {
     let directory = farm.slave_directory(0).join("setup-cache");
     assert_eq!(fs::read_dir(directory).unwrap().count(), 2);
 
+    // A build that is run again is of its branch as before.
+    let again = json!({"retry_of": farm.client().builds().await.unwrap().last().unwrap().id});
+    let build = farm.run(&again).await.passes().id;
+    says(&set_up(&farm, build), &["cache restored ("]);
+
     // Whose commit it is that a build names itself, nobody knows.
     let commit = repository.git(&["rev-parse", "HEAD"]);
     let request = repository.request_with(json!({"hash": commit}));
@@ -103,6 +108,28 @@ async fn a_later_build_finds_what_an_earlier_set_up_made() {
             "setting up",
         ],
     );
+}
+
+/// Each combination of a matrix has an entry, which the next commit finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_of_a_matrix_find_what_those_of_other_commits_left() {
+    let repository = Repository::empty();
+    let installs = repository.outside("installs");
+    let job = job("test \"$(cat made/for)\" = \"$PY\"")
+        .atoms(1)
+        .setup(format!("echo install >> '{}'", installs.display()))
+        .setup("mkdir -p made && echo \"$PY\" > made/for")
+        .with("cache", json!({"paths": "made", "key": "versions"}))
+        .with("setup_once", true)
+        .with("matrix", json!({"PY": ["1", "2"]}));
+    let job = job.to_string();
+    repository.commit(&[("versions", "1"), ("clusterrunner.yaml", &job)]);
+    let farm = Farm::start(&[1]).await;
+    farm.run(&repository.request()).await.passes();
+    assert_eq!(lines(&installs), 2);
+    repository.commit(&[("source", "changed")]);
+    farm.run(&repository.request()).await.passes();
+    assert_eq!(lines(&installs), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

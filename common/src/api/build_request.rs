@@ -4,7 +4,7 @@ mod reading;
 #[cfg(test)]
 mod tests;
 
-pub use reading::{InvalidRequest, LINK_PARAMETER, RETRY_OF, WORKING_TREE};
+pub use reading::{HASH, InvalidRequest, LINK_PARAMETER, RETRY_OF, WORKING_TREE};
 
 use crate::job::matrix::Combination;
 use crate::work::{BuildRequest, ENV, INHERITED_ENV};
@@ -17,6 +17,7 @@ const SPECIFICATION: &str = "specification";
 const PRODUCT: &str = "product";
 /// The field with which build of a matrix a build is.
 const PART: &str = "part";
+const IS_COMMIT_FOUND: &str = "is_commit_found";
 
 impl BuildRequest {
     /// The request as ClusterRunner's API shows it: its own fields, as they were submitted, without its variables.
@@ -36,6 +37,8 @@ impl BuildRequest {
             Ok(Value::Object(map)) => map,
             _ => Map::new(),
         };
+        // No request says it.
+        body.remove(IS_COMMIT_FOUND);
         if !self.matrix.is_empty() {
             // It is stored with what no request says.
             let chosen = self.matrix.iter().map(|chosen| &chosen.variables);

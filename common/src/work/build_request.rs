@@ -58,6 +58,10 @@ pub struct BuildRequest {
     /// Which build of a matrix it is. No request of an API can say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+    /// Whether the master has found the commit of its project, on the branch that was asked for: it is a build of a matrix, or
+    /// one that is run again. No request of an API can say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_commit_found: bool,
     /// Variables of all commands; they overrule those of the job. Never shown.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub env: Variables,
@@ -224,6 +228,7 @@ impl BuildRequest {
             retry_of: None,
             matrix: Vec::new(),
             part: None,
+            is_commit_found: self.is_commit_found,
             env: Variables::default(),
             inherited_env: None,
             specification: None,

@@ -53,6 +53,7 @@ pub fn product_build(
         retry_of: None,
         matrix: Vec::new(),
         part: None,
+        is_commit_found: false,
         working_tree: None,
         product: Some(Product {
             name: name.to_owned(),

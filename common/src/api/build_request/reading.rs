@@ -12,6 +12,9 @@ use std::num::NonZeroU32;
 
 /// The field with the build that is run again.
 pub const RETRY_OF: &str = "retry_of";
+/// The field with the commit of a git project.
+pub const HASH: &str = "hash";
+
 /// The field with the combinations of a matrix that are built.
 pub(super) const MATRIX: &str = "matrix";
 
@@ -22,7 +25,7 @@ const GIT_PARAMETERS: &[&str] = &[
     "url",
     "remote",
     "branch",
-    "hash",
+    HASH,
     "remote_files",
     "project_directory",
     "config",
@@ -185,6 +188,7 @@ impl BuildRequest {
             retry_of: retry_of(&fields)?,
             matrix: matrix(&fields)?,
             part: None,
+            is_commit_found: false,
             remote_files: remote_files(&fields)?,
             working_tree: working_tree(&fields)?,
         })
@@ -272,12 +276,12 @@ fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
     {
         return Err(wrong("branch", "the name of a branch, tag or ref"));
     }
-    let hash = fields.text("hash")?.filter(|hash| !hash.is_empty());
+    let hash = fields.text(HASH)?.filter(|hash| !hash.is_empty());
     let is_commit = |hash: &String| {
         (4..=40).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit())
     };
     if hash.as_ref().is_some_and(|hash| !is_commit(hash)) {
-        return Err(wrong("hash", "a commit id of 4 to 40 hex digits"));
+        return Err(wrong(HASH, "a commit id of 4 to 40 hex digits"));
     }
     let project_directory = fields
         .text("project_directory")?
@@ -326,8 +330,8 @@ fn working_tree(fields: &Fields<'_>) -> Result<Option<WorkingTree>, InvalidReque
         return Err(wrong(format!("{WORKING_TREE}.{key}"), "left out"));
     }
     let is_commit = |text: &String| text.parse::<CommitId>().is_ok();
-    if !fields.text("hash")?.as_ref().is_some_and(is_commit) {
-        return Err(wrong("hash", "the full id of the commit that was sent"));
+    if !fields.text(HASH)?.as_ref().is_some_and(is_commit) {
+        return Err(wrong(HASH, "the full id of the commit that was sent"));
     }
     if fields.text("remote")?.is_some() {
         return Err(wrong("remote", format!("left out beside '{WORKING_TREE}'")));

@@ -280,9 +280,15 @@ fn combinations_of_a_matrix_may_be_chosen() {
             .contains("'matrix[1].A' must be a string, not a number")
     );
     assert!(refused(json!(vec![json!({}); 257])).contains("at most 256 objects, not 257"));
-    let mut own = body;
-    own["part"] = json!({"combination": {}});
-    assert!(BuildRequest::from_json(&own).is_err());
+    let ours = [
+        ("part", json!({"combination": {}})),
+        ("is_commit_found", json!(true)),
+    ];
+    for (field, value) in ours {
+        let mut own = body.clone();
+        own[field] = value;
+        assert!(BuildRequest::from_json(&own).is_err(), "{field}");
+    }
 }
 
 /// What a client has sent is a commit that is named in full, and nobody but a client says so.

@@ -98,6 +98,7 @@ fn a_build_is_split_once_at_its_commit() {
             panic!("{:?}", child.request.project);
         };
         assert_eq!(hash.as_deref(), Some("c0ffee"));
+        assert!(child.request.is_commit_found);
         assert_eq!((child.project, child.owner), (parent.project, parent.owner));
     }
     // A child is not split again, though its job has the matrix.

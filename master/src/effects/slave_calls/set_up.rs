@@ -2,7 +2,7 @@
 
 use crate::core::effect::SetUp;
 use clusterrunner_common::api::SetupRequest;
-use clusterrunner_common::api::build_request::WORKING_TREE;
+use clusterrunner_common::api::build_request::{HASH, WORKING_TREE};
 use clusterrunner_common::git::GitUrl;
 use serde_json::Value;
 
@@ -11,6 +11,10 @@ pub(super) fn request(set_up: &SetUp) -> SetupRequest {
     let mut params = set_up.request.to_params();
     // Slaves of ours get the commit from here, whoever has made it.
     params.remove(WORKING_TREE);
+    // `commit` has it. Without it the build is one of its branch, as its first one was.
+    if set_up.request.is_commit_found {
+        params.remove(HASH);
+    }
     SetupRequest {
         project_type_params: params,
         build_executor_start_index: set_up.start_index,
@@ -87,6 +91,17 @@ pub(super) mod tests {
         let made = from_master(request(&set_up(params, commit)));
         assert_eq!(Value::Object(made.project_type_params), *expected);
         assert_eq!(made.source_from_master, commit.is_some());
+    }
+
+    #[test]
+    fn a_commit_that_the_master_has_found_makes_no_build_of_a_commit() {
+        let params = json!({"type": "git", "url": "u", "branch": "main", "hash": "0123456"});
+        let mut found = set_up(&params, Some("0123456"));
+        assert!(request(&found).project_type_params.contains_key(HASH));
+        found.request.is_commit_found = true;
+        let told = request(&found);
+        assert!(!told.project_type_params.contains_key(HASH));
+        assert_eq!(told.commit.as_deref(), Some("0123456"));
     }
 
     #[test]

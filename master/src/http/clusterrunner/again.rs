@@ -143,8 +143,14 @@ impl Again {
         }
         let mut request = before.request;
         match (&mut request.project, self.newest) {
-            (ProjectSource::Git { hash, .. }, false) => *hash = before.commit.or(hash.take()),
-            (ProjectSource::Git { hash, .. }, true) => *hash = None,
+            (ProjectSource::Git { hash, .. }, false) => {
+                request.is_commit_found |= hash.is_none() && before.commit.is_some();
+                *hash = before.commit.or(hash.take());
+            }
+            (ProjectSource::Git { hash, .. }, true) => {
+                request.is_commit_found = false;
+                *hash = None;
+            }
             (ProjectSource::Own { .. }, true) => {
                 return Err(invalid(
                     "is of uploaded code: Field 'newest' is for projects of git.",
@@ -359,6 +365,14 @@ mod tests {
     #[test]
     fn the_same_commit_is_built_with_the_same_variables() {
         let request = again(json!({"retry_of": 5})).request(before(&[])).unwrap();
+        // The master has found it on the branch.
+        assert!(request.is_commit_found);
+        let mut named = before(&[]);
+        if let ProjectSource::Git { hash, .. } = &mut named.request.project {
+            *hash = Some("c0ffee".to_owned());
+        }
+        let of_named = again(json!({"retry_of": 5})).request(named).unwrap();
+        assert!(!of_named.is_commit_found);
         let body = Value::Object(request.to_body());
         assert_eq!(
             body,

@@ -39,7 +39,10 @@ fn request_of_all(parent: &BuildRequest, commit: Option<&str>) -> BuildRequest {
         ..parent.clone()
     };
     match (&mut request.project, commit) {
-        (ProjectSource::Git { hash, .. }, Some(commit)) => *hash = Some(commit.to_owned()),
+        (ProjectSource::Git { hash, .. }, Some(commit)) => {
+            request.is_commit_found |= hash.is_none();
+            *hash = Some(commit.to_owned());
+        }
         (ProjectSource::Git { .. }, None)
         | (ProjectSource::Directory { .. } | ProjectSource::Own { .. }, _) => {}
     }
