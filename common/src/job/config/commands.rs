@@ -304,6 +304,8 @@ mod tests {
             "( echo a; echo b )",
             "cat <<E\na\nE\necho b",
             "cat <<E\na; b\nE",
+            "echo a\ncat <<E\nb\nE",
+            "echo a; echo b # c",
             "f() { echo a; }\nf",
             "case x in x) echo a;; *) echo b;; esac; echo c",
             "! false; echo a",

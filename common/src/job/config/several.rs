@@ -112,6 +112,9 @@ mod tests {
             "f() { a; b; }\nf",
             "for i in 1 2; do a; done\nb",
             "case $x in a) b;; c) d;; esac; e",
+            "a; b # c",
+            "a\ncat <<END\nb\nEND",
+            "a; b \\&",
         ] {
             assert!(has_several_commands(text), "{text}");
         }
@@ -126,6 +129,7 @@ mod tests {
             "echo 'a; b' \"c\nd\" e\\;f `g; h`",
             "find . -exec rm {} \\;",
             "a # b; c",
+            "cat <<END\na; b\nEND",
             "# b; c\na",
             "if a; then b; else c; fi",
             "for i in 1 2; do a; b; done",

@@ -45,16 +45,16 @@ pub(super) fn end_of(text: &str) -> End {
 }
 
 /// `text` with an `x` for all that is quoted, and without comments and here-documents: what is left means to the shell what
-/// it says. None where the text does not end plainly.
+/// it says. None where the text ends in the middle of something.
 pub(super) fn skeleton(text: &str) -> Option<String> {
     let mut scan = Scan::new(text);
     let mut skeleton = String::with_capacity(text.len());
     loop {
         let before = scan.rest;
         match scan.step() {
-            None => break,
-            Some(End::Plain) => {}
-            Some(_) => return None,
+            None | Some(End::Comment | End::HereDocument) => break,
+            Some(End::Plain | End::Ampersand) => {}
+            Some(End::Quotes | End::Backslash) => return None,
         }
         let read = &before[..before.len() - scan.rest.len()];
         match read.chars().next() {
