@@ -50,6 +50,7 @@ mod until_over;
 mod user;
 mod validate;
 mod variables;
+mod version;
 mod watch;
 
 use crate::daemons;
@@ -98,6 +99,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),
         Command::Completions(options) => Ok(manual::completions(&options)),
         Command::Man(options) => manual::man(&options),
+        Command::Version(options) => version::run(&options, &common),
         Command::Drain(options) => wait_for(drain::run(options, common)),
         Command::Undrain(options) => wait_for(drain::undo(options, common)),
         Command::Launch(options) => wait_for(launch::run(*options, common)),

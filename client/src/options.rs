@@ -35,7 +35,7 @@ pub(crate) use farm::{
 pub(crate) use here::{
     CompletionsOptions, DoctorOptions, InitOptions, ListReceiversOptions, ManOptions,
     NotifyOptions, NotifyTask, SettingsOf, SettingsOptions, SettingsTask, Shell,
-    ShowSettingsOptions, StopOptions, TestReceiverOptions, ValidateOptions,
+    ShowSettingsOptions, StopOptions, TestReceiverOptions, ValidateOptions, VersionOptions,
 };
 pub(crate) use history::{FlakyOptions, HistoryOptions, OfJobs};
 pub(crate) use instances::{
@@ -355,6 +355,13 @@ Examples:
   clusterrunner man | man -l -
   clusterrunner man --output ~/.local/share/man/man1")]
     Man(ManOptions),
+    /// Print the version of this program, and what it consists of
+    #[command(after_help = "\
+Examples:
+  clusterrunner version             the version alone
+  clusterrunner version -v          the crates that are linked into the program, with their licences
+  clusterrunner version --sbom      the same as a software bill of materials (CycloneDX)")]
+    Version(VersionOptions),
 }
 
 /// Where the master is.

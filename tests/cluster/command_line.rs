@@ -190,6 +190,34 @@ fn validate_says_what_is_wrong_and_where() {
 }
 
 #[test]
+fn validate_warns_of_key_files_that_are_missing() {
+    let machine = Machine::new(PASSING);
+    let job =
+        "Unit:\n  setup_build: [mkdir out]\n  cache: {paths: out, key: [there.txt, mistyped.txt]}\n";
+    machine.write_jobs(&format!(
+        "{job}  commands: ['true']\n  atomizers: [{{N: echo 1}}]\n"
+    ));
+    std::fs::write(machine.path("project/there.txt"), "").unwrap();
+    let told = machine.run_to(0, &["validate"]).stdout;
+    assert!(told.contains("no file mistyped.txt"), "{told}");
+    assert!(!told.contains("no file there.txt"), "{told}");
+}
+
+#[test]
+fn the_program_says_what_it_consists_of() {
+    let machine = Machine::new(PASSING);
+    let version = env!("CARGO_PKG_VERSION");
+    let told = machine.run_to(0, &["version"]).stdout;
+    assert_eq!(told, format!("ClusterRunner {version}\n"));
+    let told = machine.run_to(0, &["version", "-v"]).stdout;
+    assert!(told.contains("\n  hyper 1."), "{told}");
+    let bill = machine.run_to(0, &["version", "--sbom"]).stdout;
+    let bill: serde_json::Value = serde_json::from_str(&bill).unwrap();
+    assert_eq!(bill["bomFormat"], "CycloneDX");
+    assert_eq!(bill["metadata"]["component"]["version"], version);
+}
+
+#[test]
 fn a_build_that_can_not_begin_ends_with_the_right_code() {
     let machine = Machine::new(PASSING);
     let nobody = ["--master-url", "127.0.0.1:1"];

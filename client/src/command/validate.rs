@@ -56,6 +56,13 @@ pub(crate) fn run(options: &ValidateOptions) -> Result<ExitCode, Trouble> {
     for name in &names {
         if let Ok((name, job)) = config.job(Some(name)) {
             describe(name, job);
+            for file in missing_key_files(job, &path) {
+                output::say(styled(
+                    BAD,
+                    format!("  warning: no file {} is here", plain(file)),
+                ));
+                output::say("    it is a key of the cache: builds without it keep no set-up");
+            }
         }
     }
     if let [_, second, ..] = names.as_slice() {
@@ -229,6 +236,13 @@ fn describe(name: &str, job: &Job) {
             output::say(format!("  at most {limit} executors {what}"));
         }
     }
+}
+
+/// The key files of a job's cache that are not beside the job's file.
+fn missing_key_files<'a>(job: &'a Job, job_file: &Path) -> Vec<&'a str> {
+    let files = job.cache.iter().flat_map(|cache| cache.key_files());
+    let is_missing = |file: &&str| !job_file.with_file_name(file).is_file();
+    files.map(String::as_str).filter(is_missing).collect()
 }
 
 fn describe_cache(cache: &SetupCache, once: bool) {

@@ -102,6 +102,14 @@ pub(crate) struct ManOptions {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// Options of `clusterrunner version`.
+#[derive(Args, Debug)]
+pub(crate) struct VersionOptions {
+    /// Print a software bill of materials: CycloneDX 1.5, in JSON
+    #[arg(long)]
+    pub(crate) sbom: bool,
+}
+
 pub(super) const CONFIG_HELP: &str = "\
 Settings come from options of the command line, else from clusterrunner-rust.conf and clusterrunner.conf, else from
 environment variables such as CLUSTERRUNNER_PORT, else from the defaults. Secrets are never shown. What a daemon that runs
