@@ -192,8 +192,7 @@ fn validate_says_what_is_wrong_and_where() {
 #[test]
 fn validate_warns_of_key_files_that_are_missing() {
     let machine = Machine::new(PASSING);
-    let job =
-        "Unit:\n  setup_build: [mkdir out]\n  cache: {paths: out, key: [there.txt, mistyped.txt]}\n";
+    let job = "Unit:\n  setup_build: [mkdir out]\n  cache: {paths: out, key: [there.txt, mistyped.txt]}\n";
     machine.write_jobs(&format!(
         "{job}  commands: ['true']\n  atomizers: [{{N: echo 1}}]\n"
     ));
