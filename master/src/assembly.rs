@@ -14,8 +14,6 @@ mod ssh_port;
 pub use error::ServeError;
 
 use crate::coordinator::{ClusterHandle, Coordinator};
-use crate::core::command::Opening;
-use crate::core::effect::Effect;
 use crate::effects::launched::Launched;
 use crate::http::binder;
 use crate::http::clusterrunner::{self, Live};
@@ -44,6 +42,8 @@ use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{Incarnation, SessionId};
 use clusterrunner_common::process::command::end_marked;
 use clusterrunner_common::settings::MasterSettings;
+use clusterrunner_core::command::Opening;
+use clusterrunner_core::effect::Effect;
 use farm::Farm;
 use further_ports::FurtherPorts;
 use readers::Readers;

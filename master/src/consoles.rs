@@ -9,10 +9,6 @@ mod waiting;
 pub(crate) use follower::{Follower, Step};
 pub(crate) use waiting::happens;
 
-use crate::core::builds::build::Build;
-use crate::core::builds::subjob::Subjob;
-use crate::core::refusal::Refusal;
-use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::read::builds::{Builds, ReadError};
 use crate::store::results::{Results, StoredConsole, is_damage};
 use clusterrunner_common::api::ConsoleBody;
@@ -20,6 +16,10 @@ use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::process::console::{ConsoleError, segment};
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::subjob::Subjob;
+use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::slaves::slave::{BuildOnSlave, Slave};
 use std::io;
 
 /// Names an atom.

@@ -9,17 +9,18 @@ pub use handle::{ClusterHandle, CommandFailure, Gone};
 
 use self::handle::{Look, Message};
 use self::liveness::Liveness;
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::command::{Command, Opening, StoredResults};
-use crate::core::effect::Effect;
-use crate::core::event::{Event, Fact, SlaveFact};
-use crate::core::instances::orders::latest_orders;
-use crate::core::refusal::Refusal;
-use crate::core::scheduling::followed::note_followed;
 use crate::journal::{Journal, JournalError, WrittenSnapshot};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, InstanceId, ProjectId, SessionId, SlaveId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::command::{Command, Opening, StoredResults};
+use clusterrunner_core::effect::Effect;
+use clusterrunner_core::event::{Event, Fact, SlaveFact};
+use clusterrunner_core::instances::orders::latest_orders;
+use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::scheduling::followed::note_followed;
+use clusterrunner_core::slaves::slave::Slave;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -349,11 +350,7 @@ impl Coordinator {
             }
             Message::Look(look) => turn.looks.push(look),
             Message::Heard(slave) => {
-                if self
-                    .cluster
-                    .slave(slave)
-                    .is_some_and(super::core::slaves::slave::Slave::is_alive)
-                {
+                if self.cluster.slave(slave).is_some_and(Slave::is_alive) {
                     self.liveness.heard(slave, self.now());
                 }
             }

@@ -32,8 +32,8 @@ pub use live::Problem;
 pub use notified::{Notified, StatusName, Told};
 pub use timings::{JobKey, Run, Timings};
 
-use crate::core::Cluster;
-use crate::core::event::Event;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::event::Event;
 use live::Live;
 use record::{only_piece, put};
 use snapshot::Meta;

@@ -1,12 +1,10 @@
 //! The master of a ClusterRunner farm: accepts builds, prepares them, hands their subjobs to
 //! slaves, keeps their results.
 //!
-//! [`core`] decides and knows nothing of the world; [`coordinator`] owns it, brings its events
+//! The [core](clusterrunner_core) decides and knows nothing of the world; [`coordinator`] owns it, brings its events
 //! to the [`journal`], and has its effects carried out by [`effects`], which report back.
 //!
 //! A room may use the rooms above it in this list; a test reads the imports.
-
-pub mod core;
 
 pub mod journal;
 

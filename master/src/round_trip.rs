@@ -1,12 +1,6 @@
 //! Whether what is accepted can be read again: a request on its way through the door and into the journal's records,
 //! and back. Nothing is stored. Property tests and fuzzers drive it.
 
-use crate::core::Cluster;
-use crate::core::actor::Actor;
-use crate::core::builds::build::Build;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
-use crate::core::event::{BuildFact, Event, Fact};
 use crate::http::clusterrunner::checked_request;
 use crate::journal;
 use clusterrunner_common::clock::Timestamp;
@@ -15,6 +9,12 @@ use clusterrunner_common::job::file::read_job;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::text::json;
 use clusterrunner_common::work::BuildRequest;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::{BuildFact, Event, Fact};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -2,12 +2,12 @@
 
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::work::BuildRequest;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use clusterrunner_master::coordinator::{ClusterHandle, Coordinator};
-use clusterrunner_master::core::actor::Actor;
-use clusterrunner_master::core::builds::hand_out::HandOut;
-use clusterrunner_master::core::builds::outcome::AtomOutcome;
-use clusterrunner_master::core::builds::plan::Plan;
-use clusterrunner_master::core::command::Command;
 use clusterrunner_master::journal::{EndedBuilds, Journal};
 use futures_util::StreamExt as _;
 use std::path::Path;

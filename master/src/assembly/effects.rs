@@ -1,7 +1,6 @@
 //! What carries out the effects of decisions: builds are prepared and archived, slaves called, old things removed.
 
 use super::Farm;
-use crate::core::templates::bounds::TemplateBounds;
 use crate::effects::archiver::Archiver;
 use crate::effects::dispatcher::Dispatcher;
 use crate::effects::history::Historian;
@@ -18,6 +17,7 @@ use crate::store::working_trees::WorkingTrees;
 use clusterrunner_common::child::Children;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::sweeper::Sweeper;
+use clusterrunner_core::templates::bounds::TemplateBounds;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
 

@@ -2,10 +2,10 @@
 
 use super::ServeError;
 use crate::coordinator::Coordinator;
-use crate::core::effect::Effect;
 use crate::effects::dispatcher::Dispatcher;
 use crate::effects::retention::Keeper;
 use crate::journal::JournalError;
+use clusterrunner_core::effect::Effect;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -1,10 +1,10 @@
 //! Where the outputs of a build's subjobs are.
 
 use super::{ConsoleFailure, Consoles, SlaveAddress, cut_off};
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::builds::subjob::Subjob;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::subjob::Subjob;
 
 /// How many subjobs are looked up at a time.
 const PAGE: usize = 64;

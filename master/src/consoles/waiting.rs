@@ -1,8 +1,8 @@
 //! Waiting for the next thing that happens to a build.
 
-use crate::core::event::Fact;
 use crate::read::feed::{News, Reader};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::event::Fact;
 use std::time::Duration;
 
 /// Waits until something happens to a build, or for this time at most. Whether something did.

@@ -1,10 +1,10 @@
 //! The handle of the coordinator: how everything else reaches the cluster.
 
-use crate::core::Cluster;
-use crate::core::command::Command;
-use crate::core::event::Event;
-use crate::core::refusal::Refusal;
 use clusterrunner_common::ids::SlaveId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::Event;
+use clusterrunner_core::refusal::Refusal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};

@@ -1,6 +1,6 @@
 //! The lines of the log that tell of events.
 
-use crate::core::event::{
+use clusterrunner_core::event::{
     BuildFact, Event, Fact, FarmFact, IncarnationCause, InstanceFact, Loss, SlaveFact, Subject,
 };
 use tracing::Level;

@@ -1,8 +1,8 @@
 //! When turns end.
 
 use super::*;
-use crate::core::actor::Actor;
 use clusterrunner_common::ids::SessionId;
+use clusterrunner_core::actor::Actor;
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,8 +1,6 @@
 //! Makes the archive of a build: finds out which pieces of its stored results it consists of. Where the build is to leave
 //! a template, its snapshot is taken out of them.
 
-use crate::core::command::Command;
-use crate::core::effect::MadeResult;
 use crate::effects::test_report::report_of;
 use crate::read::builds::Builds;
 use crate::store::results::{Results, block_of};
@@ -10,6 +8,8 @@ use crate::store::templates::{Kept, Snapshots, TakeError};
 use clusterrunner_common::disk::space::{DiskSpace, is_disk_full};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use clusterrunner_common::templates::TemplateContent;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::effect::MadeResult;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,11 +193,11 @@ pub(crate) async fn store_made(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::effect::MadeAtom;
     use crate::store::results::{Block, StoredConsole};
     use clusterrunner_common::http::turns::Turns;
     use clusterrunner_common::ids::AtomId;
     use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, check_block};
+    use clusterrunner_core::effect::MadeAtom;
     use flate2::read::MultiGzDecoder;
     use futures_util::TryStreamExt as _;
     use std::io::{Cursor, Read as _};

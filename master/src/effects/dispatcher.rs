@@ -1,8 +1,6 @@
 //! Hands each effect to the part that carries it out, and what that part reports to the cluster.
 
 use crate::coordinator::ClusterHandle;
-use crate::core::command::Command;
-use crate::core::effect::Effect;
 use crate::effects::archiver::{self, Archived, Archiver};
 use crate::effects::launched::Launched;
 use crate::effects::preparer::Preparer;
@@ -14,6 +12,8 @@ use crate::read::running::RunningAtoms;
 use crate::store::results::Results;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::effect::Effect;
 use std::collections::HashMap;
 use std::io;
 use tokio::sync::mpsc;

@@ -4,10 +4,6 @@
 mod runs;
 
 use crate::coordinator::ClusterHandle;
-use crate::core::builds::build::Build;
-use crate::core::builds::hunted::HuntTrials;
-use crate::core::event::{BuildFact, Event, Fact};
-use crate::core::history::{Ended, Failure, Tag};
 use crate::journal::{Histories, HistoryJob, JournalError, Seen};
 use crate::read::builds::{Builds, ReadError};
 use crate::read::tested::{TestsError, TestsOfAtom, Walk};
@@ -15,6 +11,10 @@ use crate::store::results::Results;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, ProjectId, SubjobId};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::hunted::HuntTrials;
+use clusterrunner_core::event::{BuildFact, Event, Fact};
+use clusterrunner_core::history::{Ended, Failure, Tag};
 use runs::runs_of;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};

@@ -1,4 +1,4 @@
-//! Carries hunts out ([`crate::core::hunting`]): looks when something happened, calls slaves, and brings what they found to
+//! Carries hunts out ([`clusterrunner_core::hunting`]): looks when something happened, calls slaves, and brings what they found to
 //! the cluster. A hunt is one call, whose answer comes at its end. So a hunt whose caller goes is over, and no answer counts
 //! twice.
 
@@ -7,20 +7,20 @@ mod call;
 use self::call::{Call, Outcome};
 use super::history::job_of;
 use crate::coordinator::{ClusterHandle, CommandFailure, Gone};
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::builds::hunted::{Hunted, HuntedRun};
-use crate::core::builds::subjob::Subjob;
-use crate::core::command::Command;
-use crate::core::event::{BuildFact, Event, Fact};
-use crate::core::history::Trials;
-use crate::core::hunting::{Hunt, HuntId, Hunts};
 use crate::journal::{Histories, HistoryJob, Kind, What};
 use crate::read::feed::{Facts, Feed, News, Reader};
 use crate::read::tested::value_in;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SubjobId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::hunted::{Hunted, HuntedRun};
+use clusterrunner_core::builds::subjob::Subjob;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::{BuildFact, Event, Fact};
+use clusterrunner_core::history::Trials;
+use clusterrunner_core::hunting::{Hunt, HuntId, Hunts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,15 +1,15 @@
 //! Learns how long atoms take, and says what is expected of those of a new build. Beside the main
 //! work: nothing waits for what is learned, and what is lost of it is learned again.
 
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::builds::durations::expected;
-use crate::core::event::{BuildFact, Event, Fact};
 use crate::effects::timing_files;
 use crate::journal::{JobKey, Run, Timings};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::work::BuildRequest;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::durations::expected;
+use clusterrunner_core::event::{BuildFact, Event, Fact};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -185,12 +185,12 @@ impl Durations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::actor::Actor;
-    use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
-    use crate::core::builds::plan::Plan;
-    use crate::core::command::Command;
     use crate::journal::Journal;
     use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
+    use clusterrunner_core::actor::Actor;
+    use clusterrunner_core::builds::outcome::{AtomOutcome, AtomTrouble};
+    use clusterrunner_core::builds::plan::Plan;
+    use clusterrunner_core::command::Command;
     use serde_json::json;
 
     fn outcome(exit_code: i32, duration_ms: u64, trouble: Option<AtomTrouble>) -> AtomOutcome {

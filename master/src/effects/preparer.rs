@@ -14,8 +14,6 @@ mod work;
 
 pub use work::prepare_build;
 
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use crate::effects::learning::Durations;
 use crate::effects::project_locks::ProjectLocks;
 use crate::read::metrics::{InternalError, Measured};
@@ -30,6 +28,8 @@ use clusterrunner_common::job::config::Timeouts;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use error::PreparationError;
 use fetch_step::FetchFiles;
 use std::io;

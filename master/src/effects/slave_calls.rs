@@ -14,12 +14,12 @@ pub(crate) use keeping::Keeping;
 pub(crate) use original::ProjectLinks;
 
 use crate::coordinator::ClusterHandle;
-use crate::core::effect::{SlaveCall, WantedInstance};
 use crate::read::metrics::Measured;
 use calls::Calls;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::templates::TemplateContent;
+use clusterrunner_core::effect::{SlaveCall, WantedInstance};
 use instances::{Newest, Wanted};
 use repeating::PATIENCE;
 use std::collections::HashMap;

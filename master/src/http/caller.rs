@@ -1,11 +1,11 @@
 //! Who asks. Between the gate of an API and its handlers stands an [`Admission`]; a handler takes the [`Caller`] as
 //! an extension, which only an admission gives.
 
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::actor::Actor;
 use axum::extract::Request;
 use axum::response::Response;
 use clusterrunner_common::http::around::Inside;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::actor::Actor;
 use futures_util::future::{Either, Ready, ready};
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -72,12 +72,12 @@ pub(crate) fn actor(caller: Caller) -> Actor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::access::SecretProof;
     use axum::body::Body;
     use axum::http::StatusCode;
     use axum::response::IntoResponse as _;
     use axum::routing::any;
     use axum::{Extension, Router};
+    use clusterrunner_core::access::SecretProof;
 
     async fn check(caller: Caller, needs: Access, reads_are_open: bool, expected: StatusCode) {
         let said = any(|Extension(caller): Extension<Caller>| async move { format!("{caller:?}") });

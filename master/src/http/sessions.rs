@@ -6,13 +6,13 @@ mod ended;
 mod links;
 
 use crate::coordinator::ClusterHandle;
-use crate::core::Cluster;
-use crate::core::access::{Caller, SecretProof, UserCaller};
-use crate::core::accounts::users::{Role, TokenDigest, User};
 use axum::http::{Extensions, Method};
 use clusterrunner_common::auth::gate::{self, SESSION_COOKIE, UnknownSession};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Caller, SecretProof, UserCaller};
+use clusterrunner_core::accounts::users::{Role, TokenDigest, User};
 use ended::Ended;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use links::Links;

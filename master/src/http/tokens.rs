@@ -1,12 +1,12 @@
 //! Tokens of users: whom one stands for, whatever the API that it came through.
 
 use crate::coordinator::{ClusterHandle, Gone};
-use crate::core::access::UserCaller;
-use crate::core::accounts::users::TokenDigest;
 use axum::http::Extensions;
 use clusterrunner_common::auth::gate::{Tokens, UnknownToken};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_core::access::UserCaller;
+use clusterrunner_core::accounts::users::TokenDigest;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use std::pin::Pin;

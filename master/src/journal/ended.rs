@@ -4,9 +4,9 @@ use super::JournalError;
 use super::record::{Damage, Record, Records, leading, piece_key, put};
 use super::snapshot::{SUBJOBS_PER_RECORD, chunks};
 use super::store::{self, Store};
-use crate::core::builds::build::{Build, BuildState};
-use crate::core::builds::subjob::Subjob;
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_core::builds::build::{Build, BuildState};
+use clusterrunner_core::builds::subjob::Subjob;
 use serde::{Deserialize, Serialize};
 use sled::Batch;
 use std::ops::Range;
@@ -152,12 +152,11 @@ pub(super) fn write(store: &Store, build: &Build) -> Result<(), JournalError> {
     let failed = build
         .numbered_subjobs()
         .filter(|(_, subjob)| is_finished && build.has_failed(subjob));
+    let mut alone = build.clone();
+    alone.subjobs = Vec::new();
+    alone.request = build.request.without_inherited_env();
     let head = EndedBuild {
-        build: Build {
-            subjobs: Vec::new(),
-            request: build.request.without_inherited_env(),
-            ..build.clone()
-        },
+        build: alone,
         num_subjobs: u32::try_from(build.subjobs.len()).unwrap_or(u32::MAX),
         failed: failed.map(|(id, subjob)| (id, subjob.clone())).collect(),
     };

@@ -3,7 +3,7 @@
 //! key is the number of the first.
 
 use super::JournalError;
-use crate::core::event::Event;
+use clusterrunner_core::event::Event;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -113,10 +113,10 @@ pub(super) fn texts(text: &[u8]) -> Vec<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::actor::Actor;
-    use crate::core::event::{BuildFact, Fact};
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::BuildId;
+    use clusterrunner_core::actor::Actor;
+    use clusterrunner_core::event::{BuildFact, Fact};
 
     fn event(number: u64, length: usize) -> Event {
         let build = BuildId(number);

@@ -6,12 +6,12 @@ use super::record::Records;
 use super::snapshot::SUBJOBS_PER_RECORD;
 use super::store::Store;
 use super::{EndedBuild, JournalError, Problem, acknowledged, ended, files, live};
-use crate::core::Cluster;
-use crate::core::accounts::projects::Project;
-use crate::core::builds::build::Build;
-use crate::core::builds::subjob::Subjob;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::projects::Project;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::subjob::Subjob;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -4,9 +4,9 @@
 use super::record::put;
 use super::store::Store;
 use super::{JournalError, event_records, live};
-use crate::core::command::Command;
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::Incarnation;
+use clusterrunner_core::command::Command;
 
 /// Begins a new incarnation in a journal that is not damaged. Blocks.
 pub(super) fn begin(store: &Store, reason: &str) -> Result<(), JournalError> {

@@ -4,7 +4,7 @@ use super::record::{Record, Records, leading};
 use super::snapshot::{self, Meta};
 use super::store::Store;
 use super::{JournalError, acknowledged, event_records};
-use crate::core::Cluster;
+use clusterrunner_core::Cluster;
 use sled::IVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -6,10 +6,10 @@
 use super::record::{Record, Records, put};
 use super::store::{Store, remove};
 use super::{FORMAT, JournalError};
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::builds::subjob::Subjob;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::subjob::Subjob;
 use serde::{Deserialize, Serialize};
 use sled::Batch;
 use std::collections::BTreeMap;

@@ -6,16 +6,16 @@ mod formats;
 
 use super::record::piece_key;
 use super::*;
-use crate::core::accounts::owner::Owner;
-use crate::core::actor::Actor;
-use crate::core::builds::build::Build;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
-use crate::core::event::{BuildFact, Fact, SlaveFact};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ProjectId, SessionId, SlaveId, SubjobId};
 use clusterrunner_common::work::BuildRequest;
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::{BuildFact, Fact, SlaveFact};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -393,10 +393,8 @@ async fn builds_that_are_over_are_read_from_their_own_place() {
     }
     assert_eq!(ended.build(BuildId(2)).await.unwrap(), None);
     // Removing one leaves the others as they are, and may be repeated.
-    let next = Build {
-        id: BuildId(2),
-        ..master.build(1).clone()
-    };
+    let mut next = master.build(1).clone();
+    next.id = BuildId(2);
     ended.keep(&[next]).unwrap();
     ended.remove(build).unwrap();
     ended.remove(build).unwrap();

@@ -4,9 +4,9 @@
 use super::JournalError;
 use super::record::{Records, piece_key, put};
 use super::store::Store;
-use crate::core::builds::durations::{REMEMBERED_RUNS, typical};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use clusterrunner_core::builds::durations::{REMEMBERED_RUNS, typical};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use sled::Batch;

@@ -1,8 +1,8 @@
 //! What a build has come to. Pure.
 
-use crate::core::builds::build::{Build, BuildState};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::work::BuildEvent;
+use clusterrunner_core::builds::build::{Build, BuildState};
 
 /// All events of a build so far, each with its moment, in their order. When a first atom failed is not stored: `now` stands
 /// for it while the build goes on, and later the build's end.

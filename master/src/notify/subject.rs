@@ -1,7 +1,5 @@
 //! What receivers are told of a build beside its page. Pure.
 
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
 use crate::http::clusterrunner::shapes;
 use crate::journal::EndedBuild;
 use clusterrunner_common::api::BuildView;
@@ -9,6 +7,8 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
 
 /// A build at the moment at which it is told of.
 #[derive(Clone, Debug)]

@@ -3,14 +3,14 @@
 use super::queue::{Notice, Queue};
 use super::reached;
 use super::target::Target;
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::event::{Event, Fact};
 use crate::read::receivers::{Receivers, Record, Standing};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::work::BuildEvent;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::event::{Event, Fact};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

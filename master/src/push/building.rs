@@ -4,12 +4,6 @@ use super::meeting::{Hook, Left};
 use super::{Opened, Pushes, told};
 use crate::consoles::{ConsoleFailure, Follower, Step, happens};
 use crate::coordinator::{ClusterHandle, CommandFailure, Gone};
-use crate::core::Cluster;
-use crate::core::actor::Actor;
-use crate::core::builds::build::BuildState;
-use crate::core::builds::details::NewDetails;
-use crate::core::command::Command;
-use crate::core::event::{BuildFact, Fact};
 use crate::read::builds::ReadError;
 use clusterrunner_common::git::CommitId;
 use clusterrunner_common::ids::BuildId;
@@ -17,6 +11,12 @@ use clusterrunner_common::process::variables::{self, Variables};
 use clusterrunner_common::templates::{Recipe, usable_name};
 use clusterrunner_common::work::ProjectSource;
 use clusterrunner_common::work::product_build::product_build;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::build::BuildState;
+use clusterrunner_core::builds::details::NewDetails;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::{BuildFact, Fact};
 use serde_json::Value;
 
 /// Why a push is not taken.
@@ -187,7 +187,7 @@ impl Pushes {
     /// The template that a build has left.
     async fn left_by(&self, build: BuildId, commit: &CommitId) -> Result<String, NotTaken> {
         type Ended = (BuildState, u64, Option<String>);
-        let ended = |known: &crate::core::builds::build::Build| -> Ended {
+        let ended = |known: &clusterrunner_core::builds::build::Build| -> Ended {
             let product = known.request.product.as_ref();
             let name = product.map(|product| product.name.clone());
             (known.state.clone(), known.atoms_failed, name)

@@ -7,19 +7,19 @@ use super::names::Service;
 use super::updates::{Meaning, Update, meaning, short};
 use super::{NotOpened, Opened, Pushed, Pushes, may_use, told};
 use crate::consoles::ConsoleFailure;
-use crate::core::Cluster;
-use crate::core::accounts::command::ProjectCommand;
-use crate::core::actor::Actor;
-use crate::core::apps::command::{AppCommand, NewAppBuild};
-use crate::core::apps::facts::AppFact;
-use crate::core::command::Command;
-use crate::core::event::Fact;
-use crate::core::instances::instance::InstanceState;
 use crate::read::app_story;
 use crate::read::builds::ReadError;
 use crate::read::settling::settled;
 use crate::store::own_repositories::Writer;
 use clusterrunner_common::git::{CommitId, push_ref};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::command::ProjectCommand;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::apps::command::{AppCommand, NewAppBuild};
+use clusterrunner_core::apps::facts::AppFact;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::Fact;
+use clusterrunner_core::instances::instance::InstanceState;
 use std::time::Duration;
 
 /// How long git may take to move the branch when all else is done.

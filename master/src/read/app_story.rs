@@ -1,17 +1,17 @@
 //! What happens to apps, in lines for their users: the original controller's lines, and ours beside them. They are
 //! written to the apps' logs as the events come, before anybody is answered.
 
-use crate::core::Cluster;
-use crate::core::accounts::owner::Owner;
-use crate::core::actor::Actor;
-use crate::core::apps::app::{App, Release};
-use crate::core::apps::facts::{AppFact, numbers_text};
-use crate::core::event::{Event, Fact, InstanceFact, ProjectFact};
-use crate::core::instances::instance::{Instance, Purpose};
 use crate::read::app_uuids as uuids;
 use crate::store::app_logs::AppLogs;
 use clusterrunner_common::ids::{ProjectId, UserId};
 use clusterrunner_common::text::printable::plain;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::apps::app::{App, Release};
+use clusterrunner_core::apps::facts::{AppFact, numbers_text};
+use clusterrunner_core::event::{Event, Fact, InstanceFact, ProjectFact};
+use clusterrunner_core::instances::instance::{Instance, Purpose};
 
 /// Writes what events say to the logs of apps. `cluster` has taken them in already.
 pub(crate) fn record(logs: &AppLogs, cluster: &Cluster, events: &[Event]) {

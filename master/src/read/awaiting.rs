@@ -1,9 +1,9 @@
 //! Waiting for what happens on the farm.
 
 use crate::coordinator::{ClusterHandle, Gone};
-use crate::core::Cluster;
-use crate::core::event::Fact;
 use crate::read::feed::{Feed, News};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::event::Fact;
 
 /// Waits until `look` sees something in the cluster. It looks at once, and again after each fact that `concerns` it.
 ///

@@ -1,12 +1,12 @@
 //! Builds wherever they are: in the cluster, or archived.
 
 use crate::coordinator::{ClusterHandle, Gone};
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::builds::subjob::Subjob;
-use crate::core::refusal::Refusal;
 use crate::journal::{EndedBuild, EndedBuilds, JournalError};
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::subjob::Subjob;
+use clusterrunner_core::refusal::Refusal;
 use std::ops::Range;
 
 /// The builds of the farm. Clones share them.

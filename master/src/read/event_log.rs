@@ -1,17 +1,17 @@
 //! What of the feed goes to the event log: the original's events under its names, with its fields,
 //! and ours beside them.
 
-use crate::core::Cluster;
-use crate::core::apps::facts::numbers_text;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::event::{
-    AppFact, BuildFact, Event, Fact, FarmFact, InstanceFact, SlaveFact, TemplateFact,
-};
-use crate::core::instances::instance::Purpose;
 use crate::read::feed::Facts;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, InstanceId, ProjectId, SlaveId, SubjobId, TemplateId};
 use clusterrunner_common::logs::event_log::{Entry, EventLog};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::apps::facts::numbers_text;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::event::{
+    AppFact, BuildFact, Event, Fact, FarmFact, InstanceFact, SlaveFact, TemplateFact,
+};
+use clusterrunner_core::instances::instance::Purpose;
 use serde_json::Value;
 
 /// What an event says to the outside, in order, and of which moment. `cluster` has taken it in already.

@@ -10,9 +10,9 @@ mod tests;
 
 pub(crate) use reading::Steps;
 
-use crate::core::builds::build::Timestamps;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, ExecutorIndex, SlaveId, SubjobId};
+use clusterrunner_core::builds::build::Timestamps;
 use std::collections::BTreeSet;
 
 /// An atom that has run.

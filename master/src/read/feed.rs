@@ -4,9 +4,9 @@
 //! The number of a fact is how many the journal has with it, so that numbers go on over a restart. The latest
 //! facts are retained in memory. A reader that falls behind them is told so, and must look at the state anew.
 
-use crate::core::Cluster;
-use crate::core::event::{BuildFact, Event, Fact};
 use clusterrunner_common::lock::lock;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::event::{BuildFact, Event, Fact};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -214,9 +214,9 @@ fn weight(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::actor::Actor;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::BuildId;
+    use clusterrunner_core::actor::Actor;
 
     fn canceled(builds: std::ops::RangeInclusive<u64>) -> Arc<[Event]> {
         let event = |build| Event {

@@ -3,14 +3,14 @@
 //! that is made serves all askers until the next one is.
 
 use crate::coordinator::{ClusterHandle, Gone};
-use crate::core::Cluster;
-use crate::core::builds::subjob::Subjob;
-use crate::core::forecast::{Finish, Learned, Scene, forecast};
 use crate::journal::{JobKey, Timings};
 use crate::read::running::RunningAtoms;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SubjobId};
 use clusterrunner_common::lock::lock;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::subjob::Subjob;
+use clusterrunner_core::forecast::{Finish, Learned, Scene, forecast};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};

@@ -2,12 +2,12 @@
 //! Each part is as it stood when its turn came.
 
 use super::builds::{Builds, ReadError};
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::builds::subjob::Subjob;
-use crate::core::refusal::Refusal;
 use crate::journal::EndedBuild;
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::subjob::Subjob;
+use clusterrunner_core::refusal::Refusal;
 use std::cmp::Reverse;
 use std::ops::Range;
 

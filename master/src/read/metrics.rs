@@ -10,9 +10,9 @@ mod text;
 pub(crate) use measured::{InternalError, Measured, Removed};
 pub(crate) use notices::NoticeOutcome;
 
-use crate::core::Cluster;
-use crate::core::instances::instance::InstanceState;
-use crate::core::measures::Measures;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::instances::instance::InstanceState;
+use clusterrunner_core::measures::Measures;
 use text::{family, line, write_histogram};
 
 /// What is measured of this process. Reads files below `/proc`, which the system keeps in memory.
@@ -166,10 +166,10 @@ fn write_slaves(text: &mut String, cluster: &Cluster) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::actor::Actor;
-    use crate::core::command::Command;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{SessionId, SlaveId};
+    use clusterrunner_core::actor::Actor;
+    use clusterrunner_core::command::Command;
 
     #[test]
     fn a_fresh_farm_is_measured() {

@@ -2,13 +2,13 @@
 
 use super::builds::{Builds, ReadError};
 use super::forecasts::Forecasts;
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::builds::durations::{expected, typical};
-use crate::core::builds::subjob::Subjob;
-use crate::core::forecast::{BuildThere, EndedThere, Learned, Lot, Plan, Wanted, plan};
 use crate::journal::{JobKey, Timings};
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::durations::{expected, typical};
+use clusterrunner_core::builds::subjob::Subjob;
+use clusterrunner_core::forecast::{BuildThere, EndedThere, Learned, Lot, Plan, Wanted, plan};
 use std::sync::Arc;
 
 /// How many atoms of a build a look takes along.

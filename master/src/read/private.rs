@@ -1,7 +1,7 @@
 //! Whether the farm has private projects: where it has none, nobody need look who may read what.
 
-use crate::core::Cluster;
-use crate::core::event::{Event, Fact};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::event::{Event, Fact};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

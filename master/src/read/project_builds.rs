@@ -2,9 +2,9 @@
 
 use super::builds::{Builds, ReadError};
 use super::lists::Part;
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
 use clusterrunner_common::ids::{BuildId, ProjectId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
 use std::collections::BTreeMap;
 
 /// How many builds of the farm one look at the cluster goes through: some 100 µs.

@@ -6,11 +6,11 @@
 //! build that is not polled costs a look into a map for each turn that changes it. What is published of a build is for
 //! the API to say: its page `P`.
 
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::event::{Event, Fact, SlaveFact};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::{read, write};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::event::{Event, Fact, SlaveFact};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
@@ -202,14 +202,14 @@ impl<P> Missing<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::accounts::command::ProjectCommand;
-    use crate::core::accounts::projects::NewProject;
-    use crate::core::actor::Actor;
-    use crate::core::builds::build::BuildState;
-    use crate::core::command::Command;
-    use crate::core::event::BuildFact;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::work::BuildRequest;
+    use clusterrunner_core::accounts::command::ProjectCommand;
+    use clusterrunner_core::accounts::projects::NewProject;
+    use clusterrunner_core::actor::Actor;
+    use clusterrunner_core::builds::build::BuildState;
+    use clusterrunner_core::command::Command;
+    use clusterrunner_core::event::BuildFact;
     use serde_json::json;
 
     const BUILD: BuildId = BuildId(1);

@@ -1,10 +1,10 @@
 //! The atoms that run, as their slaves tell it. No facts: after a restart the slaves say it anew.
 
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
 use clusterrunner_common::api::RunningAtom;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::lock::lock;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 

@@ -1,13 +1,13 @@
 //! Single runs of apps: how they end, and all that they print.
 
 use crate::coordinator::{ClusterHandle, Gone};
-use crate::core::Cluster;
-use crate::core::event::Fact;
-use crate::core::instances::instance::InstanceState;
 use crate::read::awaiting;
 use crate::read::feed::Feed;
 use crate::store::instance_logs::InstanceLogs;
 use clusterrunner_common::ids::InstanceId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::event::Fact;
+use clusterrunner_core::instances::instance::InstanceState;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, Stream};
 use std::io;
@@ -175,7 +175,7 @@ impl Following {
     }
 }
 
-fn end_of(run: &crate::core::instances::instance::Instance) -> RunEnd {
+fn end_of(run: &clusterrunner_core::instances::instance::Instance) -> RunEnd {
     match (run.exit, run.state) {
         (Some(code), _) => RunEnd::Exited(code),
         (None, InstanceState::Destroyed | InstanceState::Down) => RunEnd::Stopped,

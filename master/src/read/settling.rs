@@ -2,14 +2,14 @@
 //! state.
 
 use crate::coordinator::{ClusterHandle, Gone};
-use crate::core::Cluster;
-use crate::core::apps::app::App;
-use crate::core::event::Fact;
-use crate::core::instances::instance::{Instance, InstanceState, Purpose};
-use crate::core::instances::placing::Wait;
 use crate::read::awaiting;
 use crate::read::feed::Feed;
 use clusterrunner_common::ids::ProjectId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::apps::app::App;
+use clusterrunner_core::event::Fact;
+use clusterrunner_core::instances::instance::{Instance, InstanceState, Purpose};
+use clusterrunner_core::instances::placing::Wait;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

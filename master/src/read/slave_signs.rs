@@ -5,10 +5,10 @@ mod load;
 
 use self::load::LoadOfHour;
 use crate::coordinator::ClusterHandle;
-use crate::core::slaves::slave::Slave;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;
 use clusterrunner_common::lock::lock;
+use clusterrunner_core::slaves::slave::Slave;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -115,10 +115,10 @@ pub(crate) async fn watch(signs: SlaveSigns, cluster: ClusterHandle, stop: Cance
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Cluster;
-    use crate::core::command::Command;
-    use crate::core::slaves::slave::Presence;
     use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SubjobId};
+    use clusterrunner_core::Cluster;
+    use clusterrunner_core::command::Command;
+    use clusterrunner_core::slaves::slave::Presence;
     use std::collections::BTreeSet;
 
     const SLAVE: SlaveId = SlaveId(1);

@@ -1,8 +1,5 @@
 //! The tests of a build: what reports of its atoms say, and of an atom without reports the atom itself.
 
-use crate::core::builds::build::Build;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::builds::subjob::Subjob;
 use crate::read::builds::{Builds, ReadError};
 use crate::read::lists::AtSubjob;
 use crate::store::results::{Results, StoredTests};
@@ -10,6 +7,9 @@ use clusterrunner_common::http::turns::Turn;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::job::config::variable_of;
 use clusterrunner_common::junit::{self, ReportedTest, SuiteOfAtom, TestOutcome};
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::subjob::Subjob;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;

@@ -1,10 +1,10 @@
 //! Apps: which of its instances a request of an app goes to.
 
 use super::route::{Route, Target};
-use crate::core::Cluster;
-use crate::core::apps::app::{App, CMD, WEB};
-use crate::core::instances::instance::Instance;
 use clusterrunner_common::ids::{InstanceId, ProjectId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::apps::app::{App, CMD, WEB};
+use clusterrunner_core::instances::instance::Instance;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

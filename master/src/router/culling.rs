@@ -3,7 +3,7 @@
 
 use super::Routes;
 use crate::coordinator::ClusterHandle;
-use crate::core::command::Command;
+use clusterrunner_core::command::Command;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;

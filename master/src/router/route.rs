@@ -2,9 +2,9 @@
 
 use super::program::Program;
 use super::uses::Uses;
-use crate::core::Cluster;
-use crate::core::instances::instance::{Instance, InstanceState};
 use clusterrunner_common::ids::InstanceId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::instances::instance::{Instance, InstanceState};
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -4,13 +4,13 @@ use super::apps::{Absence, Apps};
 use super::hosts::{Hosts, host_of};
 use super::route::{Route, Target};
 use super::uses::Use;
-use crate::core::Cluster;
-use crate::core::event::{Event, Fact, FarmFact};
-use crate::core::instances::instance::Instance;
 use axum::http::{HeaderMap, Uri};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{InstanceId, ProjectId};
 use clusterrunner_common::lock::{read, write};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::event::{Event, Fact, FarmFact};
+use clusterrunner_core::instances::instance::Instance;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 

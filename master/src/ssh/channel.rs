@@ -1,8 +1,8 @@
 //! One channel: what the client asks for, and the bytes between it and git.
 
-use crate::core::access::UserCaller;
 use crate::push::{self, Part, Protocol, Pushes, Service};
 use clusterrunner_common::text::printable::plain;
+use clusterrunner_core::access::UserCaller;
 use russh::server::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use std::time::Duration;

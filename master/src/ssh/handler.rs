@@ -2,8 +2,8 @@
 
 use super::channel;
 use super::connections::Place;
-use crate::core::access::UserCaller;
 use crate::push::Pushes;
+use clusterrunner_core::access::UserCaller;
 use russh::keys::{Algorithm, PublicKey, PublicKeyBase64 as _};
 use russh::server::{
     Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,

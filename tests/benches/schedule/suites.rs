@@ -1,6 +1,6 @@
 //! What is run, and where.
 
-use clusterrunner_master::core::builds::durations;
+use clusterrunner_core::builds::durations;
 
 /// A slave of the model.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,11 @@
 //! What an atom and the reports of its tests say of runs. Pure.
 
-use crate::core::builds::hunted::HuntTrials;
-use crate::core::history::{Ended, Run, Tag};
 use crate::journal::{Kind, What};
 use crate::read::tested::{EndedAtom, TestsOfAtom};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::junit::{ReportedTest, TestOutcome};
+use clusterrunner_core::builds::hunted::HuntTrials;
+use clusterrunner_core::history::{Ended, Run, Tag};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

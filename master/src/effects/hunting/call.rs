@@ -1,12 +1,12 @@
 //! One hunt as a call to a slave: the call is open until the hunt ends.
 
-use crate::core::Cluster;
-use crate::core::hunting::Hunt;
 use clusterrunner_common::api::{HuntAnswer, HuntEnd, HuntRequest};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId};
 use clusterrunner_common::job::config::TimeLimit;
 use clusterrunner_common::work::MasterMark;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::hunting::Hunt;
 use reqwest::{Method, StatusCode};
 
 /// How many bytes an answer may have beside those that only say that the hunt goes on.

@@ -1,10 +1,10 @@
 //! Removes what the cluster has forgotten.
 
-use crate::core::command::Command;
 use crate::journal::{EndedBuilds, JournalError};
 use crate::read::metrics::{Measured, Removed};
 use crate::store::results::Results;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::command::Command;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::coordinator::Coordinator;
-use crate::core::accounts::command::ProjectCommand;
-use crate::core::accounts::projects::NewProject;
-use crate::core::actor::Actor;
 use crate::journal::Journal;
 use clusterrunner_common::work::BuildRequest;
+use clusterrunner_core::accounts::command::ProjectCommand;
+use clusterrunner_core::accounts::projects::NewProject;
+use clusterrunner_core::actor::Actor;
 use std::path::Path;
 
 fn directory_build(directory: &str) -> BuildRequest {

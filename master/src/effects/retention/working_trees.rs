@@ -1,13 +1,13 @@
 //! Which working trees that were sent go: those of which no build is known any more, and the oldest beyond a bound.
 
 use super::{Keeper, Projects};
-use crate::core::builds::build::Build;
 use crate::store::working_trees::{Sent, Shelf};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::kept_projects::{remove_unnamed, unname};
 use clusterrunner_common::git::{CommitId, GitUrl, SentName};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use clusterrunner_core::builds::build::Build;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;

@@ -2,12 +2,12 @@
 //! follow its set-up.
 
 use super::{Order, set_up};
-use crate::core::effect::{SetUp, SlaveCall};
 use clusterrunner_common::api::SetupRequest;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::http::MAX_BUFFERED_BODY;
 use clusterrunner_common::ids::{Attempt, SubjobId};
 use clusterrunner_common::work::{BatchTerms, MasterMark};
+use clusterrunner_core::effect::{SetUp, SlaveCall};
 use serde::Serialize;
 
 /// How many hand-outs go in one call at most.

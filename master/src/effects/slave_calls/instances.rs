@@ -4,14 +4,14 @@
 use super::batch::encode;
 use super::calls::Calls;
 use super::repeating::{FIRST_PAUSE, LONGEST_PAUSE, may_pass};
-use crate::core::command::Command;
-use crate::core::effect::WantedInstance;
-use crate::core::instances::instance::Purpose;
 use crate::read::metrics::InternalError;
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::instances::{InstanceOrder, InstancesOrder, OrderedPurpose};
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::templates::TemplateContent;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::effect::WantedInstance;
+use clusterrunner_core::instances::instance::Purpose;
 use reqwest::{Method, StatusCode};
 use std::sync::Arc;
 use tokio::sync::watch;

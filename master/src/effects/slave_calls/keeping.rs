@@ -3,9 +3,6 @@
 
 use super::Callee;
 use crate::coordinator::ClusterHandle;
-use crate::core::builds::mishaps::CutRun;
-use crate::core::command::Command;
-use crate::core::effect::{HeldSubjob, MadeAtom, MadeResult};
 use crate::effects::archiver::store_made;
 use crate::read::running::{RunningAtoms, RunningInBuild};
 use crate::store::results::Results;
@@ -13,6 +10,9 @@ use clusterrunner_common::api::ConsoleBody;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
+use clusterrunner_core::builds::mishaps::CutRun;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::effect::{HeldSubjob, MadeAtom, MadeResult};
 use futures_util::stream::{self, StreamExt as _};
 use std::time::Duration;
 

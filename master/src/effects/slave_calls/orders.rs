@@ -3,8 +3,8 @@
 
 use super::Order;
 use super::batch::Batch;
-use crate::core::effect::SlaveCall;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::effect::SlaveCall;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many calls to a slave are under way at a time.

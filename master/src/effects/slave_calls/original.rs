@@ -4,11 +4,11 @@
 use super::batch::encode;
 use super::repeating::may_pass;
 use super::{Callee, Order};
-use crate::core::effect::{SetUp, SlaveCall};
 use clusterrunner_common::api::{SetupRequest, SubjobAccepted, SubjobRequest, Success};
 use clusterrunner_common::auth::signature::content_digest;
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, SessionId};
+use clusterrunner_core::effect::{SetUp, SlaveCall};
 use reqwest::Method;
 use serde_json::{Map, Value};
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! What a slave of ours is told in order to set a build up.
 
-use crate::core::effect::SetUp;
 use clusterrunner_common::api::SetupRequest;
 use clusterrunner_common::api::build_request::{HASH, WORKING_TREE};
 use clusterrunner_common::git::GitUrl;
+use clusterrunner_core::effect::SetUp;
 use serde_json::Value;
 
 /// The body of the call, without what the call adds to it.
@@ -46,10 +46,10 @@ pub(super) fn from_master(mut request: SetupRequest) -> SetupRequest {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::core::effect::SlaveCall;
     use clusterrunner_common::process::variables::BuildVariables;
     use clusterrunner_common::work::BuildRequest;
     use clusterrunner_common::work::SetupJob;
+    use clusterrunner_core::effect::SlaveCall;
     use serde_json::json;
 
     /// The set-up of a build that was asked for with these parameters.

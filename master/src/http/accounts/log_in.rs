@@ -2,14 +2,14 @@
 
 use super::passwords::Password;
 use super::{AccountError, Accounts, now};
-use crate::core::Cluster;
-use crate::core::accounts::command::AccountCommand;
-use crate::core::accounts::refusal::AccountRefusal;
-use crate::core::accounts::users::{ApiToken, PasswordHash};
-use crate::core::actor::Actor;
 use crate::http::tokens;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::UserId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::command::AccountCommand;
+use clusterrunner_core::accounts::refusal::AccountRefusal;
+use clusterrunner_core::accounts::users::{ApiToken, PasswordHash};
+use clusterrunner_core::actor::Actor;
 use std::fmt;
 use std::net::IpAddr;
 

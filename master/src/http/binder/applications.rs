@@ -9,14 +9,14 @@ use super::preload::check;
 use super::shapes::applications::ApplicationView;
 use super::visible::may_list;
 use super::web_pages::OfOtherSite;
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::command::Command;
-use crate::core::instances::instance::{Instance, NewInstance};
 use crate::http::caller::actor;
 use axum::Json;
 use axum::extract::{Path, State};
 use clusterrunner_common::clock::random_bytes;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::command::Command;
+use clusterrunner_core::instances::instance::{Instance, NewInstance};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -9,9 +9,6 @@ use super::source;
 use super::visible::may_see;
 use crate::consoles::Lines;
 use crate::coordinator::Gone;
-use crate::core::Cluster;
-use crate::core::command::Command;
-use crate::core::event::{BuildFact, Event, Fact};
 use crate::http::caller::actor;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -21,6 +18,9 @@ use clusterrunner_common::settings::ImagePolicy;
 use clusterrunner_common::templates::{Recipe, failure_in};
 use clusterrunner_common::work::ProjectSource;
 use clusterrunner_common::work::product_build::product_build;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::{BuildFact, Event, Fact};
 use std::sync::Arc;
 
 /// The field with the URL of the repository, and another name for it.

@@ -3,12 +3,12 @@
 use super::Api;
 use super::error::BinderError;
 use super::key::candidates;
-use crate::core::access::{Access, Caller, Subject, access};
 use crate::http::tokens;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
 use std::sync::Arc;
 
 /// Whoever asks: a key that is none is ignored.

@@ -1,15 +1,15 @@
 //! The one place that turns failures into answers of this API.
 
 use crate::coordinator::{CommandFailure, Gone};
-use crate::core::instances::instance::InstanceRefusal;
-use crate::core::refusal::Refusal;
-use crate::core::templates::refusal::TemplateRefusal;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
 use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::disk::space::ShortOfSpace;
+use clusterrunner_core::instances::instance::InstanceRefusal;
+use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::templates::refusal::TemplateRefusal;
 use serde_json::json;
 
 /// The most characters of a name.

@@ -4,11 +4,11 @@ use super::Api;
 use super::callers::KeyHolder;
 use super::error::BinderError;
 use super::times;
-use crate::core::Cluster;
-use crate::core::slaves::slave::{Presence, Slave};
 use axum::Json;
 use axum::extract::State;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::slaves::slave::{Presence, Slave};
 use serde::Serialize;
 use std::sync::Arc;
 

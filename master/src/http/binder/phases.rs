@@ -1,6 +1,6 @@
 //! How far a build is, in the words of this API: computed from where it stands and when. Pure.
 
-use crate::core::builds::build::{Build, BuildState};
+use clusterrunner_core::builds::build::{Build, BuildState};
 
 /// What a build is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,12 +5,12 @@ use super::callers::{KeyHolder, Starter};
 use super::error::BinderError;
 use super::times;
 use super::visible::may_see;
-use crate::core::Cluster;
-use crate::core::access::Caller;
-use crate::core::command::Command;
 use crate::http::caller::actor;
 use axum::Json;
 use axum::extract::{Path, State};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::Caller;
+use clusterrunner_core::command::Command;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

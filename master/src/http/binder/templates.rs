@@ -5,9 +5,9 @@ use super::callers::{KeyHolder, Reader};
 use super::error::BinderError;
 use super::shapes::templates::TemplateView;
 use super::visible::may_see;
-use crate::core::Cluster;
 use axum::Json;
 use axum::extract::{Path, State};
+use clusterrunner_core::Cluster;
 use std::sync::Arc;
 
 /// The template that a name points at.

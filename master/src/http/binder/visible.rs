@@ -1,11 +1,11 @@
 //! What a caller may see: the names of templates whose project the caller may read, and of applications those that are
 //! the caller's.
 
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::accounts::owner::Owner;
-use crate::core::instances::instance::Instance;
-use crate::core::templates::template::Name;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::instances::instance::Instance;
+use clusterrunner_core::templates::template::Name;
 
 /// Whether a caller may see what a name stands for. A project that is private hides its templates.
 pub(super) fn may_see(cluster: &Cluster, caller: Caller, name: &Name) -> bool {

@@ -2,13 +2,6 @@
 
 use super::error::ApiError;
 use super::{Api, shapes};
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::accounts::command::{AccountCommand, UserOrder};
-use crate::core::accounts::refusal::AccountRefusal;
-use crate::core::accounts::users::{Role, User, UserChange};
-use crate::core::actor::Actor;
-use crate::core::refusal::Refusal;
 use crate::http::accounts::{Demand, First, Registrant};
 use crate::http::caller::actor;
 use axum::Json;
@@ -24,6 +17,13 @@ use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::peer::Peer;
 use clusterrunner_common::ids::{TokenId, UserId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::accounts::command::{AccountCommand, UserOrder};
+use clusterrunner_core::accounts::refusal::AccountRefusal;
+use clusterrunner_core::accounts::users::{Role, User, UserChange};
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::refusal::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -4,11 +4,6 @@
 use super::accounts::Asking;
 use super::error::ApiError;
 use super::{Api, Path, shapes};
-use crate::core::Cluster;
-use crate::core::access::{Access, Subject};
-use crate::core::apps::app::App;
-use crate::core::apps::command::{AppCommand, ConfigChange};
-use crate::core::command::Command;
 use crate::store::app_logs::{AppLine, AppLines, Origin};
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -18,6 +13,11 @@ use clusterrunner_common::api::apps::{
 };
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::ids::ProjectId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Subject};
+use clusterrunner_core::apps::app::App;
+use clusterrunner_core::apps::command::{AppCommand, ConfigChange};
+use clusterrunner_core::command::Command;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

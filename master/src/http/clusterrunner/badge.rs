@@ -2,15 +2,15 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::accounts::refusal::AccountRefusal;
-use crate::core::builds::build::{Build, BuildState};
-use crate::core::refusal::Refusal;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use clusterrunner_common::ids::ProjectId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::accounts::refusal::AccountRefusal;
+use clusterrunner_core::builds::build::{Build, BuildState};
+use clusterrunner_core::refusal::Refusal;
 use std::sync::Arc;
 
 /// The longest name of a project on a badge; the end of a longer one is left out.

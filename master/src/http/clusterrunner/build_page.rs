@@ -1,14 +1,14 @@
 //! The page of a build: its answer, written out once however many poll it.
 
 use super::shapes;
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
 use axum::body::Bytes;
 use axum::http::HeaderValue;
 use clusterrunner_common::api::{BuildBody, BuildView, FinishView};
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
 use std::sync::OnceLock;
 
 /// How many failed atoms an archived build may have that stays published: it stays long.

@@ -2,11 +2,6 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState};
-use crate::core::effect::ArchiveContent;
-use crate::core::refusal::Refusal;
-use crate::core::slaves::slave::Slave;
 use crate::store::results::{BuildArchive, MatrixArchive, Results, is_damage};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -16,6 +11,11 @@ use clusterrunner_common::http::SentMethod;
 use clusterrunner_common::http::clusterrunner::rules::is_known;
 use clusterrunner_common::http::turns::{Turn, Turns};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::{Build, BuildState};
+use clusterrunner_core::effect::ArchiveContent;
+use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::slaves::slave::Slave;
 use futures_util::StreamExt as _;
 use httpdate::fmt_http_date;
 use std::io;

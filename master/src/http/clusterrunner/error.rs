@@ -3,9 +3,6 @@
 mod refused;
 
 use crate::coordinator::{CommandFailure, Gone};
-use crate::core::instances::instance::InstanceRefusal;
-use crate::core::refusal::Refusal;
-use crate::core::templates::refusal::TemplateRefusal;
 use crate::http::accounts::AccountError;
 use crate::journal::JournalError;
 use crate::read::builds::ReadError;
@@ -24,6 +21,9 @@ use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::job::config::JobConfigError;
 use clusterrunner_common::process::console::ConsoleError;
 use clusterrunner_common::remote_files::RemoteFileError;
+use clusterrunner_core::instances::instance::InstanceRefusal;
+use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::templates::refusal::TemplateRefusal;
 use refused::{refused_status, sentence};
 
 /// Why a request brings no success.

@@ -2,9 +2,6 @@
 
 use super::Api;
 use super::error::ApiError;
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::history::{Beta, Ended, Failure, Run, Verdict};
 use crate::journal::{Entry, Histories, HistoryJob, JournalError, Kind};
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -16,6 +13,9 @@ use clusterrunner_common::http::clusterrunner::page::PageOfTests;
 use clusterrunner_common::http::clusterrunner::wanted_history::{WantedHistory, WantedJobs};
 use clusterrunner_common::ids::ProjectId;
 use clusterrunner_common::junit::TestOutcome;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::history::{Beta, Ended, Failure, Run, Verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::task::spawn_blocking;

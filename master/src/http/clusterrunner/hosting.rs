@@ -2,9 +2,6 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::core::Cluster;
-use crate::core::command::Command;
-use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::read::app_story;
 use crate::store::app_logs::{AppLogs, Output};
 use crate::store::instance_logs::InstanceLogs;
@@ -22,6 +19,9 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{ProjectId, SessionId, SlaveId};
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::work::ReportedState;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::instances::reported::{ReportedInstance, ReportedInstances};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -3,8 +3,6 @@
 use super::Api;
 use super::error::ApiError;
 use super::multipart::{MAX_REPORT, Upload};
-use crate::core::Cluster;
-use crate::core::refusal::Refusal;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -15,6 +13,8 @@ use clusterrunner_common::auth::gate::{Signed, SignedUpload};
 use clusterrunner_common::disk::kept_entries::EntryKey;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{SessionId, SlaveId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::refusal::Refusal;
 use std::io;
 use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;

@@ -1,18 +1,14 @@
 //! Which calls of the original's slaves and clients pass with which proof, and what its slaves'
-//! words mean: they name no build, so the one on record is meant.
+//! words mean.
 
 pub(super) mod slaves;
 pub(super) mod uploads;
 
 use super::requests::Kind;
-use crate::core::Cluster;
-use crate::core::command::Command;
-use crate::core::refusal::Refusal;
-use crate::core::slaves::slave::BuildOnSlave;
 use axum::http::Method;
-use clusterrunner_common::api::{SlaveState, StateReportBody};
+use clusterrunner_common::api::SlaveState;
 use clusterrunner_common::auth::gate::Proof;
-use clusterrunner_common::ids::SlaveId;
+use clusterrunner_core::slaves::legacy::LegacyReport;
 
 /// What the log says at each start with `accept_legacy_peers`.
 pub(crate) const LEGACY_WARNING: &str = "accept_legacy_peers is on: anybody who reaches this port can register \
@@ -38,41 +34,14 @@ pub(crate) fn legacy_proof(method: &Method, path: &str) -> Proof {
     }
 }
 
-/// What a slave of the original reports; `None` where it means nothing now, which is no mistake of
-/// the slave's: it would end if it were refused.
-pub(crate) fn command(
-    cluster: &Cluster,
-    id: SlaveId,
-    report: StateReportBody,
-) -> Result<Option<Command>, Refusal> {
-    let slave = cluster.known_legacy_slave(id)?;
-    // One that is lost has none.
-    let on_record = slave.builds.first_key_value();
-    let Some((build, place)) = on_record.map(|(build, place)| (*build, *place)) else {
-        let gives_up = report.state == SlaveState::Disconnected && slave.is_alive();
-        return Ok(gives_up.then(|| disconnected(id)));
-    };
-    let is_setting_up = matches!(place, BuildOnSlave::SettingUp { .. });
-    let session = slave.session.clone();
-    Ok(match report.state {
-        SlaveState::SetupComplete => is_setting_up.then_some(Command::ReportSetUp {
-            slave: id,
-            session,
-            build,
-        }),
-        SlaveState::SetupFailed => is_setting_up.then(|| Command::ReportSetupFailed {
-            slave: id,
-            session,
-            build,
-            reason: "setup_build failed; the slave's log has its output".to_owned(),
-        }),
-        SlaveState::Idle => Some(Command::ReportTornDown { slave: id, build }),
-        SlaveState::Disconnected => Some(disconnected(id)),
-    })
-}
-
-fn disconnected(slave: SlaveId) -> Command {
-    Command::ReportStopped { slave }
+/// What a slave of the original says with a state.
+const fn said(state: SlaveState) -> LegacyReport {
+    match state {
+        SlaveState::SetupComplete => LegacyReport::SetUp,
+        SlaveState::SetupFailed => LegacyReport::SetupFailed,
+        SlaveState::Idle => LegacyReport::TornDown,
+        SlaveState::Disconnected => LegacyReport::Ending,
+    }
 }
 
 #[cfg(test)]

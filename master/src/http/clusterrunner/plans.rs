@@ -2,13 +2,13 @@
 
 use super::error::ApiError;
 use super::{Api, Path, shapes};
-use crate::core::forecast::{Choice, Wanted};
 use crate::read::plans::{PlanError, Planned};
 use axum::Json;
 use axum::extract::State;
 use clusterrunner_common::api::plan::{PlanBody, PlanChoice, PlanView};
 use clusterrunner_common::http::clusterrunner::wanted_plan::WantedPlan;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::forecast::{Choice, Wanted};
 use std::sync::Arc;
 
 /// The rest of a build that is at work, or a new build of the atoms of another one.

@@ -3,14 +3,14 @@
 
 use super::Api;
 use super::error::ApiError;
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::refusal::Refusal;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::http::around::{Answering, Inside};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::refusal::Refusal;
 use futures_util::future::Either;
 use std::collections::BTreeSet;
 use std::convert::Infallible;

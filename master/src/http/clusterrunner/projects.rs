@@ -3,11 +3,6 @@
 use super::error::ApiError;
 use super::lists::shown_now;
 use super::{Api, Path, shapes};
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::accounts::projects::Project;
-use crate::core::accounts::refusal::AccountRefusal;
-use crate::core::refusal::Refusal;
 use crate::read::builds::ReadError;
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -17,6 +12,11 @@ use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::http::clusterrunner::page::{NewestFirst, PageOfObjects};
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::{BuildId, ProjectId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::accounts::projects::Project;
+use clusterrunner_core::accounts::refusal::AccountRefusal;
+use clusterrunner_core::refusal::Refusal;
 use std::cmp::Reverse;
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
 //! Those who are told of builds, and how it goes with them.
 
 use super::Api;
-use crate::core::access::Caller;
 use crate::read::metrics::NoticeOutcome;
 use crate::read::receivers::{FailedAttempt, Sent, Standing};
 use axum::extract::State;
@@ -9,6 +8,7 @@ use axum::{Extension, Json};
 use clusterrunner_common::api::receivers::{
     LastFailureView, LastSentView, ReceiverView, ReceiversBody,
 };
+use clusterrunner_core::access::Caller;
 use std::sync::Arc;
 
 /// All of them. Where there are private projects only holders of the secret and superusers read which projects and builds

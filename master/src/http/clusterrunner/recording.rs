@@ -4,14 +4,14 @@
 use super::Api;
 use super::error::ApiError;
 use super::multipart::Payload;
-use crate::core::Cluster;
-use crate::core::builds::hand_out::HandOut;
-use crate::core::command::Command;
-use crate::core::refusal::Refusal;
 use crate::read::metrics::InternalError;
 use crate::store::results::{Block, CheckedBatch, Expected};
 use clusterrunner_common::api::{RejectedResult, ResultEntry, ResultsReport, RunningAtom};
 use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::refusal::Refusal;
 use std::collections::BTreeSet;
 use std::io;
 

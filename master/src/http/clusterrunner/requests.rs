@@ -1,6 +1,5 @@
 //! What a request asks for, as far as it decides who may ask: read off its method and path.
 
-use crate::core::access::{Access, Caller, SecretProof, Subject, UserCaller, access};
 use crate::http::caller::Asked;
 use crate::http::sessions::Session;
 use crate::read::private::PrivateProjects;
@@ -9,6 +8,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::http::refusal;
+use clusterrunner_core::access::{Access, Caller, SecretProof, Subject, UserCaller, access};
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

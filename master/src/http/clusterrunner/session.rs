@@ -4,8 +4,6 @@ use super::error::ApiError;
 use super::requests::is_operator;
 use super::{Api, shapes};
 use crate::coordinator::Gone;
-use crate::core::access::{Caller, SecretProof};
-use crate::core::accounts::users::Role;
 use crate::http::accounts::AccountError;
 use crate::http::sessions::{Holder, LINK_LASTS, Session};
 use crate::http::tokens;
@@ -18,6 +16,8 @@ use clusterrunner_common::auth::gate::{
     Proof, Signed, UnknownSession, is_of_this_origin, token_of,
 };
 use clusterrunner_common::http::peer::Peer;
+use clusterrunner_core::access::{Caller, SecretProof};
+use clusterrunner_core::accounts::users::Role;
 use serde::Deserialize;
 use std::sync::Arc;
 

@@ -19,10 +19,6 @@ pub(super) use outlook::{finish, is_foretold};
 pub(crate) use slaves::{slave, slave_with_signs};
 pub(super) use steps::{atomizers, merged, of_slave, steps_under_way, stored_step};
 
-use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState};
-use crate::core::builds::subjob::Subjob;
-use crate::core::slaves::slave::BuildOnSlave;
 use crate::journal::EndedBuild;
 use crate::read::running::{RunningInBuild, Runs};
 use clusterrunner_common::api::{
@@ -31,6 +27,11 @@ use clusterrunner_common::api::{
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
 use clusterrunner_common::ids::SubjobId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::{Build, BuildState};
+use clusterrunner_core::builds::subjob::Subjob;
+use clusterrunner_core::scheduling::kept_out::KeptOut;
+use clusterrunner_core::slaves::slave::BuildOnSlave;
 use indexmap::IndexMap;
 
 /// A build, and what it waits for.
@@ -43,9 +44,10 @@ pub(crate) fn build_of(cluster: &Cluster, known: &Build) -> BuildView {
         .iter()
         .filter_map(|child| cluster.build(child.id))
     {
-        view.num_atoms_in_progress += num_atoms_in_progress(child);
+        view.num_atoms_in_progress += child.num_atoms_in_progress();
     }
-    if let Some(waits) = waits(cluster, known) {
+    let kept_out = cluster.kept_out(known);
+    if let Some(waits) = kept_out.and_then(|kept_out| waits(&kept_out, needs(known))) {
         let details = view.details.take().unwrap_or_default();
         view.details = Some(format!("{details} {waits}").trim_start().to_owned());
     }
@@ -85,36 +87,20 @@ fn setting_up(cluster: &Cluster, build: &Build) -> Vec<SettingUpView> {
 }
 
 /// Why nothing of a build runs though something could.
-fn waits(cluster: &Cluster, build: &Build) -> Option<String> {
-    if build.num_unstarted() == 0 || build.num_running() > 0 {
-        return None;
-    }
-    let (mut drained, mut quarantined, mut ending, mut lost) = (0, 0, 0, 0);
-    for slave in cluster.slaves().filter(|slave| build.suits(slave)) {
-        if slave.takes_work() {
-            return None;
-        }
-        let why = match (slave.is_alive(), slave.was_shut_down()) {
-            (false, _) => &mut lost,
-            (true, true) => &mut ending,
-            (true, false) if slave.quarantine.is_some() => &mut quarantined,
-            (true, false) => &mut drained,
-        };
-        *why += 1;
-    }
+fn waits(kept_out: &KeptOut, needs: Option<String>) -> Option<String> {
     let counts = [
-        (drained, "drained"),
-        (quarantined, "quarantined"),
-        (ending, "shutting down"),
-        (lost, "lost"),
+        (kept_out.drained, "drained"),
+        (kept_out.quarantined, "quarantined"),
+        (kept_out.ending, "shutting down"),
+        (kept_out.lost, "lost"),
     ];
     let counts = counts.iter().filter(|(number, _)| *number > 0);
     let counts: Vec<String> = counts
         .map(|(number, why)| format!("{number} {why}"))
         .collect();
     // Where no slave was kept out, the original's words are enough.
-    let is_kept_out = drained + quarantined + ending > 0;
-    match needs(build) {
+    let is_kept_out = kept_out.drained + kept_out.quarantined + kept_out.ending > 0;
+    match needs {
         None => {
             is_kept_out.then(|| format!("It waits: no slave takes work: {}.", counts.join(", ")))
         }
@@ -212,7 +198,7 @@ fn assemble<'a>(
         job_name: build.plan.as_ref().map(|plan| plan.job_name.clone()),
         num_atoms_completed: build.atoms_completed,
         num_atoms_failed: build.atoms_failed,
-        num_atoms_in_progress: num_atoms_in_progress(build),
+        num_atoms_in_progress: build.num_atoms_in_progress(),
         num_atoms_in_trouble: build.atoms_in_trouble,
         retry_of: build.request.retry_of,
         failing: Some(build.atoms_failed > 0),
@@ -307,16 +293,6 @@ fn failed_atoms<'a>(
     Some(atoms.take(failed).collect())
 }
 
-/// How many atoms run: no more than there are executors that work on the build. What else slaves have of
-/// it waits there, or is only to be delivered.
-fn num_atoms_in_progress(build: &Build) -> u64 {
-    let working = build.num_executors();
-    let running = build.progress().into_iter();
-    let running = running.flat_map(|progress| progress.running.keys());
-    let atoms = running.filter_map(|id| Some(build.subjob(*id)?.atoms.len()));
-    atoms.take(working).sum::<usize>().min(working) as u64
-}
-
 /// By increasing time, states that were not entered last; as in the original.
 fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
     let times = &build.timestamps;
@@ -334,4 +310,34 @@ fn state_timestamps(build: &Build) -> IndexMap<String, Option<f64>> {
         (name.to_owned(), time.map(Timestamp::as_unix_seconds))
     };
     entries.into_iter().map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waiting_build_says_which_slaves_are_kept_out() {
+        let none = KeptOut::default();
+        let lost = KeptOut { lost: 2, ..none };
+        let some = KeptOut {
+            drained: 1,
+            quarantined: 2,
+            ending: 3,
+            lost: 4,
+        };
+        let gpu = || Some("has the labels gpu".to_owned());
+        let check = |kept_out, needs, expected: Option<&str>| {
+            assert_eq!(waits(&kept_out, needs).as_deref(), expected);
+        };
+        check(none, None, None);
+        check(lost, None, None);
+        let counts = "1 drained, 2 quarantined, 3 shutting down, 4 lost";
+        let expected = format!("It waits: no slave takes work: {counts}.");
+        check(some, None, Some(&expected));
+        let expected = "It waits: no slave that takes work has the labels gpu";
+        check(none, gpu(), Some(&format!("{expected}.")));
+        check(lost, gpu(), Some(&format!("{expected}: 2 lost.")));
+        check(some, gpu(), Some(&format!("{expected}: {counts}.")));
+    }
 }

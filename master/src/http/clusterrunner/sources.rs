@@ -2,8 +2,6 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::core::builds::build::BuildState;
-use crate::core::refusal::Refusal;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
@@ -12,6 +10,8 @@ use clusterrunner_common::api::SourceRequest;
 use clusterrunner_common::auth::gate::Signed;
 use clusterrunner_common::git::PackRequest;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::build::BuildState;
+use clusterrunner_core::refusal::Refusal;
 
 /// More submodules in submodules, or commits, than any slave of ours tells.
 const MAX_SUBMODULES: usize = 10;

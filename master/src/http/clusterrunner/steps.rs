@@ -6,8 +6,6 @@ use super::error::ApiError;
 use super::multipart::{MAX_REPORT, Upload};
 use super::{Api, Path, shapes};
 use crate::consoles::{Lines, SlaveStep};
-use crate::core::Cluster;
-use crate::core::refusal::Refusal;
 use crate::store::results::{ATOMIZERS, FETCH, StoredStep};
 use axum::Json;
 use axum::body::Body;
@@ -20,6 +18,8 @@ use clusterrunner_common::api::{
 use clusterrunner_common::auth::gate::SignedUpload;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::console::{live_segment, segment};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::refusal::Refusal;
 use std::io;
 use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;

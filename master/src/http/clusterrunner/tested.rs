@@ -2,7 +2,6 @@
 
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::core::builds::build::Build;
 use crate::read::builds::ReadError;
 use crate::read::tested::{TestsError, TestsOfAtom, Walk};
 use axum::Json;
@@ -14,6 +13,7 @@ use clusterrunner_common::api::{TestCounts, TestView, TestsBody};
 use clusterrunner_common::http::clusterrunner::page::{Page, PageOfTests, WantedTests};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::junit::{self, ReportedTest};
+use clusterrunner_core::builds::build::Build;
 use futures_util::stream;
 use std::collections::VecDeque;
 use std::io;

@@ -5,12 +5,12 @@ use super::Api;
 use super::error::ApiError;
 use super::events::Live;
 use crate::coordinator::Gone;
-use crate::core::Cluster;
-use crate::core::event::{BuildFact, Fact};
 use crate::read::awaiting;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::event::{BuildFact, Fact};
 use std::time::Duration;
 
 /// The longest wait, in seconds: proxies between give up on answers that take much longer.

@@ -2,7 +2,6 @@
 
 use super::Api;
 use super::error::ApiError;
-use crate::core::access::Caller;
 use crate::http::caller::actor;
 use crate::store::working_trees::{Sender, Shelf};
 use axum::body::Body;
@@ -18,6 +17,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::http::clusterrunner::sent_tree::SentTree;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use clusterrunner_core::access::Caller;
 use http_body_util::BodyExt as _;
 use std::io;
 use std::sync::Arc;

@@ -7,13 +7,13 @@ use super::callers::Superuser;
 use super::error::DeisError;
 use super::pages::{List, Page};
 use super::shapes::users::SuperuserView;
-use crate::core::Cluster;
-use crate::core::accounts::command::{AccountCommand, UserOrder};
-use crate::core::actor::Actor;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use clusterrunner_common::ids::UserId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::command::{AccountCommand, UserOrder};
+use clusterrunner_core::actor::Actor;
 use std::sync::Arc;
 
 /// All superusers.

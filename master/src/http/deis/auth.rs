@@ -5,14 +5,14 @@ use super::body::{Fields, REQUIRED};
 use super::callers::ByUser;
 use super::error::DeisError;
 use super::shapes::users::UserView;
-use crate::core::Cluster;
-use crate::core::accounts::command::{AccountCommand, UserOrder};
-use crate::core::actor::Actor;
 use crate::http::accounts::{AccountError, Demand, First, Registrant};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use clusterrunner_common::http::peer::Peer;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::command::{AccountCommand, UserOrder};
+use clusterrunner_core::actor::Actor;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

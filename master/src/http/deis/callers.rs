@@ -2,12 +2,12 @@
 
 use super::Api;
 use super::error::{BadToken, DeisError};
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::actor::Actor;
 use crate::http::caller::actor;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use clusterrunner_common::ids::UserId;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::actor::Actor;
 use std::sync::Arc;
 
 /// A user, or the holder of the farm's secret.

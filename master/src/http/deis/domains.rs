@@ -7,11 +7,11 @@ use super::granted::{Granted, Reading, Using};
 use super::hosts::Hosts;
 use super::pages::{List, Page};
 use super::shapes::apps::DomainView;
-use crate::core::Cluster;
-use crate::core::apps::command::{AppCommand, AppRefusal};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::apps::command::{AppCommand, AppRefusal};
 use std::sync::Arc;
 
 /// The most characters that are looked at; the core knows how many a domain may have.

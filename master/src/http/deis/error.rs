@@ -2,15 +2,15 @@
 
 use super::VERSION;
 use crate::coordinator::{CommandFailure, Gone};
-use crate::core::accounts::refusal::AccountRefusal;
-use crate::core::apps::command::{AppRefusal, ConfigFault, DomainFault, IdFault};
-use crate::core::instances::instance::InstanceRefusal;
-use crate::core::refusal::Refusal;
 use crate::http::accounts::AccountError;
 use axum::Json;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::disk::space::is_disk_full;
+use clusterrunner_core::accounts::refusal::AccountRefusal;
+use clusterrunner_core::apps::command::{AppRefusal, ConfigFault, DomainFault, IdFault};
+use clusterrunner_core::instances::instance::InstanceRefusal;
+use clusterrunner_core::refusal::Refusal;
 use serde_json::{Map, Value, json};
 use std::io;
 

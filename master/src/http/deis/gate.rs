@@ -3,7 +3,6 @@
 use super::error::{BadToken, DeisError};
 use super::hooks::{BUILDER_HEADER, Builder, HOOKS};
 use super::{Api, VERSION};
-use crate::core::access::{Caller, SecretProof};
 use crate::http::shared_key::SharedKey;
 use crate::http::tokens;
 use axum::extract::{Request, State};
@@ -12,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_core::access::{Caller, SecretProof};
 use std::sync::Arc;
 
 /// The header by which the command line says which version it speaks.

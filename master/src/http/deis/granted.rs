@@ -3,15 +3,15 @@
 use super::Api;
 use super::callers::Asking;
 use super::error::DeisError;
-use crate::core::Cluster;
-use crate::core::access::{Access, Subject};
-use crate::core::apps::command::AppCommand;
-use crate::core::apps::facts::AppFact;
-use crate::core::command::Command;
-use crate::core::event::Fact;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use clusterrunner_common::ids::ProjectId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Subject};
+use clusterrunner_core::apps::command::AppCommand;
+use clusterrunner_core::apps::facts::AppFact;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::Fact;
 use std::marker::PhantomData;
 use std::sync::Arc;
 

@@ -6,14 +6,14 @@ use super::callers::{ByUser, OfUser};
 use super::error::DeisError;
 use super::pages::{List, Page};
 use super::shapes::keys::KeyView;
-use crate::core::Cluster;
-use crate::core::accounts::command::AccountCommand;
-use crate::core::accounts::ssh_keys::NewSshKey;
-use crate::core::actor::Actor;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use clusterrunner_common::ids::UserId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::command::AccountCommand;
+use clusterrunner_core::accounts::ssh_keys::NewSshKey;
+use clusterrunner_core::actor::Actor;
 use std::sync::Arc;
 
 /// The most characters that are looked at; the core knows what a key may have.

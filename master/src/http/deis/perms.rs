@@ -6,12 +6,12 @@ use super::auth::user_name;
 use super::body::Fields;
 use super::error::DeisError;
 use super::granted::{ChoosingUsers, Granted, SeeingUsers};
-use crate::core::Cluster;
-use crate::core::accounts::command::ProjectCommand;
-use crate::core::command::Command;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::command::ProjectCommand;
+use clusterrunner_core::command::Command;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -7,11 +7,11 @@ use super::granted::{Granted, Reading, Using, released};
 use super::pages::{List, Page};
 use super::settling::settled;
 use super::shapes::apps::{ReleaseView, X_DEIS_RELEASE};
-use crate::core::Cluster;
-use crate::core::apps::command::{AppCommand, AppRefusal};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::apps::command::{AppCommand, AppRefusal};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

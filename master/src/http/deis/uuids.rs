@@ -1,10 +1,10 @@
 //! UUIDs as this API shows them: dashed, and of the form of version 4.
 
-use crate::core::apps::app::{App, AppBuild, AppConfig};
 use crate::http::uuids;
 use crate::read::app_uuids;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{InstanceId, UserId};
+use clusterrunner_core::apps::app::{App, AppBuild, AppConfig};
 use std::fmt::Display;
 
 /// The uuid of an SSH key that a user added at this time.

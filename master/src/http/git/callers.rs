@@ -2,12 +2,12 @@
 
 use super::error::GitHttpError;
 use crate::coordinator::ClusterHandle;
-use crate::core::access::UserCaller;
 use crate::http::tokens;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_core::access::UserCaller;
 
 /// The most characters of a header that is decoded: tokens are shorter.
 const LONGEST: usize = 1024;

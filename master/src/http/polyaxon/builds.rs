@@ -7,11 +7,11 @@ use super::pages::{List, Page};
 use super::query::Query;
 use super::shapes::builds::{Around, BuildView, Details, Known, ListedBuild, Place};
 use super::sort::{self, Sort};
-use crate::core::Cluster;
-use crate::core::access::UserCaller;
 use axum::Json;
 use axum::extract::State;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::UserCaller;
 use std::sync::Arc;
 
 /// How many builds are looked at together.

@@ -7,12 +7,12 @@ use super::error::PolyaxonError;
 use super::granted::{GrantedBuild, Owning, Using};
 use super::said;
 use super::shapes::builds::BuildView;
-use crate::core::actor::Actor;
-use crate::core::builds::details::NewDetails;
-use crate::core::command::Command;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::details::NewDetails;
+use clusterrunner_core::command::Command;
 use std::sync::Arc;
 
 /// Says something else of a build. What is not given stays.

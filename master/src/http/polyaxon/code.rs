@@ -6,12 +6,6 @@ use super::Api;
 use super::attachment::attachment;
 use super::error::PolyaxonError;
 use super::granted::{Granted, Reading, Using};
-use crate::core::accounts::command::ProjectCommand;
-use crate::core::accounts::projects::Project;
-use crate::core::accounts::refusal::AccountRefusal;
-use crate::core::actor::Actor;
-use crate::core::command::Command;
-use crate::core::refusal::Refusal;
 use crate::store::own_repositories::{NewCode, OwnCodeError};
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
@@ -20,6 +14,12 @@ use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::CommitId;
 use clusterrunner_common::ids::UserId;
+use clusterrunner_core::accounts::command::ProjectCommand;
+use clusterrunner_core::accounts::projects::Project;
+use clusterrunner_core::accounts::refusal::AccountRefusal;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::refusal::Refusal;
 use parts::Upload;
 use std::io;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ async fn record(
     archive: NamedTempFile,
 ) -> Result<(), PolyaxonError> {
     let writer = api.own.writer(project.id).await;
-    let look = move |cluster: &crate::core::Cluster| {
+    let look = move |cluster: &clusterrunner_core::Cluster| {
         let newest = cluster.project(project.id)?.code.clone();
         let author = cluster.accounts().user(user)?.name.clone();
         Some((newest, author))

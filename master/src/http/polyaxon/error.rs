@@ -3,12 +3,6 @@
 use super::invalid::InvalidParameter;
 use super::shapes::statuses::word;
 use crate::coordinator::{CommandFailure, Gone};
-use crate::core::accounts::refusal::AccountRefusal;
-use crate::core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS, Unfit};
-use crate::core::builds::status::StatusRefusal;
-use crate::core::instances::instance::InstanceRefusal;
-use crate::core::refusal::Refusal;
-use crate::core::templates::refusal::TemplateRefusal;
 use crate::http::accounts::AccountError;
 use crate::http::sockets::{IN_ALL, OF_A_USER};
 use crate::journal::JournalError;
@@ -19,6 +13,12 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::disk::space::{ShortOfSpace, is_disk_full};
 use clusterrunner_common::http::web_socket::NoWebSocket;
+use clusterrunner_core::accounts::refusal::AccountRefusal;
+use clusterrunner_core::builds::details::{MAX_DESCRIPTION, MAX_NAME, MAX_TAG, MAX_TAGS, Unfit};
+use clusterrunner_core::builds::status::StatusRefusal;
+use clusterrunner_core::instances::instance::InstanceRefusal;
+use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::templates::refusal::TemplateRefusal;
 use serde_json::{Map, Value, json};
 use std::io;
 

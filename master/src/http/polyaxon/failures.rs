@@ -2,10 +2,10 @@
 
 use super::Api;
 use crate::consoles::Lines;
-use crate::core::builds::build::Build;
-use crate::core::builds::statuses::StatusCause;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::templates::failure_in;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::statuses::StatusCause;
 
 /// A build of steps that failed.
 #[derive(Debug)]

@@ -3,13 +3,13 @@
 use super::Api;
 use super::error::PolyaxonError;
 use super::routes;
-use crate::core::access::Caller;
 use crate::http::tokens;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_core::access::Caller;
 use std::sync::Arc;
 
 /// What needs no token: paths, and what is below them.

@@ -3,12 +3,12 @@
 
 use super::Api;
 use super::error::PolyaxonError;
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, UserCaller, access};
-use crate::core::accounts::projects::Project;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, UserCaller, access};
+use clusterrunner_core::accounts::projects::Project;
 use std::marker::PhantomData;
 use std::sync::Arc;
 

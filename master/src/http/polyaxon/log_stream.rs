@@ -6,8 +6,6 @@ use super::granted::{Asking, Granted, GrantedBuild, Reading};
 use super::shapes::statuses::word;
 use super::uuids;
 use crate::consoles::{ConsoleFailure, Follower, Step, happens};
-use crate::core::builds::build::Build;
-use crate::core::builds::status::Status;
 use crate::read::builds::ReadError;
 use crate::read::feed::Reader;
 use axum::extract::{FromRequestParts as _, Request, State};
@@ -15,6 +13,8 @@ use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::web_socket::{Over, WebSocket, upgrade};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::status::Status;
 use serde_json::{Value, json};
 use std::sync::Arc;
 

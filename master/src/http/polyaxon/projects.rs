@@ -7,18 +7,18 @@ use super::granted::{Asking, Granted, Owning, Reading, Using};
 use super::pages::{List, Page};
 use super::said::{self, tags};
 use super::shapes::projects::{CollaboratorView, ProjectView};
-use crate::core::Cluster;
-use crate::core::access::{Access, Caller, Subject, UserCaller, access};
-use crate::core::accounts::command::ProjectCommand;
-use crate::core::accounts::projects::{NewProject, Project, ProjectChange};
-use crate::core::actor::Actor;
-use crate::core::command::Command;
-use crate::core::event::Fact;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::{ProjectId, UserId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::{Access, Caller, Subject, UserCaller, access};
+use clusterrunner_core::accounts::command::ProjectCommand;
+use clusterrunner_core::accounts::projects::{NewProject, Project, ProjectChange};
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::Fact;
 use std::sync::Arc;
 
 /// How many characters the URL of a repository has at most.

@@ -2,9 +2,9 @@
 
 use super::body::Fields;
 use super::error::PolyaxonError;
-use crate::core::access::UserCaller;
-use crate::core::accounts::users::Role;
-use crate::core::builds::details::{MAX_DESCRIPTION, MAX_TAGS, Merge};
+use clusterrunner_core::access::UserCaller;
+use clusterrunner_core::accounts::users::Role;
+use clusterrunner_core::builds::details::{MAX_DESCRIPTION, MAX_TAGS, Merge};
 use serde_json::Value;
 
 /// A token that lets its user only read changes nothing, not even what is the user's own.

@@ -7,14 +7,14 @@ use super::failures::Failed;
 use super::granted::{GrantedBuild, Reading, Using};
 use super::pages::{List, Page};
 use super::shapes::statuses::{self, StatusView, WORDS};
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::actor::Actor;
-use crate::core::builds::status::PostedStatus;
-use crate::core::command::Command;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::status::PostedStatus;
+use clusterrunner_core::command::Command;
 use std::sync::Arc;
 
 /// How many characters the message of a posted status has at most.

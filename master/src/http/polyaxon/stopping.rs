@@ -3,9 +3,9 @@
 use super::Api;
 use super::error::PolyaxonError;
 use super::granted::{GrantedBuild, Using};
-use crate::core::actor::Actor;
-use crate::core::command::Command;
 use axum::extract::State;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::command::Command;
 use std::sync::Arc;
 
 /// Ends a build; one that is over stays as it is.

@@ -1,9 +1,9 @@
 //! Links that begin a session: each once, and only for a short time.
 
 use super::Holder;
-use crate::core::accounts::users::TokenDigest;
 use crate::http::tokens;
 use clusterrunner_common::lock::lock;
+use clusterrunner_core::accounts::users::TokenDigest;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! What is remembered, and of what.
 
-use crate::core::history::Memory;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::ProjectId;
+use clusterrunner_core::history::Memory;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

@@ -2,10 +2,10 @@
 //! as they need.
 
 use super::entry::{Entry, Kind, What};
-use crate::core::builds::hunted::HuntTrials;
-use crate::core::history::{Ended, Failure, Memory, Run, Tag, Trials};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::hunted::HuntTrials;
+use clusterrunner_core::history::{Ended, Failure, Memory, Run, Tag, Trials};
 use serde::{Deserialize, Serialize};
 
 /// The first byte. Another one is of another version, which learns anew what this one wrote.

@@ -1,8 +1,8 @@
 use super::entry::MAX_NAME;
 use super::*;
-use crate::core::builds::hunted::HuntTrials;
-use crate::core::history::Ended;
 use crate::journal::Journal;
+use clusterrunner_core::builds::hunted::HuntTrials;
+use clusterrunner_core::history::Ended;
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 

@@ -1,7 +1,7 @@
 //! What is damaged is found, named, and left out only when somebody asks for it.
 
 use super::*;
-use crate::core::slaves::slave::Presence;
+use clusterrunner_core::slaves::slave::Presence;
 use examine::{Findings, examine};
 use export::{ExportError, export};
 use repair::Repair;

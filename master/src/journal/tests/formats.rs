@@ -7,11 +7,11 @@ mod apps;
 mod instances;
 
 use super::*;
-use crate::core::builds::hand_out::HandOut;
-use crate::core::command::{Opening, StoredResults};
-use crate::core::event::Loss;
-use crate::core::slaves::slave::Presence;
 use clusterrunner_common::ids::Incarnation;
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::command::{Opening, StoredResults};
+use clusterrunner_core::event::Loss;
+use clusterrunner_core::slaves::slave::Presence;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;

@@ -1,11 +1,11 @@
 use super::super::queue::Next;
 use super::*;
-use crate::core::actor::Actor;
-use crate::core::command::Command;
-use crate::core::event::Event;
 use crate::journal::Journal;
 use clusterrunner_common::settings::{NotifyReceiver, Webhook};
 use clusterrunner_common::work::{BuildEvent, BuildRequest};
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::Event;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 

@@ -1,14 +1,14 @@
 //! What is read of a build to explain its time.
 
 use super::{Explained, Hunted, Known, Ran, explain};
-use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState, Timestamps};
-use crate::core::builds::subjob::Subjob;
 use crate::read::builds::{Builds, ReadError};
 use crate::read::lists::AtSubjob;
 use crate::read::running::{RunningInBuild, Runs};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::{Build, BuildState, Timestamps};
+use clusterrunner_core::builds::subjob::Subjob;
 use std::ops::Range;
 
 impl Builds {

@@ -3,8 +3,8 @@
 
 use super::notices::{NoticeOutcome, Notices};
 use super::text::{family, line, write_histogram};
-use crate::core::histogram::Histogram;
 use clusterrunner_common::lock::lock;
+use clusterrunner_core::histogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! The text format of Prometheus, version 0.0.4.
 
-use crate::core::histogram::Histogram;
+use clusterrunner_core::histogram::Histogram;
 use std::fmt::Write as _;
 
 pub(crate) fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {

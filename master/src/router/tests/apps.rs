@@ -1,19 +1,19 @@
 //! Requests to apps, by their hosts.
 
 use super::{Farm, read_head};
-use crate::core::Cluster;
-use crate::core::accounts::owner::Owner;
-use crate::core::actor::Actor;
-use crate::core::apps::command::AppCommand;
-use crate::core::command::Command;
-use crate::core::event::{Event, Fact, InstanceFact};
-use crate::core::instances::facts::Launch;
-use crate::core::instances::instance::Purpose;
 use crate::router::{Hosts, Routes};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{
     Generation, Incarnation, InstanceId, ProjectId, SessionId, SlaveId,
 };
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::apps::command::AppCommand;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::{Event, Fact, InstanceFact};
+use clusterrunner_core::instances::facts::Launch;
+use clusterrunner_core::instances::instance::Purpose;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

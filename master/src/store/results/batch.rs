@@ -2,7 +2,6 @@
 
 use super::received::from_start;
 use super::{Block, Results, UnusableResult, add_reports, add_starts, add_usages, outcomes};
-use crate::core::builds::outcome::AtomOutcome;
 use clusterrunner_common::api::{AtomReport, Starts};
 use clusterrunner_common::ids::{AtomId, BuildId, SubjobId};
 use clusterrunner_common::results::artifact::directory_name;
@@ -10,6 +9,7 @@ use clusterrunner_common::results::block::{
     BlockError, CheckedResult, FoundResult, check_results, copy_results,
 };
 use clusterrunner_common::work::AtomUsage;
+use clusterrunner_core::builds::outcome::AtomOutcome;
 use std::io::{self, BufWriter, Write as _};
 
 /// A result that a block should hold.

@@ -1,11 +1,11 @@
 //! Results that the master makes itself.
 
 use super::Block;
-use crate::core::effect::MadeResult;
 use clusterrunner_common::ids::AtomId;
 use clusterrunner_common::results::block::{
     AtomResult, BlockWriter, CheckedAtom, CheckedResult, Console, PackError,
 };
+use clusterrunner_core::effect::MadeResult;
 use std::io;
 use tokio_util::sync::CancellationToken;
 

@@ -1,7 +1,6 @@
 //! Results as slaves send them: looked through before they count.
 
 use super::{Block, Results};
-use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
 use clusterrunner_common::api::{AtomReport, Starts, TIMED_OUT_EXIT_CODE};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::is_disk_full;
@@ -11,6 +10,7 @@ use clusterrunner_common::results::block::{
     BlockError, CheckedResult, check_block, convert_archive,
 };
 use clusterrunner_common::work::AtomUsage;
+use clusterrunner_core::builds::outcome::{AtomOutcome, AtomTrouble};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek as _, Write as _};
 

@@ -2,8 +2,8 @@
 
 use super::index::{self, Key};
 use super::{Results, build_store::INDEX};
-use crate::core::command::StoredResults;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::command::StoredResults;
 use std::io;
 use std::path::Path;
 

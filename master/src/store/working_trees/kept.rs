@@ -2,12 +2,12 @@
 //! `json` for what is known of them. The last one is written last: without it nothing was kept. Nothing is ever replaced by
 //! anything else: the name says which objects are in a pack.
 
-use crate::core::actor::Actor;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::git::{CommitId, SentName, SentPack};
 use clusterrunner_common::ids::UserId;
+use clusterrunner_core::actor::Actor;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Applications as this API shows them.
 
-use crate::core::instances::instance::{Instance, InstanceState};
+use clusterrunner_core::instances::instance::{Instance, InstanceState};
 use serde::Serialize;
 
 /// An application.

@@ -1,10 +1,10 @@
 //! Builds as this API shows them: the newest of each name.
 
-use crate::core::builds::build::Build;
 use crate::http::binder::phases::{self, Cause, Course, Phase};
 use crate::http::binder::{source, times};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::build::Build;
 use serde::Serialize;
 
 /// The record of a build.

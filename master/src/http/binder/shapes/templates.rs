@@ -1,7 +1,7 @@
 //! Templates as this API shows them.
 
-use crate::core::templates::template::{Name, Template};
 use crate::http::binder::times;
+use clusterrunner_core::templates::template::{Name, Template};
 use serde::Serialize;
 
 /// The port that a program is taken to want where nothing says another one.

@@ -1,9 +1,9 @@
 //! Builds: how they begin, how far they are, and how they end.
 
 use super::farm::{Farm, KEY, NAME, REPOSITORY, bare, error, take_time};
-use crate::core::actor::Actor;
-use crate::core::command::Command;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::command::Command;
 use serde_json::{Value, json};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";

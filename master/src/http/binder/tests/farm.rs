@@ -1,15 +1,6 @@
 //! A farm whose routes are called without a socket. The test plays its slaves.
 
 use crate::coordinator::{ClusterHandle, Coordinator};
-use crate::core::accounts::command::AccountCommand;
-use crate::core::accounts::users::{ApiToken, NewUser, PasswordHash};
-use crate::core::actor::Actor;
-use crate::core::builds::hand_out::HandOut;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::builds::plan::Plan;
-use crate::core::command::{Command, Opening, StoredResults};
-use crate::core::event::Fact;
-use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::http::binder::{Api, Printed, Router, router};
 use crate::http::description::check::Sent;
 use crate::http::shared_key::SharedKey;
@@ -30,6 +21,15 @@ use clusterrunner_common::ids::{
 use clusterrunner_common::settings::ImagePolicy;
 use clusterrunner_common::templates::{Form, TemplateContent, TemplateDescription};
 use clusterrunner_common::work::ReportedState;
+use clusterrunner_core::accounts::command::AccountCommand;
+use clusterrunner_core::accounts::users::{ApiToken, NewUser, PasswordHash};
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::{Command, Opening, StoredResults};
+use clusterrunner_core::event::Fact;
+use clusterrunner_core::instances::reported::{ReportedInstance, ReportedInstances};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -164,7 +164,7 @@ impl Farm {
         snapshots: &[&str],
     ) {
         let ids: Vec<InstanceId> = instances.iter().map(|(id, _)| InstanceId(*id)).collect();
-        let placed = move |cluster: &crate::core::Cluster| {
+        let placed = move |cluster: &clusterrunner_core::Cluster| {
             let of = |id: &InstanceId| cluster.instance(*id).map(|it| it.generation);
             ids.iter().map(|id| of(id).unwrap()).collect::<Vec<_>>()
         };

@@ -88,7 +88,7 @@ async fn health_has_the_master_and_each_slave() {
     let farm = Farm::start();
     farm.connect(1).await;
     farm.connect(2).await;
-    farm.tell(crate::core::command::Command::GiveSlaveUp {
+    farm.tell(clusterrunner_core::command::Command::GiveSlaveUp {
         slave: clusterrunner_common::ids::SlaveId(2),
         reason: "silent".to_owned(),
     })

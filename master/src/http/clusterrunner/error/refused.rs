@@ -1,11 +1,11 @@
 //! What refusals of the core are in this API: a sentence and a status.
 
-use crate::core::accounts::refusal::AccountRefusal;
-use crate::core::apps::command::AppRefusal;
-use crate::core::instances::instance::InstanceRefusal;
-use crate::core::refusal::Refusal;
-use crate::core::templates::refusal::TemplateRefusal;
 use axum::http::StatusCode;
+use clusterrunner_core::accounts::refusal::AccountRefusal;
+use clusterrunner_core::apps::command::AppRefusal;
+use clusterrunner_core::instances::instance::InstanceRefusal;
+use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::templates::refusal::TemplateRefusal;
 
 /// What a refusal of the core is called in this family's answers. Where the original has a sentence, it is that one.
 pub(super) fn sentence(refusal: &Refusal) -> String {

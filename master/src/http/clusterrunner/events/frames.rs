@@ -1,9 +1,9 @@
 //! Events as they are sent, and who may be told of them.
 
-use crate::core::access::{Access, Caller, Subject, access};
-use crate::core::accounts::projects::Project;
-use crate::core::instances::instance::Instance;
 use bytes::Bytes;
+use clusterrunner_core::access::{Access, Caller, Subject, access};
+use clusterrunner_core::accounts::projects::Project;
+use clusterrunner_core::instances::instance::Instance;
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -140,12 +140,12 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::access::{SecretProof, UserCaller};
-    use crate::core::accounts::owner::Owner;
-    use crate::core::accounts::projects::NewProject;
-    use crate::core::accounts::users::Role;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{ProjectId, UserId};
+    use clusterrunner_core::access::{SecretProof, UserCaller};
+    use clusterrunner_core::accounts::owner::Owner;
+    use clusterrunner_core::accounts::projects::NewProject;
+    use clusterrunner_core::accounts::users::Role;
 
     fn text(batch: &Batch, caller: Caller) -> String {
         let pieces = batch.pieces(caller).concat();

@@ -6,8 +6,8 @@
 
 use super::frames::{Batch, Frame};
 use crate::coordinator::Gone;
-use crate::core::event::Event;
 use crate::read::feed::{News, Reader};
+use clusterrunner_core::event::Event;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};

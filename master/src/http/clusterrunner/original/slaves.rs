@@ -2,16 +2,16 @@
 //! that signs.
 
 use crate::coordinator::Gone;
-use crate::core::Cluster;
-use crate::core::command::Command;
-use crate::core::event::{Fact, SlaveFact};
-use crate::core::slaves::slave::Slave;
 use crate::http::clusterrunner::Api;
 use crate::http::clusterrunner::error::ApiError;
 use crate::http::clusterrunner::joining::check_slave;
 use clusterrunner_common::api::{ConnectAnswer, ConnectRequest, StateReportBody};
 use clusterrunner_common::auth::signature::SignatureError;
 use clusterrunner_common::ids::{SessionId, SlaveId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::event::{Fact, SlaveFact};
+use clusterrunner_core::slaves::slave::Slave;
 
 /// A slave joins the farm.
 pub(in crate::http::clusterrunner) async fn connect(
@@ -65,7 +65,8 @@ pub(in crate::http::clusterrunner) async fn report(
     slave: SlaveId,
     report: StateReportBody,
 ) -> Result<(), ApiError> {
-    let meant = move |cluster: &Cluster| super::command(cluster, slave, report);
+    let said = super::said(report.state);
+    let meant = move |cluster: &Cluster| cluster.legacy_command(slave, said);
     if let Some(command) = api.cluster.read(meant).await?? {
         api.cluster.command(command).await?;
     }

@@ -3,10 +3,6 @@
 //! 200: it would send it again otherwise, and a second time it might be taken for another.
 
 use crate::coordinator::CommandFailure;
-use crate::core::access::Caller;
-use crate::core::builds::hand_out::HandOut;
-use crate::core::command::Command;
-use crate::core::refusal::Refusal;
 use crate::http::clusterrunner::error::ApiError;
 use crate::http::clusterrunner::multipart::{MAX_REPORT, Payload, Upload};
 use crate::http::clusterrunner::recording::{count_failure, remove_stale};
@@ -19,6 +15,10 @@ use clusterrunner_common::auth::gate::SignedUpload;
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SubjobId};
 use clusterrunner_common::results::block::CheckedResult;
+use clusterrunner_core::access::Caller;
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::refusal::Refusal;
 use serde_json::{Value, json};
 use std::io;
 

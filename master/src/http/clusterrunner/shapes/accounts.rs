@@ -1,9 +1,9 @@
 //! Users and tokens.
 
-use crate::core::accounts::users::{Role, Token, User};
 use clusterrunner_common::api::accounts::{TokenRole, TokenView, UserView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::TokenId;
+use clusterrunner_core::accounts::users::{Role, Token, User};
 
 /// A user.
 #[must_use]

@@ -1,15 +1,15 @@
 //! Apps as this API shows them. Pure.
 
 use super::launching::instance_status;
-use crate::core::Cluster;
-use crate::core::access::Access;
-use crate::core::accounts::owner::Owner;
-use crate::core::apps::app::{App, AppBuild, Release};
-use crate::core::instances::instance::{Instance, Purpose};
 use crate::read::app_story;
 use clusterrunner_common::api::apps::{
     AppAccess, AppBody, AppConfigView, AppProcessView, AppReleaseView, AppView,
 };
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::Access;
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::apps::app::{App, AppBuild, Release};
+use clusterrunner_core::instances::instance::{Instance, Purpose};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,11 +1,11 @@
 //! The atoms of a build as rows of a table: for readers that take very many at once. Pure.
 
 use super::atoms;
-use crate::core::builds::build::Build;
-use crate::core::builds::subjob::Subjob;
 use crate::read::running::Runs;
 use clusterrunner_common::api::{AtomState, AtomView, AttemptView};
 use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SlaveId, SubjobId};
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::subjob::Subjob;
 use serde::Serialize;
 
 /// What stands in an [`AtomRow`], in order.

@@ -1,15 +1,15 @@
 //! Subjobs and their atoms as this API shows them. Pure.
 
-use crate::core::builds::build::Build;
-use crate::core::builds::mishaps::FailedAttempt;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::builds::subjob::Subjob;
 use crate::read::running::Runs;
 use clusterrunner_common::api::{AtomState, AtomView, AttemptView, SubjobView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::job::config::variable_of;
 use clusterrunner_common::work::ProcessUsage;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::mishaps::FailedAttempt;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::subjob::Subjob;
 
 /// A subjob.
 #[must_use]

@@ -1,15 +1,15 @@
 //! Templates and instances as this API shows them. Pure.
 
 use super::status_of;
-use crate::core::Cluster;
-use crate::core::builds::build::Build;
-use crate::core::instances::instance::{Instance, InstanceState};
-use crate::core::templates::template::{Name, Template};
 use clusterrunner_common::api::BuildStatus;
 use clusterrunner_common::api::launching::{
     InstanceStatus, InstanceView, TemplateDetails, TemplateView,
 };
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::instances::instance::{Instance, InstanceState};
+use clusterrunner_core::templates::template::{Name, Template};
 
 /// How the key of a project begins that is a repository.
 const GIT: &str = "git ";

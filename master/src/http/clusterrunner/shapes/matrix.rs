@@ -1,9 +1,9 @@
 //! A build that was split into the builds of a matrix, and these.
 
-use crate::core::builds::build::Build;
-use crate::core::builds::build::BuildState;
-use crate::core::builds::children::{Child, ChildState};
 use clusterrunner_common::api::{BuildResult, BuildStatus, ChildView};
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::build::BuildState;
+use clusterrunner_core::builds::children::{Child, ChildState};
 
 /// The builds of its matrix.
 pub(super) fn children(build: &Build) -> Vec<ChildView> {

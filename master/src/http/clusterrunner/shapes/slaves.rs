@@ -1,9 +1,9 @@
 //! Slaves as this API shows them. Pure.
 
-use crate::core::slaves::slave::{BuildOnSlave, Presence, Slave};
 use crate::read::slave_signs::SlaveSigns;
 use clusterrunner_common::api::{BuildOnSlaveState, SlaveView};
 use clusterrunner_common::clock::Timestamp;
+use clusterrunner_core::slaves::slave::{BuildOnSlave, Presence, Slave};
 
 /// A slave.
 #[must_use]

@@ -1,12 +1,12 @@
 //! The steps of builds as this API shows them. Pure.
 
-use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState};
-use crate::core::slaves::slave::{BuildOnSlave, Slave};
 use crate::store::results::{ATOMIZERS, FETCH, StoredStep};
 use clusterrunner_common::api::{StepEnd, StepKind, StepState, StepView};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::{Build, BuildState};
+use clusterrunner_core::slaves::slave::{BuildOnSlave, Slave};
 use std::collections::BTreeMap;
 
 /// The number of what a slave does for a build. That of the atomizers, which the master runs, is

@@ -1,15 +1,15 @@
 //! All atoms of a build as the rows of one table.
 
 use super::*;
-use crate::core::builds::hand_out::HandOut;
-use crate::core::builds::outcome::{AtomOutcome, AtomTrouble};
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use crate::http::clusterrunner::shapes::ATOM_COLUMNS;
 use clusterrunner_common::api::RunningAtom;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SlaveId, SubjobId};
 use clusterrunner_common::process::command::Usage;
 use clusterrunner_common::work::{AtomUsage, ProcessUsage};
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::builds::outcome::{AtomOutcome, AtomTrouble};
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use std::time::Duration;
 
 const BUILD_ID: BuildId = BuildId(1);

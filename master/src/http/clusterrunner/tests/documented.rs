@@ -1,9 +1,9 @@
 //! `docs/api.md` tells of every route, every field and every metric that there is.
 
 use super::*;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use std::collections::BTreeSet;
 
 const PAGE: &str = include_str!("../../../../../docs/api.md");

@@ -1,9 +1,11 @@
 //! Draining, and what is shown of slaves that take no work.
 
 use super::{BUILD, Master};
-use crate::core::command::Command;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 #[tokio::test]
 async fn a_slave_is_drained_and_undrained_in_both_versions() {
@@ -38,28 +40,60 @@ async fn a_slave_is_drained_and_undrained_in_both_versions() {
     }
 }
 
-#[tokio::test]
-async fn a_build_says_why_it_waits_and_what_went_wrong_beside_it() {
-    let master = Master::start();
+/// A build of one atom, prepared.
+async fn build(master: &Master, plan: Plan) {
     master.documented("POST", "/v1/build", BUILD).await;
-    let plan = crate::core::builds::plan::Plan {
-        timeouts: clusterrunner_common::job::config::Timeouts::default(),
-        commit: None,
+    let plan = Plan {
         job_name: "unit".to_owned(),
         command: "run".to_owned(),
-        setup_build: None,
-        teardown_build: None,
-        max_executors: None,
-        max_executors_per_slave: None,
         atoms: vec!["export T=1;".to_owned()],
-        ..crate::core::builds::plan::Plan::default()
+        ..plan
     };
     let prepared = Command::ReportPrepared {
         build: BuildId(1),
         plan: Box::new(plan),
     };
     master.cluster.command(prepared).await.unwrap();
-    let details = async || master.get("/v1/build/1").await.1["build"]["details"].clone();
+}
+
+async fn details(master: &Master) -> Value {
+    master.get("/v1/build/1").await.1["build"]["details"].clone()
+}
+
+#[tokio::test]
+async fn a_waiting_build_says_what_it_asks_of_slaves() {
+    let labels = || ["big", "gpu"].map(str::to_owned).into();
+    let image = || Some("debian:13".to_owned());
+    let containers = "runs containers, which the job's image needs";
+    for (labels, image, needs) in [
+        (labels(), None, "has the labels big, gpu"),
+        (BTreeSet::new(), image(), containers),
+        (
+            labels(),
+            image(),
+            &format!("has the labels big, gpu and {containers}"),
+        ),
+    ] {
+        let master = Master::start();
+        master.connect("a", None).await;
+        let plan = Plan {
+            labels,
+            image,
+            ..Plan::default()
+        };
+        build(&master, plan).await;
+        let expected = format!(
+            "0 of 1 subjobs are complete (0.0%). It waits: no slave that takes work {needs}."
+        );
+        assert_eq!(details(&master).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_build_says_why_it_waits_and_what_went_wrong_beside_it() {
+    let master = Master::start();
+    build(&master, Plan::default()).await;
+    let details = async || details(&master).await;
     let done = "0 of 1 subjobs are complete (0.0%).";
     master.connect("a", None).await;
     assert_eq!(details().await, done);

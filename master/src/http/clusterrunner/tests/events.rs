@@ -1,16 +1,16 @@
 //! Events as their readers get them.
 
 use super::*;
-use crate::core::Cluster;
-use crate::core::actor::Actor;
-use crate::core::apps::command::{AppCommand, NewAppBuild};
-use crate::core::builds::hand_out::HandOut;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use axum::body::BodyDataStream;
 use clusterrunner_common::api::RunningAtom;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SlaveId, SubjobId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::apps::command::{AppCommand, NewAppBuild};
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use futures_util::StreamExt as _;
 use std::time::Duration;
 use tokio::time::timeout;

@@ -1,10 +1,10 @@
 //! What earlier builds say of atoms and tests.
 
 use super::*;
-use crate::core::builds::hunted::HuntTrials;
-use crate::core::history::{Ended, Failure, Run, Tag};
 use crate::journal::{HistoryJob, Kind, Seen, What};
 use clusterrunner_common::ids::{BuildId, ProjectId};
+use clusterrunner_core::builds::hunted::HuntTrials;
+use clusterrunner_core::history::{Ended, Failure, Run, Tag};
 
 impl Master {
     /// A build of the first project is counted, in which an atom and a test of it passed after so many failures.

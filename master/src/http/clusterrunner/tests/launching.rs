@@ -3,10 +3,6 @@
 mod apps;
 
 use super::*;
-use crate::core::builds::hand_out::HandOut;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use crate::effects::archiver::{Archived, Archiver};
 use crate::store::results::Block;
 use clusterrunner_common::disk::space::DiskSpace;
@@ -14,6 +10,10 @@ use clusterrunner_common::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId,
 };
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, check_block};
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 
 const SLAVE: SlaveId = SlaveId(1);
 const LIFE: &str = "life";

@@ -2,8 +2,6 @@
 
 use super::golden;
 use crate::coordinator::Coordinator;
-use crate::core::command::{Opening, StoredResults};
-use crate::core::effect::Effect;
 use crate::http::clusterrunner::*;
 use crate::http::description;
 use crate::http::description::check::Sent;
@@ -35,6 +33,8 @@ use clusterrunner_common::ids::{BuildId, Incarnation};
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::Registration;
 use clusterrunner_common::work::BuildEvent;
+use clusterrunner_core::command::{Opening, StoredResults};
+use clusterrunner_core::effect::Effect;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;

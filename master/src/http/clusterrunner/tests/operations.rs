@@ -1,9 +1,9 @@
 //! What the master tells those who operate it: its events and its measures.
 
 use super::*;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 
 impl Master {
     /// The events, without what differs from run to run.

@@ -1,12 +1,12 @@
 //! Builds of private projects: this API names builds alone, and tells nobody of them who may not read the project.
 
 use super::{BUILD, Master};
-use crate::core::accounts::command::ProjectCommand;
-use crate::core::accounts::projects::ProjectChange;
-use crate::core::actor::Actor;
-use crate::core::builds::details::Merge;
-use crate::core::command::Command;
 use clusterrunner_common::ids::ProjectId;
+use clusterrunner_core::accounts::command::ProjectCommand;
+use clusterrunner_core::accounts::projects::ProjectChange;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::details::Merge;
+use clusterrunner_core::command::Command;
 use serde_json::json;
 
 impl Master {

@@ -1,9 +1,9 @@
 //! Reads while builds change: nothing older than what was told, long lists, and what is not sent again.
 
 use super::*;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 
 const CANCEL: &str = r#"{"status": "canceled"}"#;
 

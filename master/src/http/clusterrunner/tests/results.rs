@@ -1,11 +1,11 @@
 //! Many results in one request.
 
 use super::*;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use clusterrunner_common::auth::signature::CONTENT_DIGEST_HEADER;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 
 pub(super) const BUILD_ID: BuildId = BuildId(1);
 

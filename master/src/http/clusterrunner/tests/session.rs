@@ -1,10 +1,10 @@
 //! Signing in to the page.
 
 use super::*;
-use crate::core::accounts::command::{AccountCommand, UserOrder};
-use crate::core::actor::Actor;
 use clusterrunner_common::auth::gate::{CSRF_HEADER, SESSION_COOKIE};
 use clusterrunner_common::ids::UserId;
+use clusterrunner_core::accounts::command::{AccountCommand, UserOrder};
+use clusterrunner_core::actor::Actor;
 use std::time::Duration;
 
 /// What a browser has of a session.
@@ -82,7 +82,10 @@ async fn a_user_signs_in_and_out() {
         project.map(|project| project.owner)
     });
     let owner = project.await.unwrap().unwrap();
-    assert_eq!(owner, crate::core::accounts::owner::Owner::User(UserId(1)));
+    assert_eq!(
+        owner,
+        clusterrunner_core::accounts::owner::Owner::User(UserId(1))
+    );
     let (status, users) = master
         .call("GET", "/v2/users", &browser.headers(), "")
         .await;
@@ -153,7 +156,7 @@ async fn a_session_ends_with_what_it_stands_on() {
         by,
         user,
         "laptop".to_owned(),
-        crate::core::accounts::users::Role::Read,
+        clusterrunner_core::accounts::users::Role::Read,
         Some(Duration::from_secs(60)),
     );
     let (id, token) = token.await.unwrap();

@@ -1,11 +1,11 @@
 //! The steps of a build: delivered by slaves, listed and read.
 
 use super::*;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use crate::store::results::{Block, StoredStep};
 use clusterrunner_common::api::{StepEnd, StepKind};
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 
 const BUILD_ID: BuildId = BuildId(1);
 const STEPS: &str = "/v2/builds/1/steps";

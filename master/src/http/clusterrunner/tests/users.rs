@@ -3,12 +3,12 @@
 mod tokens;
 
 use super::*;
-use crate::core::accounts::command::{AccountCommand, ProjectCommand, UserOrder};
-use crate::core::accounts::projects::ProjectChange;
-use crate::core::actor::Actor;
-use crate::core::builds::details::Merge;
-use crate::core::command::Command;
 use clusterrunner_common::ids::{ProjectId, UserId};
+use clusterrunner_core::accounts::command::{AccountCommand, ProjectCommand, UserOrder};
+use clusterrunner_core::accounts::projects::ProjectChange;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::details::Merge;
+use clusterrunner_core::command::Command;
 
 const PASSWORD: &str = "correct horse";
 

@@ -1,9 +1,9 @@
 //! Any request to any route: answered at once, never by a 5xx, and a refused one changes nothing.
 
 use super::*;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

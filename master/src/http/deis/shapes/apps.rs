@@ -1,12 +1,12 @@
 //! Apps and what belongs to them, as this API shows them. Pure.
 
-use crate::core::Cluster;
-use crate::core::accounts::owner::Owner;
-use crate::core::apps::app::{App, AppBuild, AppConfig, Domain, Release};
-use crate::core::instances::instance::{Instance, InstanceState, Purpose};
-use crate::core::instances::placing::Wait;
 use crate::http::deis::hosts::Hosts;
 use crate::http::deis::{times, uuids};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::apps::app::{App, AppBuild, AppConfig, Domain, Release};
+use clusterrunner_core::instances::instance::{Instance, InstanceState, Purpose};
+use clusterrunner_core::instances::placing::Wait;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! SSH keys as this API shows them. Pure.
 
-use crate::core::Cluster;
-use crate::core::accounts::owner::Owner;
-use crate::core::accounts::ssh_keys::SshKey;
 use crate::http::deis::{times, uuids};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::accounts::ssh_keys::SshKey;
 use serde::Serialize;
 
 /// An SSH key.

@@ -1,7 +1,7 @@
 //! Users as this API shows them. Pure.
 
-use crate::core::accounts::users::User;
 use crate::http::deis::times;
+use clusterrunner_core::accounts::users::User;
 use serde::Serialize;
 
 /// A user that has registered.

@@ -2,7 +2,6 @@
 
 use super::slaves::{self, Conduct};
 use crate::coordinator::{ClusterHandle, Coordinator};
-use crate::core::command::{Opening, StoredResults};
 use crate::http::accounts::Accounts;
 use crate::http::deis::{Api, Router, router};
 use crate::http::description::check::Sent;
@@ -11,6 +10,7 @@ use crate::read::runs::Runs;
 use crate::read::{app_story, feed};
 use crate::store::app_logs::AppLogs;
 use crate::store::instance_logs::InstanceLogs;
+use clusterrunner_core::command::{Opening, StoredResults};
 
 use axum::body::Body;
 use axum::extract::Request;

@@ -1,15 +1,15 @@
 //! A slave that the test plays: it does at once all that it is ordered.
 
 use crate::coordinator::ClusterHandle;
-use crate::core::Cluster;
-use crate::core::actor::Actor;
-use crate::core::command::Command;
-use crate::core::effect::{Effect, WantedInstance};
-use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::store::instance_logs::InstanceLogs;
 use clusterrunner_common::api::instances::LogPiece;
 use clusterrunner_common::ids::{Incarnation, SessionId, SlaveId};
 use clusterrunner_common::work::ReportedState;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::command::Command;
+use clusterrunner_core::effect::{Effect, WantedInstance};
+use clusterrunner_core::instances::reported::{ReportedInstance, ReportedInstances};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,18 +1,18 @@
 //! Builds as this API shows them. Pure.
 
 use super::statuses::word;
-use crate::core::Cluster;
-use crate::core::access::UserCaller;
-use crate::core::accounts::bookmarks::Markable;
-use crate::core::accounts::owner::Owner;
-use crate::core::builds::build::Build;
-use crate::core::builds::status::Status;
 use crate::http::polyaxon::query::Row;
 use crate::http::polyaxon::sort::Moments;
 use crate::http::polyaxon::specification::{Specification, dockerfile};
 use crate::http::polyaxon::{times, uuids};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, UserId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::UserCaller;
+use clusterrunner_core::accounts::bookmarks::Markable;
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::status::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
 

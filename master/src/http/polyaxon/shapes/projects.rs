@@ -1,12 +1,12 @@
 //! Projects as this API shows them. Pure.
 
-use crate::core::Cluster;
-use crate::core::access::UserCaller;
-use crate::core::accounts::bookmarks::Markable;
-use crate::core::accounts::projects::Project;
 use crate::http::polyaxon::{times, uuids};
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::{ProjectId, UserId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::access::UserCaller;
+use clusterrunner_core::accounts::bookmarks::Markable;
+use clusterrunner_core::accounts::projects::Project;
 use serde::Serialize;
 
 /// A project.

@@ -1,12 +1,12 @@
 //! The statuses of a build as this API shows them. Pure.
 
-use crate::core::builds::build::Build;
-use crate::core::builds::status::Status;
-use crate::core::builds::statuses::{StatusCause, StatusChange};
-use crate::core::builds::subjob::Subjob;
 use crate::http::polyaxon::{times, uuids};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_core::builds::build::Build;
+use clusterrunner_core::builds::status::Status;
+use clusterrunner_core::builds::statuses::{StatusCause, StatusChange};
+use clusterrunner_core::builds::subjob::Subjob;
 use serde::Serialize;
 use serde_json::Value;
 

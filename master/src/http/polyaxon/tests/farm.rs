@@ -1,15 +1,6 @@
 //! A farm whose routes are called without a socket. The test plays its slaves.
 
 use crate::coordinator::{ClusterHandle, Coordinator};
-use crate::core::accounts::command::{AccountCommand, ProjectCommand};
-use crate::core::accounts::projects::NewProject;
-use crate::core::accounts::users::{ApiToken, NewUser, PasswordHash};
-use crate::core::actor::Actor;
-use crate::core::builds::hand_out::HandOut;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::builds::plan::Plan;
-use crate::core::command::{Command, Opening, StoredResults};
-use crate::core::event::{BuildFact, Fact};
 use crate::http::accounts::Accounts;
 use crate::http::description::check::Sent;
 use crate::http::polyaxon::{Api, Router, Streams, router};
@@ -32,6 +23,15 @@ use clusterrunner_common::ids::{
 };
 use clusterrunner_common::settings::{ImagePolicy, Registration};
 use clusterrunner_common::work::BuildRequest;
+use clusterrunner_core::accounts::command::{AccountCommand, ProjectCommand};
+use clusterrunner_core::accounts::projects::NewProject;
+use clusterrunner_core::accounts::users::{ApiToken, NewUser, PasswordHash};
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::{Command, Opening, StoredResults};
+use clusterrunner_core::event::{BuildFact, Fact};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;

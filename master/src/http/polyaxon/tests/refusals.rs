@@ -1,13 +1,13 @@
 //! What brings no success, in the words and shapes of this API.
 
 use super::farm::Farm;
-use crate::core::accounts::command::ProjectCommand;
-use crate::core::actor::Actor;
-use crate::core::command::Command;
 use crate::http::description::check::{allowed, methods};
 use crate::http::polyaxon::openapi;
 use axum::body::Body;
 use axum::extract::Request;
+use clusterrunner_core::accounts::command::ProjectCommand;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::command::Command;
 use serde_json::json;
 
 const BUILD: &str = "/api/v1/clusterrunner/mnist/builds/1";

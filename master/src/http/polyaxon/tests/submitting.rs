@@ -1,16 +1,16 @@
 //! Starting builds from specifications, and uploads that are no code.
 
 use super::farm::{Answer, Farm, take_time, take_uuid};
-use crate::core::accounts::command::ProjectCommand;
-use crate::core::accounts::projects::ProjectChange;
-use crate::core::actor::Actor;
-use crate::core::builds::details::Merge;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use axum::body::Body;
 use axum::extract::Request;
 use clusterrunner_common::ids::{BuildId, ProjectId, UserId};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use clusterrunner_core::accounts::command::ProjectCommand;
+use clusterrunner_core::accounts::projects::ProjectChange;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::builds::details::Merge;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use serde_json::{Value, json};
 
 const BUILDS: &str = "/api/v1/ann/hill/builds/";

@@ -1,11 +1,11 @@
 //! Users: logging in, and what superusers do about others.
 
 use super::farm::{Answer, Farm};
-use crate::core::actor::Actor;
 use crate::http::accounts::Registrant;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_TYPE;
+use clusterrunner_core::actor::Actor;
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse";

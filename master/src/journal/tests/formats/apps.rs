@@ -1,10 +1,10 @@
 //! A recorded journal with apps: `CLUSTERRUNNER_RECORD=format-1-apps` records it anew.
 
 use super::*;
-use crate::core::apps::command::{AppCommand, ConfigChange, NewAppBuild};
-use crate::core::instances::instance::{Instance, Purpose};
 use clusterrunner_common::ids::{InstanceId, ProjectId};
 use clusterrunner_common::work::ReportedState;
+use clusterrunner_core::apps::command::{AppCommand, ConfigChange, NewAppBuild};
+use clusterrunner_core::instances::instance::{Instance, Purpose};
 use serde_json::json;
 
 /// The projects of the templates come first.

@@ -1,11 +1,11 @@
 //! A recorded journal with templates and instances: `CLUSTERRUNNER_RECORD=format-1-instances` records it anew.
 
 use super::*;
-use crate::core::instances::instance::NewInstance;
-use crate::core::instances::reported::{ReportedInstance, ReportedInstances};
-use crate::core::templates::bounds::TemplateBounds;
 use clusterrunner_common::ids::{Generation, InstanceId};
 use clusterrunner_common::work::ReportedState;
+use clusterrunner_core::instances::instance::NewInstance;
+use clusterrunner_core::instances::reported::{ReportedInstance, ReportedInstances};
+use clusterrunner_core::templates::bounds::TemplateBounds;
 
 impl Master {
     /// Templates that were registered, named, preloaded and removed, and instances with every end.

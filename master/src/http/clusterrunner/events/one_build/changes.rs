@@ -1,8 +1,8 @@
 //! Which facts change what is shown of a build.
 
-use crate::core::event::{BuildFact, Event, Fact, SlaveFact};
 use crate::http::clusterrunner::events::room::Changes;
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_core::event::{BuildFact, Event, Fact, SlaveFact};
 use std::collections::BTreeSet;
 
 /// What has changed of a build.
@@ -95,9 +95,9 @@ impl Changes for BuildChanges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::actor::Actor;
     use clusterrunner_common::clock::Timestamp;
     use clusterrunner_common::ids::{Attempt, SlaveId};
+    use clusterrunner_core::actor::Actor;
 
     #[test]
     fn facts_of_the_build_name_the_rows_that_change() {

@@ -1,8 +1,6 @@
 //! What one look at the cluster takes along of a build.
 
 use super::BuildChanges;
-use crate::core::Cluster;
-use crate::core::builds::build::{Build, BuildState};
 use crate::http::clusterrunner::events::frames::{Audience, Frame};
 use crate::http::clusterrunner::events::room::Cursor;
 use crate::http::clusterrunner::shapes::{self, AtomRow};
@@ -10,6 +8,8 @@ use crate::read::running::{RunningInBuild, Runs};
 use clusterrunner_common::api::{BuildView, RunningAtom};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_core::Cluster;
+use clusterrunner_core::builds::build::{Build, BuildState};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,10 +2,6 @@
 
 use super::replay::{Answer, Fixture, Score};
 use super::{Master, SECRET};
-use crate::core::builds::hand_out::HandOut;
-use crate::core::builds::outcome::AtomOutcome;
-use crate::core::builds::plan::Plan;
-use crate::core::command::Command;
 use crate::effects::archiver::{Archived, Archiver};
 use crate::http::clusterrunner::legacy_proof;
 use crate::store::results::Block;
@@ -18,6 +14,10 @@ use clusterrunner_common::ids::{
     AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId,
 };
 use clusterrunner_common::job::config::Timeouts;
+use clusterrunner_core::builds::hand_out::HandOut;
+use clusterrunner_core::builds::outcome::AtomOutcome;
+use clusterrunner_core::builds::plan::Plan;
+use clusterrunner_core::command::Command;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;

@@ -1,12 +1,12 @@
 //! Apps as they are shown, their logs, and the output of runs, as slaves bring them.
 
 use super::*;
-use crate::core::Cluster;
-use crate::core::accounts::owner::Owner;
-use crate::core::actor::Actor;
-use crate::core::apps::command::{AppCommand, ConfigChange, NewAppBuild};
 use crate::read::runs::RunEnd;
 use clusterrunner_common::ids::ProjectId;
+use clusterrunner_core::Cluster;
+use clusterrunner_core::accounts::owner::Owner;
+use clusterrunner_core::actor::Actor;
+use clusterrunner_core::apps::command::{AppCommand, ConfigChange, NewAppBuild};
 use futures_util::TryStreamExt as _;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";

@@ -1,0 +1,71 @@
+//! Who gives which command.
+
+use super::Command;
+use crate::actor::Actor;
+use crate::builds::hand_out::HandOut;
+
+impl Command {
+    /// The actor that gives the command.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::QueueBuild { by, .. }
+            | Self::QueueBuildOf { by, .. }
+            | Self::Account { by, .. }
+            | Self::Project { by, .. }
+            | Self::App { by, .. }
+            | Self::CancelBuild { by, .. }
+            | Self::NoteOnBuild { by, .. }
+            | Self::DescribeBuild { by, .. }
+            | Self::DeleteBuild { by, .. }
+            | Self::PostStatus { by, .. }
+            | Self::DeleteTemplate { by, .. }
+            | Self::DrainSlave { by, .. }
+            | Self::UndrainSlave { by, .. }
+            | Self::Launch { by, .. }
+            | Self::StopInstance { by, .. }
+            | Self::Preload { by, .. }
+            | Self::ShutDownSlaves { by, .. } => *by,
+            // It has no registration yet, and may only offer itself with the secret.
+            Self::ConnectSlave { .. } => Actor::SecretHolder,
+            Self::ConnectLegacySlave { .. } => Actor::Nobody,
+            Self::ReportStopped { slave }
+            | Self::WarnOfBuild { slave, .. }
+            | Self::ReportInstances { slave, .. }
+            | Self::ReportSetUp { slave, .. }
+            | Self::ReportSetupFailed { slave, .. }
+            | Self::ReportRefusal { slave, .. }
+            | Self::ReportTornDown { slave, .. }
+            | Self::ReportFinished {
+                hand_out: HandOut { slave, .. },
+                ..
+            }
+            | Self::ReportUnusable {
+                hand_out: HandOut { slave, .. },
+                ..
+            } => Actor::Slave(*slave),
+            Self::ReportPrepared { .. }
+            | Self::ReportPreparationFailed { .. }
+            | Self::ReportPreparationStopped { .. }
+            | Self::GiveSlaveUp { .. }
+            | Self::ReportSlaveDied { .. }
+            | Self::ReportSlaveStartedAgain { .. }
+            | Self::ReportEnding { .. }
+            | Self::ReportCutOff { .. }
+            | Self::ReportHunted { .. }
+            | Self::ReportHunting { .. }
+            | Self::ReportArchived { .. }
+            | Self::ReportArchivingFailed { .. }
+            | Self::ReportKept { .. }
+            | Self::ForgetBuilds { .. }
+            | Self::ReportCleared { .. }
+            | Self::ForgetSlaves
+            | Self::CullInstances { .. }
+            | Self::ForgetInstances
+            | Self::ForgetTemplates { .. }
+            | Self::ReportDamagedSnapshot { .. }
+            | Self::Start { .. }
+            | Self::BeginIncarnation { .. } => Actor::Master,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What is derived of a build for scheduling.
+
+use crate::builds::outcome::AtomOutcome;
+use crate::scheduling::build_queue::Share;
+
+/// What is derived of a build for scheduling, kept for speed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Standing {
+    /// How many executors are expected to work on the build.
+    pub(crate) executors: usize,
+    /// For how many executors set-ups of the build are under way.
+    pub(crate) coming: usize,
+    /// How many executors the slaves have that are ready for the build.
+    pub(crate) ready_executors: usize,
+    /// The total duration of the atoms that ended by themselves, and their number.
+    pub(crate) ended_ms: u64,
+    pub(crate) ended: u64,
+    /// The share by which the build is queued, if it is.
+    pub(crate) in_line: Option<Share>,
+}
+
+/// Derived: [`crate::Cluster::check`] compares it with what it is derived from.
+impl PartialEq for Standing {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Standing {
+    /// Whether some slave is ready for the build.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready_executors > 0
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let all = |s: &Self| {
+            let executors = (s.executors, s.coming, s.ready_executors);
+            (executors, s.ended_ms, s.ended, s.in_line)
+        };
+        all(self) == all(other)
+    }
+
+    /// Learns from a result.
+    pub(crate) fn observe(&mut self, outcomes: &[AtomOutcome]) {
+        for outcome in outcomes.iter().filter(|outcome| outcome.trouble.is_none()) {
+            self.ended_ms = self
+                .ended_ms
+                .saturating_add(outcome.duration_ms.min(u64::from(u32::MAX)));
+            self.ended += 1;
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Slaves: what one is, how it joins and is lost, and when it is taken for sick.
+
+mod apply;
+pub(crate) mod connecting;
+pub(crate) mod doubts;
+pub mod facts;
+pub mod health;
+pub mod legacy;
+pub(crate) mod losing;
+pub(crate) mod quarantine;
+pub mod record;
+pub mod slave;
