@@ -23,6 +23,7 @@ mod quoting;
 mod several;
 mod shell_text;
 mod shell_texts;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod time_limit;

@@ -4,6 +4,7 @@
 //! look like is [`super::check`]'s matter.
 
 use super::problem::Place;
+use super::tags;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Options, Spanned};
 use std::fmt;
@@ -65,6 +66,8 @@ pub(super) struct SyntaxError {
 
 /// Nodes in one file, aliases counted as often as they are used. 5,000 jobs have about 60,000.
 const MOST_NODES: usize = 150_000;
+/// Steps of the parser: a value is one or two.
+const MOST_EVENTS: usize = 2 * MOST_NODES + 1000;
 /// Levels of nesting; a job needs five. Each level is a few stack frames of the parser.
 const DEEPEST: usize = crate::text::json::MOST_LEVELS;
 /// Bytes of one file; larger ones are a mistake, such as a log under the wrong name.
@@ -73,7 +76,7 @@ const LONGEST_TEXT: usize = 8 << 20;
 /// Reads YAML text.
 ///
 /// Duplicate keys stay in the tree, merge keys (`<<`) are carried out, and YAML 1.1 decides what a plain
-/// scalar is, as for the original.
+/// scalar is, as for the original. Tags are refused.
 pub(super) fn from_yaml(text: &str) -> Result<Node, SyntaxError> {
     if text.len() > LONGEST_TEXT {
         return Err(SyntaxError {
@@ -86,6 +89,13 @@ pub(super) fn from_yaml(text: &str) -> Result<Node, SyntaxError> {
                 .to_owned(),
         });
     }
+    if let Some((place, tag)) = tags::first(text, MOST_EVENTS) {
+        return Err(SyntaxError {
+            place: Some(place),
+            message: format!("`{tag}` is a tag of YAML here, and no part of the text"),
+            cure: "put the text in quotes with its `!`, or remove the tag".to_owned(),
+        });
+    }
     let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options())
         .map_err(|error| explain(&error, text))?;
     Ok(place(raw, text))
@@ -95,7 +105,7 @@ fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: MOST_NODES,
-            max_events: 2 * MOST_NODES + 1000,
+            max_events: MOST_EVENTS,
             max_depth: DEEPEST,
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 2 * MOST_NODES },

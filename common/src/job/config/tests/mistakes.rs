@@ -133,6 +133,49 @@ fn syntax() {
 }
 
 #[test]
+fn a_tag_is_refused_wherever_it_stands() {
+    for (text, line, column) in [
+        ("J:\n  commands:\n    - ! grep x\n", 3, 7),
+        ("J:\n  commands:\n    - !grep x\n", 3, 7),
+        ("J:\n  commands:\n    - make\n    - !!str x\n", 4, 7),
+        ("J:\n  commands:\n    - !<tag:yaml.org,2002:str> x\n", 3, 7),
+        ("J:\n  commands:\n    - &all ! x\n", 3, 12),
+        ("J:\n  commands:\n    - ! |\n      grep x\n", 3, 7),
+        ("J:\n  commands: [make, ! 'x y']\n", 2, 20),
+        ("J:\n  commands: ! [make]\n", 2, 13),
+        ("J:\n  setup_build: [!grep]\n", 2, 17),
+        ("J:\n  atomizers:\n    - T: ! ls\n", 3, 10),
+        ("J:\n  atomizers:\n    - ! T: ls\n", 3, 7),
+        ("J:\n  env:\n    A: !b\n", 3, 8),
+        ("J:\n  matrix:\n    A: [b, !c]\n", 3, 12),
+        ("! J:\n  commands: [make]\n", 1, 1),
+        ("# äöü\nJ:\n  commands: ['ä', !grep x]\n", 3, 19),
+        // The parser alone would tell the consequence.
+        ("J:\n  commands:\n    - !!int x\n", 3, 7),
+        ("J:\n  commands:\n    - !grep a: b: c\n", 3, 7),
+    ] {
+        check_mistake(text, line, column, "is a tag of YAML", "quotes");
+    }
+}
+
+#[test]
+fn an_exclamation_mark_in_a_text_is_no_tag() {
+    for command in [
+        "'! grep x'",
+        "\"!grep x\"",
+        "test ! -e x",
+        "echo hi!",
+        "echo 'a' !b",
+        "|\n      ! grep x",
+        ">-\n      !grep x",
+    ] {
+        let text =
+            format!("# !x\nJ: # !y\n  commands:\n    - {command}\n  atomizers: [{{T: ls}}]\n");
+        assert_eq!(parse(&text).problems().count(), 0, "{text}");
+    }
+}
+
+#[test]
 fn the_shape_of_a_job() {
     let dictionary = "Passed in configuration is not a dictionary for job: \"a\".";
     check_mistake("a: 1\n", 1, 4, dictionary, "sections");
