@@ -5,6 +5,7 @@
 mod accounts;
 mod apps;
 mod artifacts;
+mod audit;
 mod builds;
 mod consoles;
 mod history;

@@ -3,6 +3,7 @@
 mod apps;
 mod artifacts;
 mod attach;
+mod audit;
 mod bisect;
 mod build;
 mod cancel;
@@ -94,6 +95,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Init(options) => init::run(&options),
         Command::Doctor(options) => wait_for(doctor::run(options, common)),
         Command::Config(options) => config::run(options, &common),
+        Command::Audit(options) => wait_for(audit::run(options, common)),
         Command::Notify(options) => wait_for(notify::run(options, common)),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),

@@ -3,6 +3,7 @@
 mod accounts;
 mod apps;
 mod artifacts;
+mod audit;
 mod bisect;
 mod build;
 mod builds;
@@ -22,6 +23,7 @@ pub(crate) use accounts::{
 };
 pub(crate) use apps::{AppLogOptions, AppOptions, AppTask, AppsOptions, ConfigOptions};
 pub(crate) use artifacts::ArtifactsOptions;
+pub(crate) use audit::AuditOptions;
 pub(crate) use bisect::BisectOptions;
 pub(crate) use build::{BuildOptions, DirectoryOptions, GitOptions, ProjectOptions, RetryOptions};
 pub(crate) use builds::{
@@ -355,6 +357,9 @@ Examples:
   clusterrunner man | man -l -
   clusterrunner man --output ~/.local/share/man/man1")]
     Man(ManOptions),
+    /// Show who asked the farm for what, when and from where
+    #[command(after_help = audit::HELP)]
+    Audit(AuditOptions),
     /// Print the version of this program, and what it consists of
     #[command(after_help = "\
 Examples:

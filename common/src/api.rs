@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod apps;
 pub mod artifacts;
 mod atoms;
+pub mod audit;
 pub mod build_request;
 mod builds;
 pub mod explanation;

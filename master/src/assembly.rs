@@ -22,7 +22,7 @@ use crate::http::git::GitHttp;
 use crate::http::page::Page;
 use crate::http::polyaxon;
 use crate::http::server::{self, Apis, Families};
-use crate::journal::{EndedBuilds, Histories, Journal, Timings};
+use crate::journal::{AuditLog, EndedBuilds, Histories, Journal, Timings};
 use crate::notify::{self, Begun, Watcher};
 use crate::read::metrics::Measured;
 use crate::read::running::RunningAtoms;
@@ -99,6 +99,7 @@ pub async fn serve(
         cluster: recovered.cluster,
         archived: recovered.archived,
         histories: recovered.histories,
+        audit: recovered.audit,
         timings: recovered.timings.clone(),
         directory,
         session,
@@ -135,8 +136,7 @@ pub async fn serve(
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
     let live = Live::new(readers.feed.clone(), stop.clone());
     let published = (readers.published, readers.private, live);
-    let told = (readers.events, sessions);
-    let sent = (sources, working_trees.clone());
+    let (told, sent) = ((readers.events, sessions), (sources, working_trees.clone()));
     let api = farm.api(sent, accounts.clone(), published, told);
     let binder = binder::router(farm.binder_api(router_port)?);
     let apis = Apis {
@@ -206,6 +206,7 @@ struct Recovered {
     archived: EndedBuilds,
     timings: Timings,
     histories: Histories,
+    audit: AuditLog,
     /// What is to be told of builds.
     begun: Begun,
 }
@@ -221,9 +222,11 @@ async fn recover(
     let (directory, results) = (directory.join("journal"), results.clone());
     let launched = launched.clone();
     let life = session.clone();
+    let audit_kept = settings.keep_audit_entries;
     let told = (settings.notify.clone(), settings.on_finish.clone());
     let recovering = tokio::task::spawn_blocking(move || {
-        let journal = Journal::open(&directory)?;
+        let journal = Journal::open(&directory)?.keeping_audit(audit_kept);
+        let audit = journal.audit_log();
         let (archived, timings) = (journal.ended(), journal.timings());
         let (histories, notified) = (journal.histories(), journal.notified());
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease)?;
@@ -256,6 +259,7 @@ async fn recover(
             archived,
             timings,
             histories,
+            audit,
             begun,
         })
     });

@@ -1,15 +1,18 @@
 //! Owns the [`Cluster`]: one task, one bounded inbox. Commands are decided in turns; the events of
 //! a turn are one write and one flush, and only then is anybody answered and anything done.
 
+mod asked_from;
+mod audited;
 mod handle;
 mod liveness;
 mod story;
 
+pub use asked_from::{asked_from, asking_address};
 pub use handle::{ClusterHandle, CommandFailure, Gone};
 
 use self::handle::{Look, Message};
 use self::liveness::Liveness;
-use crate::journal::{Journal, JournalError, WrittenSnapshot};
+use crate::journal::{Asked, Journal, JournalError, WrittenSnapshot};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, InstanceId, ProjectId, SessionId, SlaveId};
 use clusterrunner_core::Cluster;
@@ -22,6 +25,7 @@ use clusterrunner_core::refusal::Refusal;
 use clusterrunner_core::scheduling::followed::note_followed;
 use clusterrunner_core::slaves::slave::Slave;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,6 +74,8 @@ struct Turn {
     /// How many commands it has decided.
     num_commands: usize,
     events: Vec<Event>,
+    /// What people have asked for.
+    asked: Vec<Asked>,
     answers: Vec<Answer>,
     looks: Vec<Look>,
     effects: Vec<Effect>,
@@ -207,7 +213,8 @@ impl Coordinator {
         }
         let mut first = Turn::default();
         let opening = self.opening.clone();
-        self.decide(Command::Start { opening }, &mut first).ok();
+        self.decide(Command::Start { opening }, None, &mut first)
+            .ok();
         self.finish(first).await?;
         let mut look = tokio::time::interval(self.liveness.look_interval());
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -281,7 +288,7 @@ impl Coordinator {
     fn retire(&mut self, builds: Vec<BuildId>, turn: &mut Turn) {
         self.keeping = None;
         // What is not over any more can not be.
-        self.decide(Command::ReportKept { builds }, turn).ok();
+        self.decide(Command::ReportKept { builds }, None, turn).ok();
     }
 
     /// Has a snapshot written while the work goes on: taking it costs little, since a copy of the
@@ -331,12 +338,12 @@ impl Coordinator {
 
     fn take(&mut self, message: Message, turn: &mut Turn) {
         match message {
-            Message::Command(command, sender) => {
-                let events = self.decide(command, turn);
+            Message::Command(command, from, sender) => {
+                let events = self.decide(command, from, turn);
                 turn.answers.push(Answer::Events(sender, events));
             }
-            Message::Note(command) => {
-                if let Err(refusal) = self.decide(command, turn) {
+            Message::Note(command, from) => {
+                if let Err(refusal) = self.decide(command, from, turn) {
                     tracing::debug!(%refusal, "a recorded command no longer applies");
                 }
                 let due = || tokio::time::Instant::now() + NOTE_WAIT;
@@ -344,7 +351,7 @@ impl Coordinator {
             }
             Message::Reports(commands, sender) => {
                 let decided = commands.into_iter();
-                let outcomes = decided.map(|command| self.decide(command, turn).map(|_| ()));
+                let outcomes = decided.map(|command| self.decide(command, None, turn).map(|_| ()));
                 let outcomes = outcomes.collect();
                 turn.answers.push(Answer::Outcomes(sender, outcomes));
             }
@@ -362,24 +369,30 @@ impl Coordinator {
         for slave in self.liveness.silent(now) {
             let reason = "it gave no sign of life for too long".to_owned();
             // A slave that is not alive any more is nothing to give up.
-            self.decide(Command::ReportSlaveDied { slave, reason }, turn)
+            self.decide(Command::ReportSlaveDied { slave, reason }, None, turn)
                 .ok();
             self.liveness.forget(slave);
         }
-        self.decide(Command::ForgetSlaves, turn).ok();
-        self.decide(Command::ForgetInstances, turn).ok();
+        self.decide(Command::ForgetSlaves, None, turn).ok();
+        self.decide(Command::ForgetInstances, None, turn).ok();
         // Some things follow from the mere passing of time.
         self.follow_up(Timestamp::now(), turn);
     }
 
-    /// Decides a command and all that follows, and takes it into the state. Which of the turn's events
-    /// it caused itself. A refusal leaves no trace.
-    fn decide(&mut self, command: Command, turn: &mut Turn) -> Result<Range<usize>, Refusal> {
+    /// Decides a command, which came from an address, and all that follows, and takes it into the state. Which of the
+    /// turn's events it caused itself. A refusal leaves no trace.
+    fn decide(
+        &mut self,
+        command: Command,
+        from: Option<IpAddr>,
+        turn: &mut Turn,
+    ) -> Result<Range<usize>, Refusal> {
         let at = Timestamp::now();
         turn.num_commands += 1;
         let events = self.cluster.decide(command, at)?;
         let first = turn.events.len();
         for event in events {
+            turn.asked.extend(audited::entry(&event, from));
             self.apply(event, turn);
         }
         let own = first..turn.events.len();
@@ -411,6 +424,7 @@ impl Coordinator {
     async fn finish(&mut self, turn: Turn) -> Result<(), JournalError> {
         let events: Arc<[Event]> = turn.events.into();
         if !events.is_empty() {
+            self.journal.audit(turn.asked)?;
             self.journal.append(&events).await?;
             let position = self.cluster.lineage().position();
             self.position.store(position, Ordering::Release);

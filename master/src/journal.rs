@@ -6,6 +6,7 @@
 //! rest.
 
 mod acknowledged;
+mod audit;
 mod ended;
 mod error;
 mod event_records;
@@ -25,6 +26,7 @@ mod store;
 mod tests;
 mod timings;
 
+pub use audit::{Asked, AuditEntry, AuditLog, Verified};
 pub use ended::{EndedBuild, EndedBuilds};
 pub use error::JournalError;
 pub use histories::{Entry, Histories, HistoryJob, Kind, Place, Seen, What};
@@ -32,6 +34,7 @@ pub use live::Problem;
 pub use notified::{Notified, StatusName, Told};
 pub use timings::{JobKey, Run, Timings};
 
+use audit::AuditEnd;
 use clusterrunner_core::Cluster;
 use clusterrunner_core::event::Event;
 use live::Live;
@@ -47,10 +50,17 @@ pub const FORMAT: u32 = 1;
 /// and most of what a start takes goes there.
 const SNAPSHOT_AFTER: u64 = 2 << 20;
 
+/// How many entries of the audit log are kept if nothing else is said.
+const AUDIT_KEPT: u64 = 100_000;
+
 /// The stored facts of one data directory.
 #[derive(Debug)]
 pub struct Journal {
     store: Store,
+    /// Where the audit log grows; from [`Journal::recover`] on.
+    audit: Option<AuditEnd>,
+    /// How many entries of it are kept.
+    audit_kept: u64,
     /// What was read of a copy before the store was opened.
     looked_at: Option<Live>,
     next: u64,
@@ -82,11 +92,19 @@ impl Journal {
         let looked_at = examine::look(directory)?;
         Ok(Self {
             store: Store::open(directory)?,
+            audit: None,
+            audit_kept: AUDIT_KEPT,
             looked_at,
             next: 0,
             snapshot: (0, 0),
             bytes_since: 0,
         })
+    }
+
+    /// The same journal, which keeps so many entries of the audit log; 0: no more are added.
+    #[must_use]
+    pub fn keeping_audit(self, audit_kept: u64) -> Self {
+        Self { audit_kept, ..self }
     }
 
     /// The state that all stored facts lead to. To be called once, before the first append. The last
@@ -113,10 +131,22 @@ impl Journal {
             store::remove(&self.store.events, self.store.events.scan_prefix(torn))?;
             self.store.sync()?;
         }
+        self.audit = Some(AuditEnd::of(&self.store.audit, self.audit_kept)?);
         self.next = live.next;
         self.snapshot = live.meta.map_or((0, 0), |meta| (meta.events, meta.bytes));
         self.bytes_since = live.event_bytes;
         Ok(live.cluster)
+    }
+
+    /// Adds to the audit log what led to the events that are appended next. Both get to disk together.
+    ///
+    /// # Errors
+    /// As of [`Journal::append`].
+    pub fn audit(&mut self, entries: Vec<Asked>) -> Result<(), JournalError> {
+        match &mut self.audit {
+            Some(end) => end.add(entries),
+            None => Ok(()),
+        }
     }
 
     /// Stores events and returns when they are on disk. All of them or none.
@@ -153,6 +183,12 @@ impl Journal {
         self.store.synced().await?;
         let acknowledged = self.store.acknowledged.write(self.next);
         acknowledged.map_err(JournalError::Sync)
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit_log(&self) -> AuditLog {
+        AuditLog::new(self.store.audit.clone())
     }
 
     /// The builds that are over.

@@ -3,7 +3,6 @@
 use crate::job::job;
 use crate::machine::{Ended, Machine};
 use crate::ports::free_ports;
-use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 
@@ -144,9 +143,7 @@ fn a_port_can_be_named() {
 fn a_slave_that_outlives_its_master_is_the_next_ones() {
     let machine = machine();
     machine.run_to(0, &["build"]);
-    let pid = std::fs::read_to_string(machine.path("base/master/master.pid")).unwrap();
-    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
+    machine.kill_master();
     let built = machine.run_to(0, &["build"]);
     assert!(
         built.stderr.contains("has outlived the last master"),

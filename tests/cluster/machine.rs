@@ -107,6 +107,12 @@ impl Machine {
         self.command(arguments).spawn().unwrap()
     }
 
+    /// Kills the master of the local farm; its slave lives on.
+    pub(crate) fn kill_master(&self) {
+        let id = std::fs::read_to_string(self.path("base/master/master.pid")).unwrap();
+        processes::signal(id.trim().parse().unwrap(), Signal::KILL);
+    }
+
     /// What has this machine's base directory in its environment or command line.
     pub(crate) fn processes(&self) -> Vec<processes::Found> {
         processes::with_text(self.path("base").to_str().unwrap())

@@ -37,6 +37,7 @@ mod wait;
 mod accounts;
 mod atomizers;
 mod atoms;
+mod audit;
 mod bad_atoms;
 mod bad_line;
 mod batches;

@@ -6,5 +6,6 @@ pub mod routes;
 pub mod rules;
 pub mod sent_tree;
 pub mod version;
+pub mod wanted_audit;
 pub mod wanted_history;
 pub mod wanted_plan;

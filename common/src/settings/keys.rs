@@ -132,6 +132,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<SshPort>("ssh_port", MASTER),
     key_of::<Days>("keep_builds_days", MASTER),
     key_of::<Bound>("keep_builds", MASTER),
+    key_of::<Amount>("keep_audit_entries", MASTER),
     key_of::<Bound>("keep_results_bytes", MASTER),
     key_of::<Days>("keep_partial_results_days", MASTER),
     key_of::<bool>("hunt_flakes", MASTER),

@@ -5,7 +5,7 @@ use super::keys::no_default;
 use super::keys::{LogSize, Program};
 use super::layers::Layers;
 use super::notify;
-use super::values::{Bound, Days, Limit, Port, PublicUrl, Registration, Seconds, SshPort};
+use super::values::{Amount, Bound, Days, Limit, Port, PublicUrl, Registration, Seconds, SshPort};
 use super::{
     AppSettings, BinderSettings, GeneralSettings, ImagePolicy, NotifyTarget, Overrides,
     ServiceSettings,
@@ -52,6 +52,8 @@ pub struct MasterSettings {
     pub max_working_tree_bytes: u64,
     /// How many bytes all of them may have together; none for any number.
     pub keep_working_trees_bytes: Option<u64>,
+    /// How many entries of the audit log are kept; 0: none is added.
+    pub keep_audit_entries: u64,
     /// What becomes of builds that name a container image.
     pub image_policy: ImagePolicy,
     /// How many bytes the snapshot of a template may have.
@@ -141,6 +143,7 @@ pub fn load_master(
         max_code_upload_bytes: layers.get::<Limit>("max_code_upload_bytes")?.0,
         max_working_tree_bytes: layers.get::<Limit>("max_working_tree_bytes")?.0,
         keep_working_trees_bytes: layers.get::<Bound>("keep_working_trees_bytes")?.0,
+        keep_audit_entries: layers.get::<Amount>("keep_audit_entries")?.0,
         image_policy: layers.get("image_policy")?,
         max_snapshot_bytes: layers.get::<Limit>("max_snapshot_bytes")?.0,
         max_instance_log_bytes: layers.get::<LogSize>("max_instance_log_bytes")?.0,

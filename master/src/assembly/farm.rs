@@ -11,7 +11,7 @@ use crate::http::description;
 use crate::http::polyaxon::{self, Streams};
 use crate::http::sessions::Sessions;
 use crate::http::tokens::TokensOf;
-use crate::journal::{EndedBuilds, Histories, Timings};
+use crate::journal::{AuditLog, EndedBuilds, Histories, Timings};
 use crate::notify::Begun;
 use crate::push::{AppAddresses, Parts, Pushes};
 use crate::read::builds::Builds;
@@ -57,6 +57,7 @@ pub(super) struct Farm {
     pub(super) cluster: ClusterHandle,
     pub(super) archived: EndedBuilds,
     pub(super) histories: Histories,
+    pub(super) audit: AuditLog,
     pub(super) timings: Timings,
     pub(super) results: Results,
     pub(super) launched: Launched,
@@ -289,6 +290,7 @@ impl Farm {
             sessions,
             builds: self.builds(),
             histories: self.histories.clone(),
+            audit: self.audit.clone(),
             forecasts: Forecasts::new(
                 self.cluster.clone(),
                 self.running_atoms.clone(),

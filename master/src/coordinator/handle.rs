@@ -1,10 +1,12 @@
 //! The handle of the coordinator: how everything else reaches the cluster.
 
+use super::asked_from::asking_address;
 use clusterrunner_common::ids::SlaveId;
 use clusterrunner_core::Cluster;
 use clusterrunner_core::command::Command;
 use clusterrunner_core::event::Event;
 use clusterrunner_core::refusal::Refusal;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -14,10 +16,14 @@ pub(super) type Look = Box<dyn FnOnce(&Cluster) + Send>;
 
 /// What the inbox takes.
 pub(super) enum Message {
-    /// A command, and where its own events go.
-    Command(Command, oneshot::Sender<Result<Vec<Event>, Refusal>>),
-    /// A command whose outcome nobody waits for.
-    Note(Command),
+    /// A command, the address that it came from, and where its own events go.
+    Command(
+        Command,
+        Option<IpAddr>,
+        oneshot::Sender<Result<Vec<Event>, Refusal>>,
+    ),
+    /// A command whose outcome nobody waits for, and the address that it came from.
+    Note(Command, Option<IpAddr>),
     /// Commands to be decided in one turn, and where their outcomes go.
     Reports(Vec<Command>, oneshot::Sender<Vec<Result<(), Refusal>>>),
     /// A look at the cluster.
@@ -62,7 +68,8 @@ impl ClusterHandle {
     /// The command was refused, or the master is going down.
     pub async fn command(&self, command: Command) -> Result<Vec<Event>, CommandFailure> {
         let (sender, answer) = oneshot::channel();
-        self.send(Message::Command(command, sender)).await?;
+        let from = asking_address();
+        self.send(Message::Command(command, from, sender)).await?;
         Ok(answer.await.map_err(|_| Gone)??)
     }
 
@@ -72,7 +79,7 @@ impl ClusterHandle {
     /// # Errors
     /// The master is going down.
     pub async fn note(&self, command: Command) -> Result<(), Gone> {
-        self.send(Message::Note(command)).await
+        self.send(Message::Note(command, asking_address())).await
     }
 
     /// Gives several commands at once, to be decided in one turn, and waits until the events of all

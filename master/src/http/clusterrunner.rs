@@ -4,6 +4,7 @@ mod accounts;
 mod again;
 mod apps;
 mod artifacts;
+mod audit;
 mod badge;
 mod build_page;
 mod builds;
@@ -55,7 +56,7 @@ use crate::coordinator::{ClusterHandle, Gone};
 use crate::http::accounts::Accounts;
 use crate::http::caller::Admission;
 use crate::http::sessions::Sessions;
-use crate::journal::Histories;
+use crate::journal::{AuditLog, Histories};
 use crate::read::builds::Builds;
 use crate::read::forecasts::Forecasts;
 use crate::read::metrics::Measured;
@@ -107,6 +108,8 @@ pub(crate) struct Api {
     pub builds: Builds,
     /// What earlier builds say of atoms and tests.
     pub histories: Histories,
+    /// Who asked for what.
+    pub audit: AuditLog,
     /// When builds will end.
     pub forecasts: Forecasts,
     /// Whether there are private projects.

@@ -7,11 +7,13 @@ use super::deis;
 use super::git::GitHttp;
 use super::page::Page;
 use super::polyaxon;
+use crate::coordinator::asked_from;
 use crate::router::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use clusterrunner_common::http::around::{Answering, Inside};
+use clusterrunner_common::http::peer::Peer;
 use clusterrunner_common::http::serve_secured;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -74,6 +76,19 @@ impl Service<Request> for Families {
     }
 
     fn call(&mut self, request: Request) -> Answering {
+        if request.method().is_safe() {
+            return self.answer(request);
+        }
+        let address = request
+            .extensions()
+            .get()
+            .and_then(|Peer(address)| *address);
+        Box::pin(asked_from(address, self.answer(request)))
+    }
+}
+
+impl Families {
+    fn answer(&self, request: Request) -> Answering {
         if let Some(claim) = self.0.router.claim(&request) {
             return self.0.router.give(claim, request);
         }
@@ -87,15 +102,7 @@ impl Service<Request> for Families {
             families.give(family, request).await
         })
     }
-}
 
-impl From<Apis> for Families {
-    fn from(apis: Apis) -> Self {
-        Self(Arc::new(apis))
-    }
-}
-
-impl Families {
     fn give(&self, family: Family, request: Request) -> Answering {
         match family {
             Family::ClusterRunner => self.0.clusterrunner.clone().call(request),
@@ -115,6 +122,12 @@ fn owner_of(request: &Request, body: Option<&[u8]>) -> Option<Family> {
         request.headers(),
         body,
     )
+}
+
+impl From<Apis> for Families {
+    fn from(apis: Apis) -> Self {
+        Self(Arc::new(apis))
+    }
 }
 
 /// Reads the body of a request that brings no proof. One that is long or slow is not read, and not needed: whatever API

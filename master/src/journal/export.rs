@@ -2,11 +2,12 @@
 //!
 //! The first line is `{"journal": {"format": 1, "events": N}}`, the last `{"end": LINES}`. Between
 //! them, in this order: the state after N events as `cluster`, `build` and `subjobs`, the events since
-//! as `event`, and the builds that are over as `ended` and `ended_subjobs`.
+//! as `event`, the builds that are over as `ended` and `ended_subjobs`, and the links of the audit log as `audit`, each as
+//! the text that its hash is of.
 
 use super::examine::examine_store;
 use super::private_copy::{Mended, with_mended_copy};
-use super::record::{Damage, Record, Records, leading};
+use super::record::{Damage, Record, Records, leading, put};
 use super::store::Store;
 use super::{FORMAT, JournalError, Problem, ended, event_records, snapshot};
 use clusterrunner_common::text::printable;
@@ -218,10 +219,25 @@ fn export_store(
         vec![("ended_subjobs", line)]
     };
     exporter.tree(subjobs, subjobs_line, ended::place)?;
+    let links = Records::from(&store.audit, &[]);
+    exporter.tree(links, |r| vec![("audit", audit_line(r))], audit_place)?;
     let lines = exporter.done.lines + 1;
     exporter.line("end", lines.to_string().as_bytes())?;
     exporter.out.flush()?;
     Ok(exporter.done)
+}
+
+fn audit_line(record: &Record) -> Vec<u8> {
+    let number = leading(&record.key).unwrap_or_default();
+    let text = Value::from(String::from_utf8_lossy(&record.text));
+    placed(&[("number", number)], "link", text.to_string().as_bytes())
+}
+
+fn audit_place(key: &[u8]) -> String {
+    format!(
+        "entry {} of the audit log",
+        leading(key).unwrap_or_default()
+    )
 }
 
 fn snapshot_line(record: &Record) -> (&'static str, Vec<u8>) {
@@ -246,6 +262,7 @@ enum Line {
     Event { number: u64, what: Value },
     Ended(Box<super::EndedBuild>),
     EndedSubjobs(Part),
+    Audit { number: u64, link: String },
     End(u64),
 }
 
@@ -299,6 +316,12 @@ pub(super) fn import(store: &Store, lines: impl BufRead) -> Result<(), ExportErr
             Line::EndedSubjobs(part) => {
                 let key = ended::chunk_key(part.build, part.part);
                 ended::insert(&store.ended_subjobs, &key, &part.subjobs)?;
+            }
+            Line::Audit { number, link } => {
+                let mut batch = sled::Batch::default();
+                put(&mut batch, &number.to_be_bytes(), link.as_bytes())?;
+                let stored = store.audit.apply_batch(batch);
+                stored.map_err(JournalError::Append)?;
             }
             Line::End(lines) if lines != number => {
                 return Err(wrong(format!("is the end, but an export of {lines} lines")));

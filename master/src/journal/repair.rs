@@ -44,6 +44,7 @@ impl Repair {
             let is_whole = |build: BuildId| findings.whole.contains_key(&build);
             copy_records(&old.ended, &new.ended, is_whole)?;
             copy_records(&old.ended_subjobs, &new.ended_subjobs, is_whole)?;
+            copy_records(&old.audit, &new.audit, |_| true)?;
             new.sync()?;
             // Without a new incarnation the next start would not notice the lost events.
             incarnation::begin(&new, "the journal was repaired")?;

@@ -40,6 +40,8 @@ pub(super) struct Store {
     pub(super) histories: Tree,
     /// What receivers of notices were told of builds.
     pub(super) notified: Tree,
+    /// Who asked for what.
+    pub(super) audit: Tree,
     data_file: Arc<File>,
     /// How many events were acknowledged.
     pub(super) acknowledged: Arc<Acknowledged>,
@@ -92,12 +94,23 @@ impl Store {
                 tree("timings")?,
                 tree("histories")?,
                 tree("notified")?,
+                tree("audit")?,
                 db,
             ))
         }));
         let opened = opened.map_err(|_| JournalError::damaged(directory))?;
-        let (events, snapshots, meta, ended, ended_subjobs, timings, histories, notified, db) =
-            opened.map_err(|source| JournalError::engine(directory, source))?;
+        let (
+            events,
+            snapshots,
+            meta,
+            ended,
+            ended_subjobs,
+            timings,
+            histories,
+            notified,
+            audit,
+            db,
+        ) = opened.map_err(|source| JournalError::engine(directory, source))?;
         let data_file = File::open(directory.join(files::DATA));
         let data_file = data_file.map_err(JournalError::open(directory))?;
         Ok(Self {
@@ -110,6 +123,7 @@ impl Store {
             timings,
             histories,
             notified,
+            audit,
             data_file: Arc::new(data_file),
             acknowledged: Arc::new(acknowledged),
             were_acknowledged,

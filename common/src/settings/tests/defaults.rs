@@ -26,6 +26,7 @@ fn defaults_of_the_master() {
         max_code_upload_bytes: _,
         max_working_tree_bytes: _,
         keep_working_trees_bytes: _,
+        keep_audit_entries: _,
         image_policy: _,
         max_snapshot_bytes,
         max_instance_log_bytes,
@@ -127,6 +128,7 @@ fn defaults_of_what_is_sent() {
         master.keep_working_trees_bytes,
     );
     assert_eq!(bounds, (256 << 20, Some(4 << 30)));
+    assert_eq!(master.keep_audit_entries, 100_000);
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(crate) fn legacy_proof(method: &Method, path: &str) -> Proof {
         | Kind::ChangeBuild
         | Kind::OurSlaves
         | Kind::Accounts
+        | Kind::Audit
         | Kind::Launching
         | Kind::Other => Proof::Bound,
     }

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     ShutDownSlaves,
     /// Users and their tokens. The handlers ask which of them the caller may see and change.
     Accounts,
+    /// The audit log. The handlers ask whether the caller may see it.
+    Audit,
     /// Templates and instances. The handlers ask which of them the caller may see and change.
     Launching,
     /// Anything else that changes something.
@@ -44,6 +46,7 @@ impl Kind {
         match *method {
             Method::OPTIONS => return Self::Options,
             _ if is_of_accounts(unversioned) => return Self::Accounts,
+            _ if unversioned.starts_with("/audit") => return Self::Audit,
             _ if is_of_launching(unversioned) => return Self::Launching,
             Method::GET | Method::HEAD => return Self::Read,
             _ => {}
@@ -93,7 +96,9 @@ impl Kind {
     /// What it is about, and the least access that it needs.
     fn needs(self) -> (Subject<'static>, Access) {
         match self {
-            Self::Options | Self::Accounts | Self::Launching => (Subject::Builds, Access::None),
+            Self::Options | Self::Accounts | Self::Audit | Self::Launching => {
+                (Subject::Builds, Access::None)
+            }
             Self::Read => (Subject::Builds, Access::Read),
             Self::SubmitBuild | Self::SendWorkingTree => (Subject::Builds, Access::Use),
             Self::ChangeBuild => (Subject::Builds, Access::Own),
@@ -152,6 +157,7 @@ pub(crate) fn takes_token(method: &Method, path: &str) -> bool {
             | Kind::SendWorkingTree
             | Kind::ChangeBuild
             | Kind::Accounts
+            | Kind::Audit
             | Kind::Launching
     )
 }
@@ -166,7 +172,9 @@ pub(super) fn is_operator(caller: Caller) -> bool {
 #[must_use]
 pub(crate) fn session_opens(caller: Caller, method: &Method, path: &str) -> bool {
     match Kind::of(method, path) {
-        Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Launching => true,
+        Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Audit | Kind::Launching => {
+            true
+        }
         Kind::ShutDownSlaves | Kind::Other => is_operator(caller),
         Kind::Options
         | Kind::Read
@@ -182,7 +190,7 @@ pub(crate) fn session_opens(caller: Caller, method: &Method, path: &str) -> bool
 /// The reads that show more to those who prove who they are: users, and where there are private projects builds.
 pub(crate) fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + Send + Sync {
     move |method, path| match Kind::of(method, path) {
-        Kind::Accounts | Kind::Launching => true,
+        Kind::Accounts | Kind::Audit | Kind::Launching => true,
         Kind::Read => private.exist() || tells_of_instances(path),
         _ => false,
     }

@@ -2,9 +2,9 @@
 
 use super::original::uploads as original_uploads;
 use super::{
-    Api, accounts, apps, artifacts, badge, builds, console, downloads, events, explanation, health,
-    history, hosting, instances, kept_setups, lists, openapi, plans, projects, reads, receivers,
-    session, slaves, sources, steps, templates, tested, uploads, working_trees,
+    Api, accounts, apps, artifacts, audit, badge, builds, console, downloads, events, explanation,
+    health, history, hosting, instances, kept_setups, lists, openapi, plans, projects, reads,
+    receivers, session, slaves, sources, steps, templates, tested, uploads, working_trees,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -57,6 +57,13 @@ fn page_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             get(plans::show),
         )
         .route("", "/receivers", "/receivers", get(receivers::list))
+        .route("", "/audit", "/audit", get(audit::list))
+        .route(
+            "",
+            "/audit/verification",
+            "/audit/verification",
+            get(audit::verify),
+        )
         .route("", "/history", "/history", get(history::show))
         .route("", "/flaky", "/flaky", get(history::flaky))
         .route(

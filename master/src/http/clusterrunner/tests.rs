@@ -14,6 +14,7 @@ use tower::ServiceExt as _;
 
 mod artifacts;
 mod atom_rows;
+mod audit;
 mod documented;
 mod drain;
 mod events;

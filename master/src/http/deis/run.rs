@@ -5,7 +5,7 @@ use super::body::Fields;
 use super::error::DeisError;
 use super::gate::VERSION_HEADER;
 use super::granted::{Granted, Using};
-use crate::coordinator::{ClusterHandle, Gone};
+use crate::coordinator::{ClusterHandle, Gone, asked_from, asking_address};
 use crate::read::awaiting;
 use crate::read::runs::{EndedRun, RunEnd, RunPart};
 use axum::body::{Body, Bytes};
@@ -79,6 +79,7 @@ pub(super) async fn run(
     let key = hex::encode(random_bytes::<16>());
     // A caller that hangs up now ends this request, but not the task: what is begun has somebody who stops it.
     let begun = begin(Arc::clone(&api), granted, key.clone(), command);
+    let begun = asked_from(asking_address(), begun);
     let unheard = tokio::spawn(begun).await.map_err(|_| Gone)??;
     let instance = unheard.instance;
     has_a_slave(&api, instance).await?;

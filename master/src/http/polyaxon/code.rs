@@ -6,6 +6,7 @@ use super::Api;
 use super::attachment::attachment;
 use super::error::PolyaxonError;
 use super::granted::{Granted, Reading, Using};
+use crate::coordinator::{asked_from, asking_address};
 use crate::store::own_repositories::{NewCode, OwnCodeError};
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
@@ -45,7 +46,8 @@ pub(super) async fn upload(
     }
     let archive = Upload::begin(request).await?.save(&api).await?;
     // What was received is recorded also if the sender does not wait for it.
-    let recording = tokio::spawn(record(api, project, granted.caller.id, archive));
+    let recording = record(api, project, granted.caller.id, archive);
+    let recording = tokio::spawn(asked_from(asking_address(), recording));
     recording
         .await
         .map_err(|error| OwnCodeError::Failed(error.to_string()))?

@@ -142,6 +142,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/builds/{build_id}/events", "The build and its atoms as they change"), Who::Read, "", Body::None, &[(200, Other("text/event-stream"))], &[400, 404]),
     operation(("get", "/history", "What earlier builds say of an atom or a test"), Who::Read, "atom?: string, test?: string, name?: string, project?: string, job?: string", Body::None, &[(200, Json("history: [History]"))], &[400]),
     operation(("get", "/flaky", "The atoms and tests that are flaky or may be"), Who::Read, "project?: string, job?: string, offset?: integer, limit?: integer", Body::None, &[(200, Json("flaky: [History], total: integer"))], &[400]),
+    operation(("get", "/audit", "Who asked for what, when and from where"), Who::Somebody, "before?: integer, limit?: integer, by?: string", Body::None, &[(200, Json("entries: [AuditEntry]"))], &[400]),
+    operation(("get", "/audit/verification", "Whether the audit log is as it was written"), Who::Somebody, "head?: string", Body::None, &[(200, Json("entries: integer, first: integer, head: string, has_expected: boolean|null, fault: AuditFault|null"))], &[400]),
     operation(("get", "/receivers", "Those who are told of builds, and how it goes with them"), Who::Read, "", Body::None, &[(200, Json("receivers: [Receiver]"))], &[]),
     operation(("get", "/events", "What changes on the farm"), Who::Read, "", Body::None, &[(200, Other("text/event-stream"))], &[400]),
     operation(("get", "/working_trees", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),

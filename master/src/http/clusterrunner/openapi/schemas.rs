@@ -89,6 +89,11 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          flakes: integer, hunted?: integer",
     ),
     (
+        "AuditEntry",
+        "number: integer, at: number, by: string, from: string|null, what: string",
+    ),
+    ("AuditFault", "number: integer, what: string"),
+    (
         "Receiver",
         "name: string, kind: 'webhook'|'github'|'gitlab'|'gitea'|'command', events: [string], projects: [string], \
          waiting: integer, next_attempt_in: number|null, sent: integer, failed: integer, skipped: integer, \

@@ -163,7 +163,7 @@ impl Master {
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let (space, lease) = (DiskSpace::new(directory.path(), 0), Duration::from_secs(60));
         let (archived, histories) = (journal.ended(), journal.histories());
-        let timings = journal.timings();
+        let (timings, audit) = (journal.timings(), journal.audit_log());
         let (coordinator, cluster, effects) = Coordinator::recover(journal, lease).unwrap();
         let (events, published) = (EventLog::in_memory(), Published::new(BuildPage::of));
         let source = Source::after(coordinator.position());
@@ -207,6 +207,7 @@ impl Master {
                 archived: archived.clone(),
             },
             histories: histories.clone(),
+            audit: audit.clone(),
             forecasts: Forecasts::new(cluster.clone(), running.clone(), timings),
             cluster: cluster.clone(),
             accounts: accounts.clone(),
