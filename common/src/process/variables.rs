@@ -115,6 +115,43 @@ pub fn is_name(name: &str) -> bool {
         && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+/// Whether bash sets a variable of this name itself: a command that exports another value still finds bash's own.
+#[must_use]
+pub fn is_set_by_bash(name: &str) -> bool {
+    const NAMES: [&str; 16] = [
+        "_",
+        "DIRSTACK",
+        "EPOCHREALTIME",
+        "EPOCHSECONDS",
+        "EUID",
+        "FUNCNAME",
+        "GROUPS",
+        "HISTCMD",
+        "LINENO",
+        "OPTIND",
+        "PPID",
+        "RANDOM",
+        "SECONDS",
+        "SHELLOPTS",
+        "SRANDOM",
+        "UID",
+    ];
+    const OF_BASH_ITSELF: [&str; 11] = [
+        "BASHOPTS",
+        "BASHPID",
+        "BASH_ARGC",
+        "BASH_ARGV",
+        "BASH_CMDS",
+        "BASH_COMMAND",
+        "BASH_LINENO",
+        "BASH_REMATCH",
+        "BASH_SOURCE",
+        "BASH_SUBSHELL",
+        "BASH_VERSINFO",
+    ];
+    NAMES.contains(&name) || OF_BASH_ITSELF.contains(&name)
+}
+
 /// The same as [`check`] for a variable that somebody chose, which shells are to see.
 ///
 /// # Errors
@@ -160,6 +197,38 @@ mod tests {
         };
         let shown = format!("{variables:?}");
         assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn what_bash_sets_itself_is_known() {
+        let found = |name: &str| {
+            let text = format!(
+                "export {name}=an-atom 2>/dev/null; true; [[ x =~ x ]]; printf %s \"${name}\""
+            );
+            let mut bash = std::process::Command::new("bash");
+            bash.env_clear().args(["-c", &text]);
+            let output = bash.stderr(std::process::Stdio::null()).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        for name in [
+            "_",
+            "UID",
+            "GROUPS",
+            "SECONDS",
+            "RANDOM",
+            "PPID",
+            "BASH_REMATCH",
+            "BASHPID",
+        ] {
+            assert!(is_set_by_bash(name), "{name}");
+            assert_ne!(found(name), "an-atom", "{name}");
+        }
+        for name in [
+            "FILE", "PATH", "HOME", "GROUP", "USER", "BASH_ENV", "COLUMNS", "REPLY", "TMOUT",
+        ] {
+            assert!(!is_set_by_bash(name), "{name}");
+            assert_eq!(found(name), "an-atom", "{name}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::Atomizer;
 use super::check::{ATOMIZERS, Check};
 use super::document::{Node, Value, python_type};
 use super::problem::Place;
-use crate::process::variables::is_name;
+use crate::process::variables::{is_name, is_set_by_bash};
 use std::collections::BTreeMap;
 
 /// The word that begins a product. With a command, and no mapping, behind it it is a variable as any other.
@@ -112,6 +112,16 @@ impl Check<'_> {
                 message,
                 "write letters, digits and _ only, and no digit first",
             );
+            return None;
+        }
+        if is_set_by_bash(name) {
+            let message = format!(
+                "Definition for job \"{}\" has an atomizer named \"{name}\" in config section \"{ATOMIZERS}\": bash \
+                 sets that variable itself, so no atom would find its own value in it.",
+                self.job
+            );
+            let cure = format!("choose another name, such as TEST_{name}");
+            self.note(&key.place, message, &cure);
             return None;
         }
         let cure = match &command.value {

@@ -5,50 +5,76 @@
 
 use super::product;
 use super::quoting::{PROJECT, SPECIAL, quoted};
-use super::several::has_several_commands;
+use super::several::{asks_to_end_at_failures, has_several_commands, is_whole};
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
 use crate::process::variables::is_name;
 use std::borrow::Cow;
 
+/// Ends the shell as the command before it ended, if that failed.
+const CHECK: &str = "case $? in 0) ;; *) exit ;; esac";
+
 /// Joins the elements of a command list into one shell command, with the original's meaning.
 ///
-/// Each element is trimmed and loses its trailing `;`; ` && ` follows it, or only a blank when it ends in
-/// `&`. An element that would take what follows for a part of itself, such as one that ends in a comment, stands in
-/// braces on lines of its own, and so does one of several commands that are to run only if those before succeeded; one that is nothing but comments is left out. `None` stands for an empty list
-/// element, which is left out, too. Oddities that are kept: an empty element at the start gives a leading
-/// `&&`, and `a ;` leaves two blanks.
+/// Each element is trimmed and loses its trailing `;`; ` && ` stands between elements, or only a blank behind one that ends in
+/// `&`. An element of several commands stands on lines of its own with a [`CHECK`] before and behind it, since ` && ` would
+/// count for one of them only; where an element asks for `set -e`, all do, since it counts nowhere to the left of ` && `. Among
+/// parts of commands, which a check would cut, braces take the place of checks. An element that would take what follows for a
+/// part of itself, such as one that ends in a comment, stands in braces on lines of its own; one that is nothing but comments
+/// is left out. `None` stands for an empty list element, which is left out, too. Oddities that are kept: an empty element at
+/// the start gives a leading `&&`, and `a ;` leaves two blanks.
 #[must_use]
 pub(crate) fn join_commands<'a>(elements: impl IntoIterator<Item = Option<&'a str>>) -> String {
     let mut elements: Vec<&str> = elements.into_iter().flatten().map(without_end).collect();
     if !elements.iter().all(|element| has_only_comments(element)) {
         elements.retain(|element| !has_only_comments(element));
     }
-    let mut joined = String::new();
+    let checks = checked(&elements);
+    let (mut joined, mut joint) = (String::new(), "");
     for (index, element) in elements.iter().enumerate() {
         let end = end_of(element);
+        // Behind a backslash the end of the line would not count.
+        let more = if end == End::Backslash { "\n" } else { "" };
+        match checks[index] {
+            true => joined.push_str(&format!("\n{CHECK}\n")),
+            false => joined.push_str(joint),
+        }
         let is_last = index + 1 == elements.len();
-        // ` && ` before it would count for the first of them only.
-        let stands_apart = index > 0 && has_several_commands(element);
-        if stands_apart && is_last {
-            joined.push_str(&format!("{{\n{element}\n}}"));
-        } else if stands_apart || (end.needs_a_line() && !is_last) {
-            // Behind a backslash the end of the line would not count.
-            let more = if end == End::Backslash { "\n" } else { "" };
-            joined.push_str(&format!("{{\n{element}\n{more}}} &&\n"));
+        let is_followed = !is_last && !checks[index + 1];
+        let is_split = index > 0 && !checks[index] && has_several_commands(element);
+        if is_split || (end.needs_a_line() && is_followed) {
+            joined.push_str(&format!("{{\n{element}\n{more}}}"));
+            joint = " &&\n";
         } else {
-            joined.push_str(element);
-            joined.push_str(match ends_with_unescaped(element.trim_end(), '&') {
+            joined.push_str(&format!("{element}{}", if is_last { "" } else { more }));
+            joint = match ends_with_unescaped(element.trim_end(), '&') {
                 true => " ",
                 false => " && ",
-            });
+            };
         }
     }
+    joined.push_str(joint);
     let joined = joined.trim();
     if joined.ends_with("&&") {
         joined.trim_end_matches('&').trim().to_owned()
     } else {
         joined.to_owned()
     }
+}
+
+/// Before which elements a [`CHECK`] stands, by their indices.
+fn checked(elements: &[&str]) -> Vec<bool> {
+    let is_strict = elements
+        .iter()
+        .any(|element| asks_to_end_at_failures(element));
+    let mut was_several = false;
+    let mut checks = vec![false; elements.len()];
+    for (index, element) in elements.iter().enumerate().skip(1) {
+        let is_several = has_several_commands(element);
+        let before = || elements[..index].join("\n");
+        checks[index] = (is_strict || is_several || was_several) && is_whole(&before());
+        was_several = is_several;
+    }
+    checks
 }
 
 /// An element without the white space around it and the `;` at its end, as far as they mean nothing.
@@ -267,8 +293,15 @@ mod tests {
             ),
             (&["# a comment"], "# a comment"),
             // Each of several commands runs only if those before succeeded.
-            (&["exit 3", "a; b"], "exit 3 && {\na; b\n}"),
-            (&["exit 3", "a || b", "c"], "exit 3 && {\na || b\n} &&\nc"),
+            (
+                &["exit 3", "a; b"],
+                "exit 3\ncase $? in 0) ;; *) exit ;; esac\na; b",
+            ),
+            (
+                &["a", "b || c", "d"],
+                "a\ncase $? in 0) ;; *) exit ;; esac\nb || c\ncase $? in 0) ;; *) exit ;; esac\nd",
+            ),
+            (&["( a", "b; c", "d )"], "( a && {\nb; c\n} &&\nd )"),
             (&["a; b", "exit 3"], "a; b && exit 3"),
             // Parts of one command, as for the original.
             (&["( cd x", "make )"], "( cd x && make )"),
@@ -329,6 +362,47 @@ mod tests {
             let whole = run(&[command]).1 + "end\n";
             assert_eq!((code, printed), (Some(0), whole), "{command}");
         }
+    }
+
+    /// `set -e` counts in each command as in a script, also in those that are not the last.
+    #[test]
+    fn whoever_asks_for_it_ends_at_the_first_failure() {
+        let code = |elements: &[&str]| {
+            let text = join_commands(elements.iter().copied().map(Some));
+            let output = std::process::Command::new("bash")
+                .arg("-c")
+                .arg(&text)
+                .output();
+            let output = output.unwrap();
+            assert!(output.stdout.is_empty(), "{text}: {output:?}");
+            output.status.code()
+        };
+        for failing in [
+            "false\necho survived",
+            "(exit 1)\necho survived",
+            "(false; echo survived)",
+            "for i in 1 2; do false; echo survived; done",
+            "f() { false; echo survived; }\nf",
+            "if true; then false; echo survived; fi # a comment",
+            "false",
+        ] {
+            for strict in [
+                "set -e",
+                "set -euo pipefail",
+                "set -o errexit",
+                "true; set -e",
+            ] {
+                assert_eq!(code(&[strict, failing, "echo next"]), Some(1), "{failing}");
+                assert_eq!(
+                    code(&[strict, "true", failing, "true", "echo next"]),
+                    Some(1),
+                    "{failing}"
+                );
+                assert_eq!(code(&[strict, failing]), Some(1), "{failing}");
+            }
+        }
+        let trapped = code(&["trap 'exit 9' ERR", "false; echo survived", "echo next"]);
+        assert_eq!(trapped, Some(9));
     }
 
     #[test]

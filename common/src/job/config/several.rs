@@ -22,11 +22,46 @@ const PAIRS: [(&str, &str); 10] = [
 /// Words behind which a command begins.
 const BEFORE_COMMANDS: [&str; 5] = ["then", "elif", "else", "do", "!"];
 
-/// Whether a shell text is several commands, one after the other, in the background, or in place of another one. False where
-/// it is only a part of a command, as `( cd x`, and where that is not certain.
+/// What a shell text consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    /// A part of a command, as `( cd x`, or something that is too odd to tell.
+    Part,
+    /// One command or none.
+    One,
+    /// Several commands, one after the other, in the background, or in place of another one.
+    Several,
+}
+
+/// Whether a shell text is several commands. False where that is not certain.
 pub(super) fn has_several_commands(text: &str) -> bool {
+    made(text) == Made::Several
+}
+
+/// Whether a shell text is no part of a command. False where that is not certain.
+pub(super) fn is_whole(text: &str) -> bool {
+    made(text) != Made::Part
+}
+
+/// Whether a shell text asks the shell to end, or to do something, at the first failure: `set -e`, `trap ... ERR`. The shell
+/// does so nowhere to the left of ` && `.
+pub(super) fn asks_to_end_at_failures(text: &str) -> bool {
     let Some(skeleton) = skeleton(text) else {
         return false;
+    };
+    let words = words(&skeleton);
+    let sets = words.windows(2).any(|pair| {
+        let is_short = pair[1].starts_with('-') && !pair[1].starts_with("--");
+        pair[0] == "set" && is_short && pair[1].contains('e')
+    });
+    sets || words
+        .iter()
+        .any(|word| matches!(word.as_str(), "errexit" | "ERR"))
+}
+
+fn made(text: &str) -> Made {
+    let Some(skeleton) = skeleton(text) else {
+        return Made::Part;
     };
     let words = words(&skeleton);
     let (mut open, mut is_several, mut begins) = (Vec::new(), false, true);
@@ -39,14 +74,14 @@ pub(super) fn has_several_commands(text: &str) -> bool {
                 Some((_, closing)) if *closing == word => _ = open.pop(),
                 // Behind a pattern of a `case` there is one that closes nothing.
                 Some(("case", _)) => {}
-                Some(_) | None => return false,
+                Some(_) | None => return Made::Part,
             }
             // The body of a function begins behind `()`.
             begins = word == ")" && index > 0 && words[index - 1] == "(";
             continue;
         }
         if begins && open.is_empty() && matches!(word, "then" | "elif" | "else" | "do") {
-            return false;
+            return Made::Part;
         }
         let pair = PAIRS.iter().find(|(opening, _)| *opening == word);
         if let Some(pair) = pair.filter(|_| begins || matches!(word, "(" | "((")) {
@@ -64,7 +99,11 @@ pub(super) fn has_several_commands(text: &str) -> bool {
             _ => begins = begins && BEFORE_COMMANDS.contains(&word),
         }
     }
-    is_several && open.is_empty()
+    match (open.is_empty(), is_several) {
+        (false, _) => Made::Part,
+        (true, false) => Made::One,
+        (true, true) => Made::Several,
+    }
 }
 
 /// The words of a shell text without quotes, and what stands between commands.
@@ -147,6 +186,28 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_for_an_end_at_failures_is_known() {
+        for text in [
+            "set -e",
+            "set -euo pipefail; a",
+            "set -o errexit",
+            "trap 'exit 9' ERR",
+            "a\nset -xe",
+        ] {
+            assert!(asks_to_end_at_failures(text), "{text}");
+        }
+        for text in [
+            "set -x",
+            "set --e",
+            "set -u; x -e",
+            "echo 'set -e'",
+            "a # set -e",
+        ] {
+            assert!(!asks_to_end_at_failures(text), "{text}");
+        }
+    }
+
+    #[test]
     fn parts_of_commands_are_left_alone() {
         for text in [
             "( cd x; a",
@@ -157,8 +218,9 @@ mod tests {
             "for i in 1 2; do a; b",
             "}; a",
             "a; \"b",
+            "if a",
         ] {
-            assert!(!has_several_commands(text), "{text}");
+            assert!(!is_whole(text), "{text}");
         }
     }
 }
