@@ -25,6 +25,25 @@ async fn only_lines_of_standard_output_are_atoms() {
     assert!(shown.stdout.contains("careful"), "{shown:#?}");
 }
 
+/// As the shell's own `$(...)` would read it: from whatever still writes, and whoever opens it anew empties nothing.
+#[tokio::test]
+async fn nothing_that_is_printed_is_lost() {
+    let farm = Farm::start(&[2]).await;
+    for (printing, atoms) in [
+        ("seq 200 | tee >(sed s/^/t/ >&2) > /dev/null; echo end", 1),
+        ("seq 200 > >(grep -v 7)", 162),
+        ("(sleep 0.3; echo late) & echo early", 2),
+        (
+            "echo a; echo b > /dev/stdout; echo c; echo d >> /dev/fd/1",
+            4,
+        ),
+    ] {
+        let one = job("true").atomizer(printing);
+        let build = farm.runs(&one).await.passes();
+        assert_eq!(build.num_atoms, Some(atoms), "{printing}");
+    }
+}
+
 /// The name of a file in Latin-1, say.
 #[tokio::test]
 async fn what_is_no_text_is_told_of() {

@@ -4,6 +4,7 @@
 //! All that touches the project is done by a child process (`work`), since the project is a stranger's: what ends or
 //! stops the child is an error of its build. Here is what the builds share: space, locks, and what was learned.
 
+mod atomizer;
 mod bases;
 mod error;
 mod fetch_step;

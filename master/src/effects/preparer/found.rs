@@ -34,6 +34,12 @@ impl Found {
                 &format!("printed what is no UTF-8 text; its atom names no such file: {line}"),
             );
         }
+        if printed.is_cut {
+            self.warn(
+                name,
+                "left something running that could still print after its end: what came too late makes no atoms.",
+            );
+        }
         if let Some(errors) = printed.shown_errors() {
             self.warn(name, &format!("succeeded.{errors}"));
         }
@@ -67,7 +73,7 @@ impl Found {
                 );
             }
         }
-        let atoms = atoms_of_product(&factors, are_shell_text, MAX_OUTPUT)?;
+        let atoms = atoms_of_product(&factors, are_shell_text, MAX_OUTPUT as u64)?;
         self.atoms.extend(atoms);
         Ok(())
     }

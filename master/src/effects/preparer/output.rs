@@ -1,18 +1,15 @@
-//! What an atomizer prints: kept in memory as a file (a disk would take longer to make one than most
-//! atomizers to run), looked at for its size while the command runs, read as a whole afterwards.
+//! What an atomizer prints: it comes through a pipe, as from a shell's `$(...)`, so what the atomizer leaves behind may print
+//! too, and a command that opens `/dev/stdout` empties nothing. It is held in memory.
 
-use rustix::fs::{MemfdFlags, memfd_create};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::FileExt as _;
-use std::time::Duration;
+use std::future::pending;
+use std::io;
+use std::os::fd::OwnedFd;
+use tokio::net::unix::pipe;
 
 /// The most output of an atomizer that is taken for atoms: some millions of them.
-pub(super) const MAX_OUTPUT: u64 = 256 << 20;
-/// How often the size is looked at. At the speed of memory it grows by some 100 MiB meanwhile.
-const LOOK: Duration = Duration::from_millis(100);
-/// How much is copied at a time.
+pub(super) const MAX_OUTPUT: usize = 256 << 20;
+/// How much is read at a time: a pipe holds no more.
 const CHUNK: usize = 64 << 10;
 /// How much of a failed atomizer's output is shown.
 const SHOWN_LINES: usize = 20;
@@ -22,65 +19,65 @@ const SHOWN_BYTES: usize = 8 << 10;
 /// The output of one atomizer.
 #[derive(Debug)]
 pub(super) struct Output {
-    file: File,
-    most: u64,
+    from: pipe::Receiver,
+    bytes: Vec<u8>,
+    most: usize,
+    /// Whether nobody can write to it any more.
+    has_ended: bool,
 }
 
 impl Output {
-    /// Nothing yet, and `most` bytes are not too much.
-    pub(super) fn new(most: u64) -> io::Result<Self> {
-        let file = memfd_create("atomizer", MemfdFlags::CLOEXEC)?.into();
-        Ok(Self { file, most })
+    /// Nothing yet, and `most` bytes are not too much; and where the command writes to.
+    pub(super) fn new(most: usize) -> io::Result<(Self, OwnedFd)> {
+        let (to, from) = pipe::pipe()?;
+        let output = Self {
+            from,
+            bytes: Vec::new(),
+            most,
+            has_ended: false,
+        };
+        Ok((output, to.into_blocking_fd()?))
     }
 
-    /// For the command to write to.
-    pub(super) fn to_write(&self) -> io::Result<File> {
-        self.file.try_clone()
-    }
-
-    /// Returns as soon as there is too much of it.
-    pub(super) async fn becomes_too_much(&self) {
-        // A file whose size the system does not tell can not be read either, which is told then.
-        while !self.is_too_much().unwrap_or_default() {
-            tokio::time::sleep(LOOK).await;
+    /// Waits until there is more of it, or until it ends; for ever after its end. One that is given up has lost nothing.
+    pub(super) async fn more(&mut self) -> io::Result<()> {
+        if self.has_ended {
+            return pending().await;
         }
-    }
-
-    pub(super) fn is_too_much(&self) -> io::Result<bool> {
-        Ok(self.length()? > self.most)
-    }
-
-    /// How many bytes there are by now.
-    pub(super) fn length(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
-    }
-
-    /// Copies what is there after the first bytes, but for what is too much; how much that was. What comes meanwhile is
-    /// for the next copy: a command may print faster than it can be copied.
-    pub(super) fn copy_from(&self, first: u64, to: &mut File) -> io::Result<u64> {
-        let mut left = self.length()?.min(self.most).saturating_sub(first);
-        let mut copied = 0;
-        let mut chunk = vec![0; CHUNK];
-        while left > 0 {
-            let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            // The command writes where this file stands: it is read without being moved.
-            let read = self.file.read_at(&mut chunk[..part], first + copied)?;
-            if read == 0 {
-                break;
+        loop {
+            self.from.readable().await?;
+            self.bytes.reserve(CHUNK);
+            match self.from.try_read_buf(&mut self.bytes) {
+                Ok(read) => {
+                    self.has_ended = read == 0;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
             }
-            to.write_all(&chunk[..read])?;
-            copied += read as u64;
-            left -= read as u64;
         }
-        Ok(copied)
+    }
+
+    /// Waits for its end, or until there is too much of it.
+    pub(super) async fn rest(&mut self) -> io::Result<()> {
+        while !self.has_ended && !self.is_too_much() {
+            self.more().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_too_much(&self) -> bool {
+        self.bytes.len() > self.most
+    }
+
+    /// What is there by now.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.bytes.len().min(self.most)]
     }
 
     /// All of it, but for what is too much.
-    pub(super) fn text(mut self) -> io::Result<String> {
-        self.file.rewind()?;
-        let mut bytes = Vec::new();
-        self.file.take(self.most).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(self.bytes()).into_owned()
     }
 }
 
@@ -91,6 +88,8 @@ pub(super) struct Printed {
     pub(super) output: String,
     /// To its standard error.
     pub(super) errors: String,
+    /// Whether something that it left behind could still print when no more was waited for.
+    pub(super) is_cut: bool,
 }
 
 impl Printed {
@@ -136,28 +135,39 @@ fn end_of(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
+    use std::fs::File;
+    use std::io::Write as _;
 
-    #[test]
-    fn a_copy_has_an_end() {
-        let output = Output::new(100).unwrap();
-        let mut copy = tempfile::tempfile().unwrap();
-        output.to_write().unwrap().write_all(&[b'x'; 70]).unwrap();
-        assert_eq!(output.copy_from(0, &mut copy).unwrap(), 70);
-        output.to_write().unwrap().write_all(&[b'x'; 70]).unwrap();
-        assert_eq!(output.copy_from(70, &mut copy).unwrap(), 30);
-        assert_eq!(output.copy_from(100, &mut copy).unwrap(), 0);
-        assert_eq!(copy.metadata().unwrap().len(), 100);
+    #[tokio::test]
+    async fn all_of_it_is_read_whoever_writes_it() {
+        let (mut output, to) = Output::new(100).unwrap();
+        let (mut one, mut other) = (File::from(to.try_clone().unwrap()), File::from(to));
+        one.write_all(b"a\n").unwrap();
+        output.more().await.unwrap();
+        assert_eq!(output.bytes(), b"a\n");
+        drop(one);
+        let late = std::thread::spawn(move || other.write_all(b"late\n").unwrap());
+        output.rest().await.unwrap();
+        late.join().unwrap();
+        assert_eq!(output.text(), "a\nlate\n");
+        assert!(
+            output.more().now_or_never().is_none(),
+            "for ever after its end"
+        );
     }
 
     #[tokio::test]
     async fn too_much_is_noticed() {
-        let output = Output::new(4).unwrap();
-        let mut file = output.to_write().unwrap();
+        let (mut output, to) = Output::new(4).unwrap();
+        let mut file = File::from(to);
         file.write_all(b"a\nb\n").unwrap();
-        assert!(!output.is_too_much().unwrap());
+        output.more().await.unwrap();
+        assert!(!output.is_too_much());
         file.write_all(b"c").unwrap();
-        output.becomes_too_much().await;
-        assert_eq!(output.text().unwrap(), "a\nb\n");
+        output.rest().await.unwrap();
+        assert!(output.is_too_much());
+        assert_eq!(output.text(), "a\nb\n");
     }
 
     #[test]
@@ -181,7 +191,12 @@ mod tests {
     fn both_ends_are_shown_where_there_is_something() {
         let check = |output: &str, errors: &str, expected: &str| {
             let (output, errors) = (output.to_owned(), errors.to_owned());
-            assert_eq!(Printed { output, errors }.to_string(), expected);
+            let printed = Printed {
+                output,
+                errors,
+                is_cut: false,
+            };
+            assert_eq!(printed.to_string(), expected);
         };
         check(" ", "\n", " It printed nothing.");
         check("a\n", "", " The end of its output:\na");

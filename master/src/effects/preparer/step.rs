@@ -1,4 +1,4 @@
-//! What the atomizers of a build print, as a step of the build. They print to memory, which only their parent sees: while
+//! What the atomizers of a build print, as a step of the build. What they print is in the memory of their parent: while
 //! they run it copies what is new to a file, and at their end it says in another how they ended.
 //!
 //! The build does not depend on it: what can not be written is missing.
@@ -9,14 +9,13 @@ use clusterrunner_common::api::{StepEnd, StepKind};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::process::command::Ended;
 use serde::{Deserialize, Serialize};
-use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How often new output is looked for. An atomizer that is over sooner costs one copy.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often new output is to be copied. An atomizer that is over sooner costs one copy.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Where a step is written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,7 +36,7 @@ pub(super) struct Step {
     began_at: Timestamp,
     length: u64,
     /// How much of the outputs of the running atomizer was copied.
-    copied: [u64; 2],
+    copied: [usize; 2],
     ended: Option<(Ended, Option<Duration>)>,
 }
 
@@ -63,20 +62,13 @@ impl Step {
         }
     }
 
-    /// Copies what an atomizer prints for as long as it is polled.
-    pub(super) async fn follow(&mut self, outputs: [&Output; 2]) -> Infallible {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            self.copy(outputs);
-        }
-    }
-
     /// Copies what is new.
     pub(super) fn copy(&mut self, outputs: [&Output; 2]) {
         for (index, output) in outputs.into_iter().enumerate() {
-            let from = self.copied[index];
-            if output.length().is_ok_and(|length| length > from) {
-                self.copied[index] += self.write(|file| output.copy_from(from, file));
+            let new = &output.bytes()[self.copied[index]..];
+            if !new.is_empty() {
+                self.copied[index] += new.len();
+                self.write(|file| file.write_all(new).map(|()| new.len() as u64));
             }
         }
     }
@@ -145,8 +137,8 @@ impl Step {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_several_atomizers_print_is_one_text() {
+    #[tokio::test]
+    async fn what_several_atomizers_print_is_one_text() {
         let directory = tempfile::tempdir().unwrap();
         let files = |name: &str| StepFiles {
             output: directory.path().join("7").join(name),
@@ -154,12 +146,18 @@ mod tests {
         };
         let mut step = Step::begin(files("step"));
         for (name, text) in [("TEST", "a\n"), ("OTHER", "b\n")] {
-            let outputs = [(); 2].map(|()| Output::new(100).unwrap());
+            let [(mut output, to), (mut errors, to_errors)] =
+                [(); 2].map(|()| Output::new(100).unwrap());
+            let (mut to, mut to_errors) = (File::from(to), File::from(to_errors));
             step.next(Some(name));
-            let [output, errors] = &outputs;
-            for (file, text) in [(output, text), (errors, "oops\n"), (output, "more\n")] {
-                file.to_write().unwrap().write_all(text.as_bytes()).unwrap();
-                step.copy([output, errors]);
+            for (is_output, text) in [(true, text), (false, "oops\n"), (true, "more\n")] {
+                let (file, read) = match is_output {
+                    true => (&mut to, &mut output),
+                    false => (&mut to_errors, &mut errors),
+                };
+                file.write_all(text.as_bytes()).unwrap();
+                read.more().await.unwrap();
+                step.copy([&output, &errors]);
             }
             step.note(Ended::Exited(0), None);
         }

@@ -1,10 +1,11 @@
 //! What a child does to prepare a build. Read from top to bottom.
 
+use super::atomizer;
 use super::bases;
 use super::error::{Failure, PreparationError};
 use super::fetch_step::{FetchFiles, FetchStep};
 use super::found::{Found, repeated};
-use super::output::{MAX_OUTPUT, Output, Printed};
+use super::output::Printed;
 use super::step::{Step, StepFiles};
 use clusterrunner_common::child::{self, Inside, MemoryLimit};
 use clusterrunner_common::clock::random_bytes;
@@ -13,7 +14,7 @@ use clusterrunner_common::git::{CommitId, GitError, GitOptions, GitUrl, Mirror, 
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::job::config::{Job, TimeLimit, Timeouts};
 use clusterrunner_common::job::file::read_job;
-use clusterrunner_common::process::command::{Ended, ShellCommand, Streams};
+use clusterrunner_common::process::command::{Ended, ShellCommand};
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::remote_files::{RemoteFileRules, fetch_remote_files};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
@@ -361,8 +362,6 @@ impl Work {
     ) -> Result<Printed, PreparationError> {
         let stop = &self.inside.stop;
         self.inside.begin_commands();
-        let output = Output::new(MAX_OUTPUT).map_err(PreparationError::Output)?;
-        let errors = Output::new(MAX_OUTPUT).map_err(PreparationError::Output)?;
         let shell = ShellCommand {
             command_line: command.to_owned(),
             working_directory: project.to_owned(),
@@ -371,44 +370,8 @@ impl Work {
             mark: format!("{}{}:{}:", self.inside.mark, self.build, hex_of_random()),
             max_output: None,
         };
-        let streams = Streams {
-            output: output.to_write().map_err(PreparationError::Output)?,
-            errors: Some(errors.to_write().map_err(PreparationError::Output)?),
-        };
-        let flooded = stop.child_token();
-        let ended = {
-            let run = shell.run(streams, &flooded, limit, self.surroundings.kill_grace);
-            tokio::pin!(run);
-            tokio::select! {
-                ended = &mut run => ended,
-                () = output.becomes_too_much() => {
-                    flooded.cancel();
-                    run.await
-                }
-                () = errors.becomes_too_much() => {
-                    flooded.cancel();
-                    run.await
-                }
-                never = step.follow([&output, &errors]) => match never {},
-            }
-        };
-        let ended = ended?;
-        step.copy([&output, &errors]);
-        step.note(ended, limit);
-        if stop.is_cancelled() {
-            return Err(PreparationError::Canceled);
-        }
-        // A part of it would be a part of the atoms, and the build would pass without the rest.
-        let is_too_much = output.is_too_much().map_err(PreparationError::Output)?
-            || errors.is_too_much().map_err(PreparationError::Output)?;
-        if is_too_much {
-            let command = command.to_owned();
-            return Err(PreparationError::Flood { command });
-        }
-        let printed = Printed {
-            output: output.text().map_err(PreparationError::Output)?,
-            errors: errors.text().map_err(PreparationError::Output)?,
-        };
+        let bounds = (limit, self.surroundings.kill_grace);
+        let (ended, printed) = atomizer::run(&shell, stop, bounds, step).await?;
         let how = match ended {
             // `find -print0` or UTF-16: values are lines of text, and become arguments of a shell.
             Ended::Exited(0) if printed.output.contains('\0') => {
