@@ -2,6 +2,7 @@
 
 mod faults;
 mod hostile;
+mod latest;
 
 use crate::farm::{Extra, Farm};
 use crate::machine::files_below;

@@ -134,7 +134,8 @@ async fn run_to_its_end(
         }
     }
     if options.failed {
-        let Some(of_failed) = failed_before::only_failed(&first, request).await? else {
+        let of_failed = failed_before::only_failed(&first, request, local.as_deref());
+        let Some(of_failed) = Box::pin(of_failed).await? else {
             return Ok(ExitCode::Success);
         };
         request = of_failed;

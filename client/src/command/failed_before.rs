@@ -1,5 +1,6 @@
 //! What failed in an earlier build: what `build --failed` and `retry --failed` run.
 
+use super::send::Here;
 use super::standing::working_tree;
 use crate::output;
 use crate::output::again::command;
@@ -13,14 +14,21 @@ use clusterrunner_common::text::printable::plain;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::path::Path;
 
-/// Makes a request one for the atoms that failed in the last build of its job; `None` where none did.
+/// Makes a request one for the atoms that failed in the last build of its job; `None` where none did. `local`: the directory
+/// on this machine that it is of.
 pub(super) async fn only_failed(
     client: &Client,
     request: BuildRequest,
+    local: Option<&Path>,
 ) -> Result<Option<BuildRequest>, Trouble> {
+    let here = match local {
+        Some(directory) => Some(Here::at(directory).await),
+        None => None,
+    };
     let builds = client.builds().await?;
-    let before = last_of(&builds, &request)?;
+    let before = last_of(&builds, &request, here.as_ref())?;
     if !before.children.is_empty() {
         let retry = command(format!("retry {} --failed", before.id));
         return Err(Trouble::usage(format!(
@@ -60,8 +68,12 @@ fn of_failed(request: BuildRequest, before: &BuildView, failed: Vec<AtomView>) -
 
 /// The last build that tells which atoms of a request's job fail. A request that names no job means the project's only
 /// one; where builds of several jobs are known nobody knows which.
-fn last_of<'a>(builds: &'a [BuildView], request: &BuildRequest) -> Result<&'a BuildView, Trouble> {
-    newest_of(builds, request)?.ok_or_else(|| {
+fn last_of<'a>(
+    builds: &'a [BuildView],
+    request: &BuildRequest,
+    here: Option<&Here>,
+) -> Result<&'a BuildView, Trouble> {
+    newest_of(builds, request, here)?.ok_or_else(|| {
         Trouble::usage("there is no finished build of this job, so nothing is known to fail").hint(
             format!(
                 "leave --failed out, or name a build with `{}`",
@@ -71,17 +83,21 @@ fn last_of<'a>(builds: &'a [BuildView], request: &BuildRequest) -> Result<&'a Bu
     })
 }
 
-/// The newest finished build of a request's job, if there is one.
+/// The newest finished build of a request's job, if there is one. `here`: the directory on this machine that the request is
+/// of, whose builds count however they were started.
 pub(super) fn newest_of<'a>(
     builds: &'a [BuildView],
     request: &BuildRequest,
+    here: Option<&Here>,
 ) -> Result<Option<&'a BuildView>, Trouble> {
     let of_project = builds
         .iter()
         .rev()
         .filter(|build| build.status == BuildStatus::Finished && build.matrix.is_none())
-        .filter(|build| is_of_the_same_project(build, request))
-        .filter(|build| is_of_the_same_sender(build, request));
+        .filter(|build| {
+            here.is_some_and(|here| here.can_have_started(build))
+                || (is_of_the_same_project(build, request) && is_of_the_same_sender(build, request))
+        });
     let of_project: Vec<&BuildView> = of_project.collect();
     let found = match (&request.job_name, &request.config) {
         (Some(name), _) => of_project.iter().find(|build| job_of(build) == Some(name)),
@@ -124,7 +140,7 @@ fn is_nameless(build: &BuildView) -> bool {
 }
 
 /// Whether a build is of the project that a request names.
-pub(super) fn is_of_the_same_project(build: &BuildView, request: &BuildRequest) -> bool {
+fn is_of_the_same_project(build: &BuildView, request: &BuildRequest) -> bool {
     let params = &build.request_params;
     let text = |field: &str| params.get(field).and_then(Value::as_str);
     match &request.project {
@@ -201,7 +217,7 @@ mod tests {
             request["job_name"] = json!(job);
         }
         let request = BuildRequest::from_json(&request).unwrap();
-        let found = last_of(builds, &request);
+        let found = last_of(builds, &request, None);
         found
             .map(|build| build.id.0)
             .map_err(|trouble| trouble.message)

@@ -3,6 +3,7 @@
 use super::failed_before::newest_of;
 use super::matrix::refuse_parent;
 use super::request::project_here;
+use super::send::Here;
 use crate::farm::{connect, impatient};
 use crate::options::{CommonOptions, PlanOptions};
 use crate::output;
@@ -15,7 +16,8 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::BuildView;
 use clusterrunner_common::api::plan::{PlanBody, PlanChoice, PlanView};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::work::BuildRequest;
+use clusterrunner_common::work::{BuildRequest, ProjectSource};
+use std::path::Path;
 use std::time::Duration;
 
 /// Says how long a build takes with how many slaves.
@@ -30,7 +32,13 @@ pub(crate) async fn run(options: PlanOptions, common: CommonOptions) -> Result<E
         (Some(build), _) => build.of(&client).await?,
         (None, Some(request)) => {
             let builds = impatient(&client, &options.master).builds().await?;
-            newest(builds, &request)?.ok_or_else(nothing_before)?
+            let here = match &request.project {
+                ProjectSource::Directory { project_directory } => {
+                    Some(Here::at(Path::new(project_directory)).await)
+                }
+                ProjectSource::Git { .. } | ProjectSource::Own { .. } => None,
+            };
+            newest(builds, &request, here.as_ref())?.ok_or_else(nothing_before)?
         }
         (None, None) => return Err(nothing_before()),
     };
@@ -49,7 +57,11 @@ pub(crate) async fn run(options: PlanOptions, common: CommonOptions) -> Result<E
 
 /// The newest finished build of a job, rather one that ran all its atoms than one of those that had failed, one that ended
 /// before its end, or the parent of builds of a matrix.
-fn newest(builds: Vec<BuildView>, request: &BuildRequest) -> Result<Option<BuildId>, Trouble> {
+fn newest(
+    builds: Vec<BuildView>,
+    request: &BuildRequest,
+    here: Option<&Here>,
+) -> Result<Option<BuildId>, Trouble> {
     let is_whole = |build: &BuildView| {
         !build.request_params.contains_key("atoms_override")
             && build.num_atoms_not_run.unwrap_or(0) == 0
@@ -57,9 +69,9 @@ fn newest(builds: Vec<BuildView>, request: &BuildRequest) -> Result<Option<Build
     };
     let (whole, others): (Vec<_>, Vec<_>) = builds.into_iter().partition(is_whole);
     let id = |build: &BuildView| build.id;
-    match newest_of(&whole, request)?.map(id) {
+    match newest_of(&whole, request, here)?.map(id) {
         Some(build) => Ok(Some(build)),
-        None => Ok(newest_of(&others, request)?.map(id)),
+        None => Ok(newest_of(&others, request, here)?.map(id)),
     }
 }
 
@@ -229,7 +241,7 @@ mod tests {
         };
         let request = json!({"type": "directory", "project_directory": "/project"});
         let request = BuildRequest::from_json(&request).unwrap();
-        let found = |builds| newest(builds, &request).unwrap();
+        let found = |builds| newest(builds, &request, None).unwrap();
         let builds = vec![build(1, false), build(2, false), build(3, true)];
         assert_eq!(found(builds), Some(BuildId(2)));
         let cut_short = BuildView {

@@ -148,18 +148,13 @@ pub(crate) fn project_here(job_name: Option<&str>) -> Result<BuildRequest, Troub
 }
 
 /// The project that the present directory is in, if it is in one.
-pub(super) fn directory_here() -> Result<Option<BuildRequest>, Trouble> {
-    let Ok(here) = Path::new(".").canonicalize() else {
-        return Ok(None);
-    };
-    let found = nearest_project(here);
-    if found.join(JOB_FILE).symlink_metadata().is_err() {
-        return Ok(None);
-    }
-    let request = BuildRequest::from_json(&directory(&found)?.into());
-    request
-        .map(Some)
-        .map_err(|error| Trouble::usage(error.to_string()))
+pub(super) fn directory_here() -> Option<PathBuf> {
+    let found = nearest_project(Path::new(".").canonicalize().ok()?);
+    found
+        .join(JOB_FILE)
+        .symlink_metadata()
+        .is_ok()
+        .then_some(found)
 }
 
 /// A path that is not there. It may be meant as a job.

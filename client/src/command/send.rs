@@ -3,11 +3,13 @@
 
 mod elsewhere;
 mod git;
+mod here;
 mod repository;
 mod snapshot;
 mod tree;
 
 pub(super) use elsewhere::is_elsewhere;
+pub(super) use here::Here;
 
 use super::interrupt::Interrupt;
 use super::progress::{Progress, Slow};

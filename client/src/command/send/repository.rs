@@ -4,6 +4,7 @@ use super::git::{Git, unwritten};
 use crate::trouble::Trouble;
 use clusterrunner_common::auth::signature::content_digest;
 use clusterrunner_common::git::GitUrl;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -26,6 +27,8 @@ pub(super) struct Found {
     pub(super) branch: Option<String>,
     /// Its remote, and what that is called by others.
     pub(super) remote: Option<(String, String)>,
+    /// Whether that is one for farms on other machines, too.
+    pub(super) has_remote_for_all: bool,
 }
 
 /// How much of a commit others have.
@@ -44,12 +47,23 @@ impl Found {
         place: &Path,
         is_elsewhere: bool,
     ) -> Result<Self, Trouble> {
+        match Self::in_repository(directory, is_elsewhere).await? {
+            Some(found) => Ok(found),
+            None => Self::plain(directory, place).await,
+        }
+    }
+
+    /// The repository that a directory is in, if it is in one.
+    pub(super) async fn in_repository(
+        directory: &Path,
+        is_elsewhere: bool,
+    ) -> Result<Option<Self>, Trouble> {
         // Where there is one, what git can not make of it is an error: without it nothing would be ignored.
         if !directory
             .ancestors()
             .any(|above| above.join(".git").symlink_metadata().is_ok())
         {
-            return Self::plain(directory, place).await;
+            return Ok(None);
         }
         let git = Git::at(directory);
         let top = git.path(&["rev-parse", "--show-toplevel"]).await?;
@@ -68,14 +82,16 @@ impl Found {
         let branch = branch.await?;
         let remote = remote(&git, branch.as_deref()).await?;
         let remote = remote.filter(|(_, url)| !is_elsewhere || !is_local(url));
-        Ok(Self {
+        let has_remote_for_all = remote.as_ref().is_some_and(|(_, url)| !is_local(url));
+        Ok(Some(Self {
             git,
             top,
             inside: Some(inside).filter(|inside| !inside.is_empty()),
             head,
             branch,
             remote: remote.map(|(name, url)| (name, url.without_credentials())),
-        })
+            has_remote_for_all,
+        }))
     }
 
     /// A directory that is in no repository: as one that has no commit yet.
@@ -94,6 +110,7 @@ impl Found {
             head: None,
             branch: None,
             remote: None,
+            has_remote_for_all: false,
         })
     }
 
@@ -146,17 +163,33 @@ impl Found {
             }
             None => None,
         };
-        let unique = first.unwrap_or_else(|| {
-            let mut place = host().into_bytes();
-            place.extend(self.top.as_os_str().as_bytes());
-            content_digest(&place)
-        });
-        let name = self.top.file_name().unwrap_or_default().to_string_lossy();
-        let is_good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let name: String = name.chars().filter(is_good).take(60).collect();
-        let unique = unique.get(..UNIQUE).unwrap_or(&unique);
-        Ok(format!("sent://{name}-{unique}"))
+        Ok(unique_name(&self.top, first))
     }
+
+    /// The commits that this working tree has been on, as far as git remembers.
+    pub(super) async fn commits_here(&self) -> Result<BTreeSet<String>, Trouble> {
+        let Some(head) = &self.head else {
+            return Ok(BTreeSet::new());
+        };
+        let before = ["log", "--walk-reflogs", "--format=%H", "HEAD", "--"];
+        let before = self.git.line_if_any(&before).await?.unwrap_or_default();
+        let before = before.lines().map(str::to_owned);
+        Ok(before.chain([head.clone()]).collect())
+    }
+}
+
+/// What a repository at a place is called that has no remote. `first`: its first commit, if it has one.
+pub(super) fn unique_name(top: &Path, first: Option<String>) -> String {
+    let unique = first.unwrap_or_else(|| {
+        let mut place = host().into_bytes();
+        place.extend(top.as_os_str().as_bytes());
+        content_digest(&place)
+    });
+    let name = top.file_name().unwrap_or_default().to_string_lossy();
+    let is_good = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let name: String = name.chars().filter(is_good).take(60).collect();
+    let unique = unique.get(..UNIQUE).unwrap_or(&unique);
+    format!("sent://{name}-{unique}")
 }
 
 /// A remote that the farm may know, and its URL: the branch's, `origin`, or the only one.

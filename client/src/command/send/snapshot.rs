@@ -233,7 +233,7 @@ fn number_of(listed: &[u8]) -> u64 {
 }
 
 /// The user at this machine, as git shows names: none of the characters that it takes out.
-fn sender() -> String {
+pub(super) fn sender() -> String {
     let user = ["USER", "LOGNAME"].iter();
     let mut user = user.filter_map(|name| std::env::var(name).ok());
     let user = user.find(|user| !user.is_empty());
