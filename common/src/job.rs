@@ -5,3 +5,5 @@ pub mod file;
 pub mod matrix;
 pub mod reports;
 pub mod setup_cache;
+pub mod warm;
+pub mod worker;

@@ -10,6 +10,7 @@ mod reports;
 mod setup_job;
 mod working_tree;
 
+pub use crate::job::worker::{Worker, WorkerProgram};
 pub use atom_usage::{AtomUsage, ProcessUsage};
 pub use batch_terms::BatchTerms;
 pub use build_event::{BuildEvent, UnknownEvent};

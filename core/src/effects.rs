@@ -171,6 +171,7 @@ impl Cluster {
                 batch_command: plan.batch_command.clone(),
                 cache: plan.cache.clone(),
                 setup_once: plan.setup_once,
+                worker: plan.worker.clone(),
             },
         };
         let call = SlaveCall::SetUp(Box::new(set_up));

@@ -356,6 +356,7 @@ impl Coordinator {
             }
             Effect::CleanUp { build, project } => {
                 self.outbox.forget(build);
+                self.executors.end_workers(build);
                 let hurry = stops.entry(build).or_default().hurry.clone();
                 let ended = move |trouble| Command::CleanUpEnded { build, trouble };
                 let around = Arc::clone(around);

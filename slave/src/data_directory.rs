@@ -12,6 +12,7 @@
 //! artifacts/<build>/console_<S>_<K>.<attempt>   a large console that waits to be packed
 //! artifacts/<build>/*_build_output    what setup_build and teardown_build wrote
 //! consoles/<E>.<N>                    what the atoms of an executor print, one after the other
+//! consoles/worker_<E>.<N>             what a worker of an executor prints beside its answers; its requests in `.request`
 //! results/<build>/results_<S>.<attempt>.tar.gz   waits for the master to take it
 //! held/<build>.<subjob>.<attempt>.tar.gz         the same, from an earlier life of the slave
 //! instances/<id>.<generation>/                   an instance; see `supervisor`
@@ -252,6 +253,28 @@ impl DataDirectory {
     /// Where the values of the atoms are that an executor runs in one process.
     pub(crate) fn atoms_file(&self, executor: ExecutorIndex) -> PathBuf {
         self.all_artifacts().join(format!("atoms_{executor}"))
+    }
+
+    /// What a worker of an executor prints beside its answers: the worker with this number.
+    pub(crate) fn worker_output(&self, executor: ExecutorIndex, number: u64) -> PathBuf {
+        let name = format!("worker_{executor}.{number}");
+        self.all_consoles().join(name)
+    }
+
+    /// Where such a worker finds what it is to do, if that is a text.
+    pub(crate) fn worker_request(&self, executor: ExecutorIndex, number: u64) -> PathBuf {
+        let name = format!("worker_{executor}.{number}.request");
+        self.all_consoles().join(name)
+    }
+
+    /// The mark of a worker of an executor for a build.
+    pub(crate) fn worker_mark(
+        &self,
+        build: BuildId,
+        executor: ExecutorIndex,
+        number: u64,
+    ) -> String {
+        format!("{}worker_{executor}.{number}:", self.build_mark(build))
     }
 
     /// Where an executor's atoms print: its file with this number.

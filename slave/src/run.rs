@@ -9,3 +9,4 @@ pub(crate) mod file_error;
 pub(crate) mod lease;
 pub(crate) mod misdeeds;
 pub(crate) mod subjob_executor;
+pub(crate) mod workers;

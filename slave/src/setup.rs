@@ -166,6 +166,7 @@ impl Setup {
             image: image.map(Arc::from),
             junit: Arc::new(job.junit.clone().unwrap_or_default()),
             batch_command: job.batch_command.as_deref().map(Arc::from),
+            worker: job.worker.clone().map(Arc::new),
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
@@ -376,6 +377,7 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         batch_command: None,
         cache: None,
         setup_once: false,
+        worker: job.worker,
     })
 }
 

@@ -95,6 +95,7 @@ impl Trial {
                 timeout: Some(Duration::from_secs(60)),
                 image: None,
                 junit: Arc::default(),
+                worker: None,
             };
             self.given += 1;
             let events = SubjobEvents::new(self.events.clone(), &order, "trial".to_owned());

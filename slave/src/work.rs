@@ -18,6 +18,7 @@ mod hunts;
 mod renewal;
 mod sharing;
 mod vocabulary;
+pub(crate) mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -49,6 +49,11 @@ impl Job {
         self
     }
 
+    /// What a field has.
+    pub(crate) fn field(&self, field: &str) -> &Value {
+        &self.0[field]
+    }
+
     fn one_more(mut self, section: &str, command: impl Display) -> Self {
         let commands = self.0.entry(section).or_insert_with(|| json!([]));
         let commands = commands.as_array_mut().expect("commands are a list");

@@ -110,4 +110,5 @@ mod terminal;
 mod tested;
 mod variables;
 mod whole_build;
+mod workers;
 mod working_trees;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How long a suite of many short test files of pytest takes: by `pytest -n 2` (xdist), by batches, and by a process for each
-file, in turns. All of them write a report of all tests, and the farm's builds bring their results back.
+"""How long a suite of many short test files of pytest takes: by `pytest -n 2` (xdist), by batches, by workers, and by a process
+for each file, in turns. All of them write a report of all tests, and the farm's builds bring their results back.
 
     cargo build --release && PATH=VENV/bin:$PATH tests/measure/batches.py [FILES [ROUNDS]]
 
@@ -45,6 +45,10 @@ Named:
   commands: ['{pytest} --junitxml="$ARTIFACT_DIR/junit.xml" "$FILE"']
   batch_command: '{pytest} --junitxml="$ARTIFACT_DIR/junit.xml" $(cat "$ATOMS_FILE")'
   atomizers: [{{FILE: ls tests/test_*.py}}]
+Workers:
+  commands: ['{pytest} --junitxml="$ARTIFACT_DIR/junit.xml" "$FILE"']
+  worker: pytest
+  atomizers: [{{FILE: ls tests/test_*.py}}]
 Single:
   commands: ['{pytest} --junitxml="$ARTIFACT_DIR/junit.xml" "$FILE"']
   atomizers: [{{FILE: ls tests/test_*.py}}]
@@ -79,6 +83,7 @@ def main():
             ways = {
                 "pytest -n 2": xdist,
                 "batches": lambda: build("Batches"),
+                "workers": lambda: build("Workers"),
                 "batches of files by name": lambda: build("Named"),
             }
             took = {name: [] for name in ways}

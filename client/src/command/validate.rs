@@ -10,7 +10,9 @@ use clusterrunner_common::job::config::{
     Job, JobConfig, Problem, ShellText, in_plain_words, shell_texts,
 };
 use clusterrunner_common::job::setup_cache::SetupCache;
+use clusterrunner_common::job::warm::{bash, python};
 use clusterrunner_common::text::printable::plain;
+use clusterrunner_common::work::{Worker, WorkerProgram};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -160,6 +162,34 @@ fn show(file: &str, kind: &str, problem: &Problem) {
     output::say(format!("    instead: {}", plain(&problem.cure)));
 }
 
+/// The worker of a job, and whether it can do what the commands say.
+fn by_worker(worker: &Worker, job: &Job) -> String {
+    let name = match &worker.program {
+        WorkerProgram::Command { command } => shortened(command).to_string(),
+        other => other.name().to_owned(),
+    };
+    // Any value will do for one variable as for another, but for those that matter by being there.
+    let value = |name: &str| {
+        let is_usual = name != "CDPATH" && !python::MEASURING.contains(&name);
+        is_usual.then(|| "x".to_owned())
+    };
+    let read = |module| python::read(&job.commands, module, &value);
+    let why_not = match (&worker.program, &job.image) {
+        (_, Some(_)) => Some("atoms run in containers".to_owned()),
+        (WorkerProgram::Pytest | WorkerProgram::Unittest, None) => {
+            read(worker.program.name()).err().map(|why| why.to_string())
+        }
+        (WorkerProgram::Bash, None) => (!bash::is_usual(&job.commands))
+            .then(|| "the commands could tell its shell from a new one".to_owned()),
+        (WorkerProgram::Command { .. }, None) => None,
+    };
+    match why_not {
+        Some(why) => format!("{name}, but atoms run without it, since {why} (docs/workers.md)"),
+        None if worker.confirm_failures => name,
+        None => format!("{name}; what fails there counts at once"),
+    }
+}
+
 fn describe(name: &str, job: &Job) {
     output::say(format!("\n{}", styled(STRONG, plain(name))));
     for atomizer in &job.atomizers {
@@ -193,6 +223,12 @@ fn describe(name: &str, job: &Job) {
         output::say(format!(
             "  many atoms in one process:  {}",
             shortened(batch)
+        ));
+    }
+    if let Some(worker) = &job.worker {
+        output::say(format!(
+            "  in a worker:                {}",
+            by_worker(worker, job)
         ));
     }
     let what = match job.batch_command.is_some() {

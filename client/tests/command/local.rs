@@ -100,6 +100,39 @@ fn what_the_original_runs_otherwise_is_a_warning() {
 }
 
 #[test]
+fn validate_says_whether_a_worker_can_do_what_the_commands_say() {
+    let user = User::new();
+    for (command, worker, said) in [
+        (
+            "pytest \"$X\"",
+            "pytest",
+            "in a worker:                pytest\n",
+        ),
+        (
+            "pytest $X > y",
+            "pytest",
+            "pytest, but atoms run without it, since its command is not plain: it has a redirection",
+        ),
+        (
+            "echo $$",
+            "bash",
+            "bash, but atoms run without it, since the commands could tell",
+        ),
+        (
+            "x",
+            "{command: ./run, confirm_failures: false}",
+            "./run; what fails there counts at once\n",
+        ),
+    ] {
+        let text =
+            format!("A:\n  commands: ['{command}']\n  worker: {worker}\n  atomizers: [X: seq 3]\n");
+        std::fs::write(user.path("worker.yaml"), text).unwrap();
+        let ended = user.run(&["validate", "worker.yaml"]);
+        ended.expect_code(0).expect(&[said], &[]);
+    }
+}
+
+#[test]
 fn stop_ends_what_runs_and_nothing_else() {
     let user = User::new();
     user.run(&["stop"])
@@ -308,7 +341,14 @@ fn help_and_version_are_there() {
 fn the_example_projects_are_right() {
     let user = User::new();
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
-    for project in ["hello", "python", "rust", "pytest-batches", "node-batches"] {
+    for project in [
+        "hello",
+        "python",
+        "rust",
+        "pytest-batches",
+        "node-batches",
+        "own-worker",
+    ] {
         user.run(&["validate", &format!("{examples}/{project}")])
             .expect_code(0);
     }

@@ -28,13 +28,14 @@ mod tags;
 mod tests;
 mod time_limit;
 mod words;
+mod worker;
 
 pub use batch_of_one::{ATOMS, ATOMS_FILE, BATCH_SIZE};
-use commands::join_commands;
+pub(crate) use commands::{CHECK, join_commands};
 pub use commands::{Lines, quoted_atom, value_for_shell, values_from_output, variable_of};
 pub use limits::MOST_RETRIES;
 pub use problem::{Place, Problem};
-pub use product::{Factor, TooLarge, atoms_of_product};
+pub use product::{Factor, TooLarge, atoms_of_product, with_one_export};
 pub use shell_texts::{ShellText, shell_texts};
 pub use time_limit::{TimeLimit, Timeouts};
 pub use words::in_plain_words;
@@ -42,6 +43,7 @@ pub use words::in_plain_words;
 use crate::job::matrix::Combination;
 use crate::job::reports::Patterns;
 use crate::job::setup_cache::SetupCache;
+use crate::job::worker::Worker;
 use crate::process::variables::Variables;
 use crate::text::nearest::nearest;
 use document::{Node, Value};
@@ -61,6 +63,9 @@ pub struct Job {
     /// What runs many atoms in one process; `None` where each atom has a process of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_command: Option<String>,
+    /// What runs one atom after the other; `None` where each atom has a process of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Worker>,
     /// What gives the atoms, in file order; never empty.
     pub atomizers: Vec<Atomizer>,
     /// Runs once per slave before its first subjob.

@@ -5,25 +5,59 @@ mod running;
 mod shell;
 mod usage;
 
-pub use marked::{end_marked, end_marked_blocking};
+pub use marked::{ask_marked, end_marked, end_marked_blocking, groups_of_marked};
 pub(crate) use marked::{mark_in, marked};
-pub use running::RunningCommand;
+pub use running::{Heard, RunningCommand};
 pub use usage::Usage;
 
 use crate::process::console::keep_capped;
 use crate::process::open_files;
 use crate::process::terminal;
 use crate::process::variables::BuildVariables;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
+
+/// The variable of this process's own environment that commands have where a build does not bring its own.
+#[must_use]
+pub fn inherited_variable(name: &str) -> Option<OsString> {
+    shell::inherited_variable(name)
+}
+
+/// All such variables.
+pub fn inherited_variables() -> impl Iterator<Item = &'static (OsString, OsString)> {
+    shell::inherited_variables()
+}
+
+/// Whether commands are run by bash.
+#[must_use]
+pub fn runs_bash() -> bool {
+    shell::program().ends_with("bash")
+}
+
+/// Kills a process group. To be asked only of a group that is known to be a command's.
+pub fn kill_group(group: u32) {
+    let group = Pid::from_raw(group.cast_signed());
+    signal_group(group.filter(|group| *group != Pid::INIT), Signal::KILL);
+}
+
+/// Whether there is any process in a process group.
+#[must_use]
+pub fn is_group_there(group: u32) -> bool {
+    let group = Pid::from_raw(group.cast_signed());
+    group.is_none_or(|group| test_kill_process_group(group) != Err(Errno::SRCH))
+}
 
 /// Carries a process's mark in its environment, inherited by whatever it starts: so they are all
 /// found again, even those that left its group and session.
@@ -64,6 +98,17 @@ impl From<File> for Streams {
             errors: None,
         }
     }
+}
+
+/// A command that runs, with pipes to it and from it.
+#[derive(Debug)]
+pub struct Piped {
+    /// It.
+    pub command: RunningCommand,
+    /// What is written here is its input.
+    pub input: File,
+    /// Its output can be read here.
+    pub output: File,
 }
 
 /// How a command ended.
@@ -178,6 +223,42 @@ impl ShellCommand {
         terminal::in_own_group(&mut program);
         let started = program.spawn();
         RunningCommand::new(started.map_err(|source| self.not_started(source))?)
+    }
+
+    /// Starts it with a pipe to its input and one from its output, neither of which ever blocks who holds it. Its standard
+    /// error goes to `errors`. Of `max_output` nothing is seen to.
+    ///
+    /// # Errors
+    /// When the shell can not be started.
+    pub fn start_piped(&self, errors: File) -> Result<Piped, CommandError> {
+        let not_started = |source| self.not_started(source);
+        let output = errors.try_clone().map_err(not_started)?;
+        let streams = Streams {
+            output,
+            errors: Some(errors),
+        };
+        if self.command_line.len() > shell::LONGEST_ARGUMENT / 2 {
+            // What is longer comes by the input.
+            return Err(not_started(ErrorKind::ArgumentListTooLong.into()));
+        }
+        let mut command = shell::command(self, streams)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(not_started)?;
+        open_files::lower_limit_of(child.id());
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let command = RunningCommand::new(child)?;
+        let (input, output) = pipes.ok_or_else(|| not_started(ErrorKind::BrokenPipe.into()))?;
+        let (input, output) = (OwnedFd::from(input), OwnedFd::from(output));
+        for pipe in [&input, &output] {
+            let nonblocking =
+                fcntl_getfl(pipe).and_then(|flags| fcntl_setfl(pipe, flags | OFlags::NONBLOCK));
+            nonblocking.map_err(|error| not_started(error.into()))?;
+        }
+        Ok(Piped {
+            command,
+            input: input.into(),
+            output: output.into(),
+        })
     }
 
     fn start_on_runtime(&self, streams: Streams) -> Result<Child, CommandError> {

@@ -3,6 +3,7 @@
 use crate::job::reports::Patterns;
 use crate::job::setup_cache::SetupCache;
 use crate::templates::NamedTemplate;
+use crate::work::Worker;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
@@ -51,6 +52,13 @@ pub struct SetupJob {
     /// Whether `setup_build` is left out where what is kept of it is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub setup_once: bool,
+    /// What runs one atom after the other; absent where each atom has a process of its own.
+    #[serde(
+        default,
+        deserialize_with = "Worker::known",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub worker: Option<Worker>,
 }
 
 #[expect(

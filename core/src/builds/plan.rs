@@ -6,6 +6,7 @@ use clusterrunner_common::job::matrix::Combination;
 use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::process::variables::Variables;
+use clusterrunner_common::work::Worker;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -22,6 +23,9 @@ pub struct Plan {
     /// What runs many atoms in one process; none where each atom has a process of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_command: Option<String>,
+    /// What runs one atom after the other; none where each atom has a process of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Worker>,
     /// Joined command, run on each slave before its first subjob.
     pub setup_build: Option<String>,
     /// Joined command, run on each slave at the end.
@@ -105,6 +109,7 @@ impl Plan {
             job_name,
             command: job.commands,
             batch_command: job.batch_command,
+            worker: job.worker,
             setup_build: job.setup_build,
             teardown_build: job.teardown_build,
             max_executors: job.max_executors,

@@ -112,6 +112,7 @@ fn effects_carry_all_that_is_needed() {
             batch_command: None,
             cache: None,
             setup_once: false,
+            worker: None,
         },
     };
     let call = |call| {

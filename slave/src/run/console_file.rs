@@ -103,6 +103,11 @@ impl ConsoleFiles {
         made.map_err(files("make", &path))
     }
 
+    /// Where the console is that was opened last.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        Some(&self.current.as_ref()?.path)
+    }
+
     /// Sees to it that the console of a running atom does not take too much of the disk.
     pub(crate) fn cap(&self, cap: &mut ConsoleCap) {
         if let Some(console) = &self.current {
@@ -261,6 +266,23 @@ fn read_up_to(file: &File, length: u64) -> io::Result<Vec<u8>> {
     }
     text.truncate(read);
     Ok(text)
+}
+
+/// Adds a line, with its end, to the console of an atom that is over.
+pub(crate) fn add_to(console: &mut AtomConsole, line: &str) {
+    match console {
+        AtomConsole::Memory(text) => {
+            if text.last().is_some_and(|last| *last != b'\n') {
+                text.push(b'\n');
+            }
+            text.extend_from_slice(line.as_bytes());
+        }
+        AtomConsole::File(path) => {
+            if let Err(error) = add_line(path, line) {
+                tracing::debug!(path = %path.display(), %error, "could not add to a console");
+            }
+        }
+    }
 }
 
 /// Adds a line to the end of a console, whose last line may have no end.

@@ -3,7 +3,7 @@
 use crate::run::event_log::SubjobEvents;
 use crate::run::subjob_executor::{Means, SubjobExecutor};
 use crate::work::{BROKE_OFF, HandOut, RunOrder, RunOutcome};
-use clusterrunner_common::ids::ExecutorIndex;
+use clusterrunner_common::ids::{BuildId, ExecutorIndex};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +17,16 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug)]
 pub(crate) struct Executors {
     /// Not bounded: the work hands an executor one subjob at a time.
-    mailboxes: Vec<mpsc::Sender<Assignment>>,
+    mailboxes: Vec<mpsc::Sender<Mail>>,
     threads: Vec<thread::JoinHandle<()>>,
     closing: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Mail {
+    Run(Box<Assignment>),
+    /// Nothing of this build runs any more.
+    Over(BuildId),
 }
 
 #[derive(Debug)]
@@ -50,12 +57,15 @@ impl Executors {
             let closing = Arc::clone(&executors.closing);
             let mut executor = SubjobExecutor::new(ExecutorIndex(index), means.clone(), closing);
             let ended = Arc::clone(&ended);
-            let (mailbox, assignments) = mpsc::channel();
+            let (mailbox, mails) = mpsc::channel();
             let thread = thread::Builder::new()
                 .name(format!("executor-{index}"))
                 .spawn(move || {
-                    for assignment in assignments {
-                        carry_out(&mut executor, assignment, &*ended);
+                    for mail in mails {
+                        match mail {
+                            Mail::Run(assignment) => carry_out(&mut executor, *assignment, &*ended),
+                            Mail::Over(build) => executor.end_worker(build),
+                        }
                     }
                 })?;
             executors.mailboxes.push(mailbox);
@@ -80,8 +90,16 @@ impl Executors {
             events,
         };
         mailbox
-            .send(assignment)
+            .send(Mail::Run(Box::new(assignment)))
             .expect("a thread stays for as long as it has a mailbox");
+    }
+
+    /// Has all executors end what they keep ready for a build that is over.
+    pub(crate) fn end_workers(&self, build: BuildId) {
+        for mailbox in &self.mailboxes {
+            // An executor that has ended has no workers.
+            mailbox.send(Mail::Over(build)).ok();
+        }
     }
 }
 

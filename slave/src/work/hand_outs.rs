@@ -301,6 +301,7 @@ impl Build {
             timeout,
             image: project.image.clone(),
             junit: project.junit.clone(),
+            worker: project.worker.clone(),
         })
     }
 

@@ -99,6 +99,8 @@ impl Work {
             timeout: order.timeout,
             image: None,
             junit: project.junit.clone(),
+            // What is hunted for is no matter of workers.
+            worker: None,
         }));
         let hunt = Hunt {
             executor,

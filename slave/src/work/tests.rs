@@ -43,6 +43,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             batch_command: None,
             cache: None,
             setup_once: false,
+            worker: None,
         }),
         variables: Arc::default(),
         subjobs: Vec::new(),
@@ -69,6 +70,7 @@ pub(super) fn project() -> Project {
         image: None,
         junit: Arc::default(),
         batch_command: None,
+        worker: None,
     }
 }
 

@@ -5,7 +5,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::process::variables::BuildVariables;
-use clusterrunner_common::work::{AtomUsage, ProjectSource, SetupJob};
+use clusterrunner_common::work::{AtomUsage, ProjectSource, SetupJob, Worker};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -114,6 +114,8 @@ pub(crate) struct Project {
     pub(crate) junit: Arc<Patterns>,
     /// What runs many atoms in one process; none where each has a process of its own.
     pub(crate) batch_command: Option<Arc<str>>,
+    /// What runs one atom after the other; none where each has a process of its own.
+    pub(crate) worker: Option<Arc<Worker>>,
 }
 
 /// How a set-up ended.
@@ -430,6 +432,8 @@ pub(crate) struct RunOrder {
     pub(crate) image: Option<Arc<str>>,
     /// Which files that they leave are reports of tests.
     pub(crate) junit: Arc<Patterns>,
+    /// What runs them one after the other; none where each has a process of its own.
+    pub(crate) worker: Option<Arc<Worker>>,
 }
 
 impl RunOrder {

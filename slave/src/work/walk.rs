@@ -61,6 +61,7 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
         batch_command: None,
         cache: None,
         setup_once: false,
+        worker: None,
     });
     order
 }

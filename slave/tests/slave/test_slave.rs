@@ -156,6 +156,7 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         batch_command: None,
         cache: None,
         setup_once: false,
+        worker: None,
     }
 }
 

@@ -47,6 +47,8 @@ const JUNIT: &str = "junit";
 const MATRIX: &str = "matrix";
 // And what runs many atoms in one process.
 pub(super) const BATCH_COMMAND: &str = "batch_command";
+// Or one atom after the other.
+const WORKER: &str = "worker";
 
 // And what of its set-up is kept for later builds.
 const CACHE: &str = "cache";
@@ -54,7 +56,7 @@ const SETUP_ONCE: &str = "setup_once";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 26] = [
+const SECTIONS: [&str; 27] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -81,6 +83,7 @@ const SECTIONS: [&str; 26] = [
     BATCH_COMMAND,
     CACHE,
     SETUP_ONCE,
+    WORKER,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -139,6 +142,9 @@ impl Check<'_> {
         let batch_command = sections
             .get(BATCH_COMMAND)
             .and_then(|command| self.batch_command(command, &sections, atomizers.as_deref()));
+        let worker = sections
+            .get(WORKER)
+            .and_then(|worker| self.worker(WORKER, worker, &sections));
         let setup_build = sections
             .get(SETUP_BUILD)
             .and_then(|list| self.command_list(SETUP_BUILD, list));
@@ -243,6 +249,7 @@ impl Check<'_> {
         Some(Job {
             commands,
             batch_command,
+            worker,
             atomizers,
             setup_build: setup_build.filter(|command| !command.is_empty()),
             teardown_build: teardown_build.filter(|command| !command.is_empty()),

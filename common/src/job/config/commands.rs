@@ -11,7 +11,7 @@ use crate::process::variables::is_name;
 use std::borrow::Cow;
 
 /// Ends the shell as the command before it ended, if that failed.
-const CHECK: &str = "case $? in 0) ;; *) exit ;; esac";
+pub(crate) const CHECK: &str = "case $? in 0) ;; *) exit ;; esac";
 
 /// Joins the elements of a command list into one shell command, with the original's meaning.
 ///

@@ -94,8 +94,28 @@ fn size(written: &[Vec<String>], end: usize) -> (u128, u128) {
 
 /// The variables that an atom of a product sets, and what to. `None` for all other atoms, and where only a shell can tell.
 pub(super) fn variables_of(atom: &str) -> Option<Vec<(&str, String)>> {
+    let (found, after) = assigned(atom)?;
+    after.is_empty().then_some(found)
+}
+
+/// A text that begins with an atom of a product, with one `export` for all its variables, which means the same. Other texts as
+/// they are.
+#[must_use]
+pub fn with_one_export(text: &str) -> Cow<'_, str> {
+    let one_export = || {
+        let (found, after) = assigned(text)?;
+        // It would be used by those behind it.
+        let has_directory = found.iter().any(|(name, _)| *name == "PROJECT_DIR");
+        let (assignments, _) = text.strip_suffix(after)?.rsplit_once("; export ")?;
+        (!has_directory).then(|| Cow::Owned(format!("export {assignments};{after}")))
+    };
+    one_export().unwrap_or(Cow::Borrowed(text))
+}
+
+/// The variables that an atom of a product at the beginning of a text sets, and what comes after the atom.
+fn assigned(text: &str) -> Option<(Vec<(&str, String)>, &str)> {
     let mut found = Vec::new();
-    let mut rest = atom;
+    let mut rest = text;
     loop {
         let (name, after) = rest.split_once("=\"")?;
         if !is_name(name) {
@@ -112,8 +132,8 @@ pub(super) fn variables_of(atom: &str) -> Option<Vec<(&str, String)>> {
         }
     }
     let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
-    let is_whole = found.len() > 1 && rest == format!("; export {};", names.join(" "));
-    is_whole.then_some(found)
+    let after = rest.strip_prefix(&format!("; export {};", names.join(" ")))?;
+    (found.len() > 1).then_some((found, after))
 }
 
 /// A value that is written in double quotes, from behind the first one, and what comes after the last one. Of variables
@@ -267,6 +287,27 @@ mod tests {
             Some(("A".into(), r#"1" B="2"; export A B"#.into()))
         );
         assert_eq!(variable_of(one, false), None);
+    }
+
+    #[test]
+    fn the_variables_of_a_product_are_exported_at_once() {
+        for (text, expected) in [
+            (
+                r#"A="; export x" B="$PROJECT_DIR/\"b"; export A B; run | x"#,
+                r#"export A="; export x" B="$PROJECT_DIR/\"b"; run | x"#,
+            ),
+            (r#"A="1" B="2"; export A B;"#, r#"export A="1" B="2";"#),
+        ] {
+            assert_eq!(with_one_export(text), expected);
+        }
+        for other in [
+            r#"export A="1"; run"#,
+            r#"A="1" B="$X"; export A B; run"#,
+            r#"PROJECT_DIR="1" B="$PROJECT_DIR"; export PROJECT_DIR B; run"#,
+            "run",
+        ] {
+            assert_eq!(with_one_export(other), other);
+        }
     }
 
     #[test]

@@ -41,6 +41,36 @@ pub fn end_marked_blocking(prefix: &str, grace: Duration) {
     }
 }
 
+/// Asks them to end (TERM), and waits for none.
+pub fn ask_marked(prefix: &str) {
+    signal_marked(prefix, Some(Signal::TERM));
+}
+
+/// The process groups that they lead.
+#[must_use]
+pub fn groups_of_marked(prefix: &str) -> Vec<u32> {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let wanted = format!("{MARK_VARIABLE}={prefix}");
+    let found = processes.flatten().filter_map(|process| {
+        let id = process.file_name().to_str()?.parse::<u32>().ok()?;
+        let path = process.path();
+        (carries(&path, &wanted) && group_of(&path) == Some(id)).then_some(id)
+    });
+    found.collect()
+}
+
+/// The process group of a process.
+fn group_of(process: &Path) -> Option<u32> {
+    let stat = std::fs::read(process.join("stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // Its name stands in brackets, and may have some itself.
+    let (_, behind_name) = stat.rsplit_once(") ")?;
+    let group = behind_name.split(' ').nth(2)?;
+    group.parse().ok()
+}
+
 /// Kills them without asking. Blocks.
 pub(super) fn kill_marked_blocking(prefix: &str) {
     let mut sweep = Sweep::new(prefix, Duration::ZERO);

@@ -5,10 +5,19 @@ use super::usage::{self, Usage};
 use super::{CommandError, Ended, end_marked_blocking, ended, signal_group};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, test_kill_process_group};
-use std::os::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, pidfd_open, test_kill_process_group};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
 use std::time::Duration;
+
+/// What was seen of a command with a pipe from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Something can be read, or the pipe is closed.
+    pub output: bool,
+    /// It has ended.
+    pub ended: bool,
+}
 
 /// A shell command that was started. One that is dropped before its end is killed with its group.
 #[derive(Debug)]
@@ -59,6 +68,29 @@ impl RunningCommand {
         }
     }
 
+    /// Waits until it has ended or something can be read from `output`, but not for long. Says which of both is so.
+    ///
+    /// # Errors
+    /// When it can not be awaited.
+    pub fn wait_for_output(
+        &self,
+        output: &impl AsFd,
+        at_most: Duration,
+    ) -> Result<Heard, CommandError> {
+        let limit = Timespec::try_from(at_most).ok();
+        let mut handles = [
+            PollFd::new(&self.handle, PollFlags::IN),
+            PollFd::new(output, PollFlags::IN),
+        ];
+        match poll(&mut handles, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {
+                let [ended, output] = handles.map(|handle| !handle.revents().is_empty());
+                Ok(Heard { output, ended })
+            }
+            Err(error) => Err(CommandError::Wait(error.into())),
+        }
+    }
+
     /// Ends it, its group, and every process with this mark: asks first (TERM), and kills after
     /// `grace`. Blocks.
     ///
@@ -71,6 +103,22 @@ impl RunningCommand {
         // What is left in the group threw its environment away.
         signal_group(self.group, Signal::KILL);
         self.reap().map(|_| ())
+    }
+
+    /// The process groups that its children lead, of those that there are now.
+    #[must_use]
+    pub fn groups_of_children(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.unwrap_or_default();
+        let children = children
+            .split_whitespace()
+            .filter_map(|child| child.parse().ok());
+        let leads = |child: &u32| {
+            let child = Pid::from_raw(child.cast_signed());
+            child.is_some_and(|child| getpgid(Some(child)) == Ok(child))
+        };
+        children.filter(leads).collect()
     }
 
     /// Kills it, its group, and every process with this mark, without asking. Blocks.

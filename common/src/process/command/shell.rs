@@ -63,6 +63,17 @@ pub(super) fn program() -> &'static str {
     SHELL.program
 }
 
+/// A variable that commands inherit from this process.
+pub(super) fn inherited_variable(name: &str) -> Option<OsString> {
+    let mut inherited = SHELL.inherited.iter();
+    let found = inherited.find(|(inherited, _)| inherited == name)?;
+    Some(found.1.clone())
+}
+
+pub(super) fn inherited_variables() -> impl Iterator<Item = &'static (OsString, OsString)> {
+    SHELL.inherited.iter()
+}
+
 /// The shell, ready to run a command that writes to `streams`. There is nothing in it that would keep the system from
 /// starting it without a copy of this process.
 pub(super) fn command(order: &ShellCommand, streams: Streams) -> Result<Command, CommandError> {

@@ -74,6 +74,7 @@ pub(super) mod tests {
                 batch_command: None,
                 cache: None,
                 setup_once: false,
+                worker: None,
             },
         }
     }

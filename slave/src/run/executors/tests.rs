@@ -43,6 +43,7 @@ fn order(base: &tempfile::TempDir, executor: u32, subjob: u32, atom: &str) -> Ru
         timeout: None,
         image: None,
         junit: Arc::default(),
+        worker: None,
     }
 }
 

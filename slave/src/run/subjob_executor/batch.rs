@@ -1,6 +1,8 @@
 //! Runs the atoms of a batch in one process, and makes of what that left a result for each atom that it settles.
 
-use super::{Commanded, RunError, SubjobExecutor};
+use super::command::Commanded;
+use super::printed::{remove_what_is_left, text_of};
+use super::{RunError, SubjobExecutor};
 use crate::data_directory::{DataDirectory, remove_all};
 use crate::run::event_log::SubjobEvents;
 use crate::run::file_error::files;
@@ -14,9 +16,10 @@ use clusterrunner_common::ids::AtomId;
 use clusterrunner_common::job::config::{ATOMS, ATOMS_FILE, BATCH_SIZE};
 use clusterrunner_common::junit::{Reported, ReportedTest, TestOutcome, collect};
 use clusterrunner_common::process::command::end_marked_blocking;
+use clusterrunner_common::text::last_lines::last_lines;
 use clusterrunner_common::work::{AtomUsage, ProcessUsage};
 use std::ffi::OsString;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +83,8 @@ impl SubjobExecutor {
                 variables,
                 head: None,
                 others: others.collect(),
+                limit: order.timeout,
+                by: None,
             };
             self.run_command(order, what, &mark, stop)
         });
@@ -156,7 +161,7 @@ fn settle(
     };
     let tests = std::mem::take(&mut reported.tests);
     let unread = reported.warning();
-    let console = text_of(&end.console);
+    let console = text_of(&end.console, MOST_CONSOLE);
     let values: Vec<&str> = batch.members.iter().map(|one| one.value.as_str()).collect();
     let directory = order.project_directory.to_string_lossy();
     let ending = BatchEnding {
@@ -236,7 +241,7 @@ impl Story<'_> {
         if again == Again::Failed {
             self.add_messages(&mut said, own);
         }
-        let output = end_of(self.console, MOST_OUTPUT);
+        let output = last_lines(self.console, MOST_OUTPUT);
         if !output.trim().is_empty() {
             let all = if output.len() == self.console.len() {
                 "the"
@@ -361,50 +366,9 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What is looked through of a console: of one that is very long, the end.
-fn text_of(console: &AtomConsole) -> String {
-    let bytes = match console {
-        AtomConsole::Memory(text) => text.clone(),
-        AtomConsole::File(path) => {
-            let read = || {
-                let mut file = regular_file::open_itself(path)?;
-                let length = file.metadata()?.len();
-                file.seek(SeekFrom::Start(length.saturating_sub(MOST_CONSOLE)))?;
-                let mut bytes = Vec::new();
-                file.take(MOST_CONSOLE).read_to_end(&mut bytes)?;
-                std::io::Result::Ok(bytes)
-            };
-            read().unwrap_or_default()
-        }
-    };
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The last whole lines of a text within so many bytes.
-fn end_of(text: &str, most: usize) -> &str {
-    let Some(cut) = text.len().checked_sub(most).filter(|cut| *cut > 0) else {
-        return text;
-    };
-    let rest = text.get(text.ceil_char_boundary(cut)..).unwrap_or_default();
-    rest.split_once('\n').map_or(rest, |(_, lines)| lines)
-}
-
 fn add_lines(said: &mut String, lines: &str) {
     said.push_str(lines);
     if !lines.ends_with('\n') && !lines.is_empty() {
         said.push('\n');
-    }
-}
-
-fn remove_what_is_left(end: &AtomEnd) {
-    let console = match &end.console {
-        AtomConsole::File(path) => Some(path),
-        AtomConsole::Memory(_) => None,
-    };
-    for path in console.into_iter().chain(&end.artifacts) {
-        if let Err(error) = remove_all(path) {
-            // The build's clean-up tries again.
-            tracing::debug!(path = %path.display(), %error, "could not remove what a batch left");
-        }
     }
 }

@@ -3,19 +3,24 @@ use crate::run::consoles::FoundConsole;
 use crate::work::{AtomConsole, HandOut};
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::logs::event_log::EventLog;
+use clusterrunner_common::work::Worker;
 use std::fs::read_to_string;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 const MAX_CONSOLE: u64 = 64 << 10;
 const BUILD: BuildId = BuildId(1);
 const SUBJOB: SubjobId = SubjobId(3);
+
+mod workers;
 
 struct Scenario {
     base: tempfile::TempDir,
     means: Means,
     stop: CancellationToken,
     executor: SubjobExecutor,
+    worker: Option<Arc<Worker>>,
 }
 
 impl Scenario {
@@ -42,6 +47,7 @@ impl Scenario {
             executor: SubjobExecutor::new(ExecutorIndex(1), means.clone(), Arc::default()),
             means,
             stop: CancellationToken::new(),
+            worker: None,
         }
     }
 
@@ -76,6 +82,7 @@ impl Scenario {
             head: None,
             image: None,
             junit: Arc::default(),
+            worker: self.worker.clone(),
         };
         let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
         self.executor.run(order, &self.stop, &events)
@@ -375,21 +382,6 @@ fn a_canceled_subjob_has_no_result_and_leaves_nothing_running() {
     assert_eq!(scenario.marked(), 0);
     assert!(scenario.means.consoles.find(key).is_none());
     assert!(scenario.consoles().is_empty());
-}
-
-#[test]
-fn what_can_not_be_ended_is_not_waited_for() {
-    let (release, held) = mpsc::channel::<()>();
-    let (done, is_done) = mpsc::channel();
-    let stuck = move || {
-        held.recv().ok();
-        done.send(()).ok();
-    };
-    assert!(within(Duration::from_millis(20), "stuck", stuck).is_none());
-    release.send(()).unwrap();
-    // It has gone on.
-    is_done.recv().unwrap();
-    assert_eq!(within(Duration::from_secs(60), "quick", || 7), Some(7));
 }
 
 #[test]

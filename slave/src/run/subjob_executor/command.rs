@@ -1,0 +1,258 @@
+//! Runs one command, from its console and its environment to what is told of its end.
+
+use super::running::{ByWorker, Running};
+use super::{RunError, SubjobExecutor};
+use crate::containers::{BuildContainer, ContainerError, ContainerPlace};
+use crate::run::console_file::AtomEnding;
+use crate::run::file_error::{AtomFileError, files};
+use crate::work::{AtomEnd, HandOut, RunOrder};
+use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::AtomId;
+use clusterrunner_common::process::command::{Ended, ShellCommand, Usage};
+use clusterrunner_common::work::{AtomUsage, ProcessUsage};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// What is run in one process.
+pub(super) struct Commanded<'a> {
+    pub(super) atom: AtomId,
+    pub(super) command: String,
+    /// What it finds in its environment beside what every atom finds.
+    pub(super) variables: Vec<(String, OsString)>,
+    /// What stands before its output.
+    pub(super) head: Option<&'a str>,
+    /// The other hand-outs that run in this process.
+    pub(super) others: Vec<HandOut>,
+    /// How long it may run.
+    pub(super) limit: Option<Duration>,
+    /// What runs it, if that is not a process of its own.
+    pub(super) by: Option<ByWorker>,
+}
+
+/// What has run.
+struct Ran {
+    atom: AtomId,
+    command: String,
+    started_at: Timestamp,
+    took: Duration,
+    exit_code: i32,
+    /// Its limit, if it ended by that.
+    timed_out: Option<Duration>,
+    used: Option<Usage>,
+    /// Whether some of what it started may run on.
+    has_left_some: bool,
+}
+
+impl SubjobExecutor {
+    /// Runs the command of one atom, or of a batch; `None` when it was stopped.
+    pub(super) fn run_command(
+        &mut self,
+        order: &RunOrder,
+        what: Commanded<'_>,
+        mark: &str,
+        stop: &CancellationToken,
+    ) -> Result<Option<AtomEnd>, RunError> {
+        let Commanded {
+            atom,
+            command,
+            variables,
+            head,
+            others,
+            limit,
+            by,
+        } = what;
+        let hand_out = order.hand_out;
+        if order.image.is_some() && !order.project_directory.is_dir() {
+            return Err(RunError::NoProject(command));
+        }
+        let container = match self.container(order, stop) {
+            Err(ContainerError::Canceled) => return Ok(None),
+            container => container?,
+        };
+        let (console, output) = self.console(head)?;
+        let directory = self.directories.take(&self.means.data)?;
+        let mut environment = environment(order, atom, directory);
+        environment.extend(variables);
+        let shell_command = ShellCommand {
+            command_line: command,
+            working_directory: order.project_directory.clone(),
+            variables: Arc::clone(&order.variables),
+            environment,
+            // Of its own: that it runs too long is no matter of the atoms before it.
+            mark: format!("{mark}{atom}:"),
+            max_output: self.means.limits.max_console_size,
+        };
+        let started_at = Timestamp::now();
+        self.shown(|consoles| {
+            consoles.started(self.executor, (hand_out, atom, others), console, started_at);
+        });
+        let started = Instant::now();
+        let running = match self.start((&shell_command, by), container.as_deref(), output) {
+            Err(RunError::Command(_)) if !order.project_directory.is_dir() => {
+                return Err(RunError::NoProject(shell_command.command_line));
+            }
+            started => started?,
+        };
+        let mark = &shell_command.mark;
+        let watched = self.watched(running, (started, limit, mark), stop)?;
+        let Some((mut running, ended, was_used_up)) = watched else {
+            return Ok(None);
+        };
+        let has_left_some =
+            self.end_rest(&mut running, (ended, mark), container.as_deref(), hand_out)?;
+        // Of what is in a container only the client of the runtime was measured.
+        let used = running.used().filter(|_| container.is_none());
+        self.put_back(running, hand_out.build, (ended, mark));
+        let ran = Ran {
+            atom,
+            command: shell_command.command_line,
+            started_at,
+            took: started.elapsed(),
+            exit_code: ended.exit_code().unwrap_or(TIMED_OUT_EXIT_CODE),
+            timed_out: limit.filter(|_| ended == Ended::TimedOut),
+            used,
+            has_left_some,
+        };
+        if ended == Ended::Canceled {
+            return Ok(None);
+        }
+        self.check_end(&ran, container.as_deref(), was_used_up)?;
+        self.end_of(order, ran).map(Some)
+    }
+
+    /// Whether the end of a command says something of the command, and not of what it ran in.
+    fn check_end(
+        &self,
+        ran: &Ran,
+        container: Option<&BuildContainer>,
+        was_used_up: bool,
+    ) -> Result<(), RunError> {
+        let has_failed = ran.exit_code != 0;
+        let has_ended = container.is_some_and(BuildContainer::has_ended);
+        if has_failed && ran.timed_out.is_none() && has_ended {
+            return Err(RunError::ContainerEnded);
+        }
+        if was_used_up || self.means.space.is_used_up() {
+            return Err(RunError::DiskUsedUp);
+        }
+        if has_failed {
+            self.means.space.check(0)?;
+        }
+        Ok(())
+    }
+
+    /// What is told of a command that has run.
+    fn end_of(&mut self, order: &RunOrder, ran: Ran) -> Result<AtomEnd, RunError> {
+        let data = Arc::clone(&self.means.data);
+        let hand_out = order.hand_out;
+        let (console, output_bytes) = self.console_files.take(&AtomEnding {
+            timed_out: ran.timed_out,
+            kept_at: &data.kept_console(hand_out, ran.atom),
+        })?;
+        self.shown(|consoles| consoles.ended(self.executor, &console));
+        // Only now: until then it may be looked at.
+        let nobody_is_left = self.console_files.recycle(!ran.has_left_some) && !ran.has_left_some;
+        Ok(AtomEnd {
+            command: ran.command,
+            exit_code: ran.exit_code,
+            started_at: ran.started_at,
+            took: ran.took,
+            ended_at: Timestamp::now().0 / 1000,
+            timed_out: ran.timed_out,
+            usage: AtomUsage {
+                output_bytes,
+                processes: ran.used.and_then(ProcessUsage::of),
+                in_vain_ms: 0,
+            },
+            console,
+            artifacts: self
+                .directories
+                .left(&data, hand_out.build, nobody_is_left)?,
+            junit: Arc::clone(&order.junit),
+            tests: None,
+        })
+    }
+
+    /// Starts a command, or gives it to a worker.
+    fn start(
+        &self,
+        (command, by): (&ShellCommand, Option<ByWorker>),
+        container: Option<&BuildContainer>,
+        output: File,
+    ) -> Result<Running, RunError> {
+        if let Some(by) = by {
+            // The worker opens it for itself.
+            drop(output);
+            return Ok(Running::Worker(Box::new(self.begin(by, command)?)));
+        }
+        let started = match container {
+            None => command.start(output)?,
+            Some(container) => command.start_program(container.command(command)?, output)?,
+        };
+        Ok(Running::Process(started))
+    }
+
+    /// An empty console, but for what stands before the output.
+    fn console(&mut self, head: Option<&str>) -> Result<(Arc<File>, File), AtomFileError> {
+        let (console, mut output) = self.console_files.open(&self.means.data)?;
+        if let Some(head) = head {
+            let written = output.write_all(head.as_bytes());
+            written.map_err(files("write", &self.means.data.all_consoles()))?;
+        }
+        Ok((console, output))
+    }
+
+    /// What the atoms of an order run in.
+    fn container(
+        &self,
+        order: &RunOrder,
+        stop: &CancellationToken,
+    ) -> Result<Option<Arc<BuildContainer>>, ContainerError> {
+        let Some(image) = &order.image else {
+            return Ok(None);
+        };
+        let (data, build) = (&self.means.data, order.hand_out.build);
+        let place = ContainerPlace {
+            image,
+            directory: &order.project_directory,
+            artifacts: &data.all_artifacts(),
+            mark: &data.container_mark(build),
+        };
+        let containers = &self.means.containers;
+        let started =
+            containers.of_executor(build, self.executor, &place, &|| self.is_to_stop(stop));
+        started.map(Some)
+    }
+}
+
+pub(super) fn environment(
+    order: &RunOrder,
+    atom: AtomId,
+    artifacts: &Path,
+) -> Vec<(String, OsString)> {
+    let text = |number: u32| OsString::from(number.to_string());
+    [
+        (
+            "PROJECT_DIR",
+            order.project_directory.clone().into_os_string(),
+        ),
+        ("ARTIFACT_DIR", artifacts.to_owned().into_os_string()),
+        ("ATOM_ID", text(atom.0)),
+        // The old name of the one below.
+        ("EXECUTOR_INDEX", text(order.executor.0)),
+        ("MACHINE_EXECUTOR_INDEX", text(order.executor.0)),
+        ("BUILD_EXECUTOR_INDEX", text(order.build_executor_index)),
+        (
+            "CLUSTERRUNNER_ATTEMPT",
+            text(order.hunt.unwrap_or(order.hand_out.attempt).0),
+        ),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
