@@ -11,7 +11,7 @@ mod setup_job;
 mod working_tree;
 
 pub use crate::job::worker::{Worker, WorkerProgram};
-pub use atom_usage::{AtomUsage, ProcessUsage};
+pub use atom_usage::{AtomUsage, InWorker, ProcessUsage};
 pub use batch_terms::BatchTerms;
 pub use build_event::{BuildEvent, UnknownEvent};
 pub use build_request::{BuildRequest, ENV, INHERITED_ENV, ProjectSource, Repository};

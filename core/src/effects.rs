@@ -171,7 +171,8 @@ impl Cluster {
                 batch_command: plan.batch_command.clone(),
                 cache: plan.cache.clone(),
                 setup_once: plan.setup_once,
-                worker: plan.worker.clone(),
+                // Who wants an order asks what atoms do to each other, not how they go in a worker.
+                worker: plan.worker.clone().filter(|_| !building.request.in_order),
             },
         };
         let call = SlaveCall::SetUp(Box::new(set_up));

@@ -11,6 +11,7 @@ use crate::processes;
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::AtomView;
+use clusterrunner_common::work::InWorker;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -55,6 +56,16 @@ impl Story {
         command: &str,
         change: impl FnOnce(Job) -> Job,
     ) -> Self {
+        Self::on(Farm::start(&[1]).await, worker, files, command, change)
+    }
+
+    fn on(
+        farm: Farm,
+        worker: Value,
+        files: &[(&str, &str)],
+        command: &str,
+        change: impl FnOnce(Job) -> Job,
+    ) -> Self {
         let repository = Repository::empty();
         let log = repository.outside("log").display().to_string();
         let job = job("echo \"ran $N\" >> \"$LOG\"")
@@ -66,7 +77,6 @@ impl Story {
             repository.commit(files);
         }
         repository.commit_job(&change(job));
-        let farm = Farm::start(&[1]).await;
         Self { farm, repository }
     }
 
@@ -92,6 +102,12 @@ impl Story {
             twice.remove(place.unwrap());
         }
         assert_eq!(twice, atoms);
+    }
+
+    /// What the worker had to do with each atom, in their order.
+    async fn in_worker(&self, build: &Over) -> Vec<Option<InWorker>> {
+        let atoms = self.farm.atoms(build.id).await.into_iter();
+        atoms.map(|atom| atom.worker).collect()
     }
 
     async fn console_of(&self, build: &Over, value: &str) -> String {
@@ -128,6 +144,7 @@ async fn one_worker_runs_all_atoms() {
     let build = story.run().await.passes();
     assert_eq!(story.log("start ").len(), 1);
     story.ran_again(&[]);
+    assert_eq!(story.in_worker(&build).await, [Some(InWorker::Ran); 6]);
     for value in ["1", "6"] {
         let console = story.console_of(&build, value).await;
         let line = format!("here is {value} in /");
@@ -146,6 +163,21 @@ async fn what_fails_in_a_worker_is_judged_without_it() {
     let story = Story::new(deed, "echo \"here is $N\"; test $N != 2 || exit 7").await;
     let build = story.run().await.fails(&[(2, 7)]);
     story.ran_again(&["2", "3"]);
+    let [ran, failed] = [InWorker::Ran, InWorker::Failed].map(Some);
+    assert_eq!(
+        story.in_worker(&build).await,
+        [ran, failed, failed, ran, ran, ran]
+    );
+    // What fails in both is not flaky.
+    assert_eq!(build.num_atoms_flaky, Some(1));
+    let id = build.id.to_string();
+    let listed = story.farm.user(&["logs", &id]).stdout;
+    assert_eq!(listed.matches("passed in a worker").count(), 4, "{listed}");
+    let how = "flaky: failed in a worker, then passed without it";
+    assert!(listed.contains(how), "{listed}");
+    let attached = story.farm.user(&["attach", &id]);
+    let said = format!("{}{}", attached.stdout, attached.stderr);
+    assert!(said.contains("In workers: 4 of 6 atoms"), "{said}");
     let console = story.console_of(&build, "2").await;
     for part in ["failed in the worker with exit code 7", "here is 2\n"] {
         assert!(console.contains(part), "{part} is not in: {console}");
@@ -159,6 +191,16 @@ async fn what_fails_in_a_worker_is_judged_without_it() {
         assert!(console.contains(part), "{part} is not in: {console}");
     }
     assert_eq!(story.log("start ").len(), 1);
+}
+
+#[tokio::test]
+async fn what_passes_only_without_its_worker_fails_where_flaky_atoms_do() {
+    let deed = "if value == '3': atom['command'] = 'exit 9'";
+    let story = Story::with(deed, "true", |job| job.with("flaky", "fail")).await;
+    let over = story.run().await;
+    assert_eq!((over.num_atoms_failed, over.num_atoms_flaky), (1, Some(1)));
+    let atoms = story.farm.atoms(over.id).await;
+    assert!(atoms[2].fails_as_flaky && atoms[2].exit_code == Some(0));
 }
 
 #[tokio::test]
@@ -187,6 +229,12 @@ async fn a_retry_is_one_with_a_worker_too() {
     let story = story.await;
     let build = story.run().await.passes();
     assert_eq!(build.num_atoms_flaky, Some(1));
+    let atoms = story.farm.atoms(build.id).await;
+    let flaky = atoms.iter().find(|atom| atom.is_flaky).unwrap();
+    assert_eq!(
+        (flaky.worker, flaky.failed_attempts.len()),
+        (Some(InWorker::Ran), 1)
+    );
     let ran = story.log("ran ");
     assert_eq!(ran.iter().filter(|ran| *ran == "2").count(), 3, "{ran:?}");
     let warm = story.log("warm ");
@@ -238,6 +286,7 @@ async fn a_failure_that_leaves_something_is_not_mended_by_the_second_run() {
     let story = Story::new("", first).await;
     let build = story.run().await.fails(&[(2, 7)]);
     story.ran_again(&[]);
+    assert_eq!(story.in_worker(&build).await, [Some(InWorker::Ran); 6]);
     let console = story.console_of(&build, "2").await;
     assert!(
         console.starts_with(
@@ -266,8 +315,9 @@ async fn what_runs_too_long_in_a_worker_is_judged_without_it() {
 async fn a_worker_that_fails_what_passes_is_given_up() {
     let deed = "atom['command'] = 'exit 9'";
     let story = Story::new(deed, "true").await;
-    story.run().await.passes();
+    let build = story.run().await.passes();
     assert_eq!((story.log("warm ").len(), story.log("ran ").len()), (3, 6));
+    assert_eq!(build.num_atoms_flaky, Some(3));
 }
 
 #[tokio::test]

@@ -267,7 +267,10 @@ fn state(atom: &AtomView, is_over: bool) -> (Style, String) {
     match (atom.state, how_ended(atom)) {
         (_, Some(_)) if atom.fails_as_flaky => (BAD, how_it_ended(atom)),
         (_, Some(_)) if atom.is_flaky => (NOTICE, how_it_ended(atom)),
-        (_, Some(_)) if atom.exit_code == Some(0) => (GOOD, "passed".to_owned()),
+        (_, Some(_)) if atom.exit_code == Some(0) => match atom.worker {
+            Some(_) => (GOOD, "passed in a worker".to_owned()),
+            None => (GOOD, "passed".to_owned()),
+        },
         (_, Some(how)) => (BAD, how),
         (AtomState::NotStarted, None) if is_over => (NOTICE, "not run".to_owned()),
         (AtomState::NotStarted, None) => (Style::new(), "waiting".to_owned()),

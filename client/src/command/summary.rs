@@ -1,11 +1,15 @@
-//! What is said of a build that is over beside its failures: which atoms took longest, were flaky, or were not run.
+//! What is said of a build that is over beside its failures: which atoms took longest, were flaky, or were not run, and how
+//! many ran in workers.
 
 use crate::output::again::command;
 use crate::output::table::{Cell, Table};
-use crate::output::text::{atom_of_command, duration, how_it_ended, name, setting, short_setting};
+use crate::output::text::{
+    atom_of_command, count, duration, how_it_ended, name, setting, short_setting,
+};
 use crate::output::{self, FAINT, NOTICE, STRONG, styled};
 use clusterrunner_client::Client;
 use clusterrunner_common::api::{AtomState, AtomView, BuildStatus, BuildView};
+use clusterrunner_common::work::InWorker;
 use std::time::Duration;
 
 /// How many of the slowest atoms are listed.
@@ -31,12 +35,13 @@ pub(super) async fn say(client: &Client, build: &BuildView) {
     let Ok(subjobs) = client.subjobs(build.id).await else {
         return;
     };
-    let atoms = subjobs.into_iter().flat_map(|subjob| subjob.atoms);
+    let all = subjobs.into_iter().flat_map(|subjob| subjob.atoms);
     let Summary {
         slowest,
         flaky,
         not_run,
-    } = Summary::of(atoms.collect());
+        in_workers,
+    } = Summary::of(all.collect());
     if !slowest.is_empty() {
         output::tell(styled(STRONG, "Slowest atoms:"));
         for atom in slowest {
@@ -61,6 +66,13 @@ pub(super) async fn say(client: &Client, build: &BuildView) {
     list(build, "Not run:", &not_run, |atom| {
         [name(atom).into(), setting(atom).into()]
     });
+    if in_workers > 0 {
+        let all = count(atoms, "atom");
+        output::tell(format!(
+            "{} {in_workers} of {all}",
+            styled(STRONG, "In workers:")
+        ));
+    }
 }
 
 fn list<const CELLS: usize>(
@@ -93,6 +105,8 @@ struct Summary {
     /// Those that passed in the end and do not count as failed: these are listed with the failed ones.
     flaky: Vec<AtomView>,
     not_run: Vec<AtomView>,
+    /// How many have a result of a run in a worker.
+    in_workers: usize,
 }
 
 impl Summary {
@@ -106,6 +120,10 @@ impl Summary {
         };
         let flaky = chosen(|atom| atom.is_flaky && !atom.has_failed());
         let not_run = chosen(|atom| atom.state == AtomState::NotRun);
+        let in_worker = atoms
+            .iter()
+            .filter(|atom| atom.worker == Some(InWorker::Ran));
+        let in_workers = in_worker.count();
         let mut slowest = atoms;
         let time = |atom: &AtomView| atom.actual_time.unwrap_or_default();
         slowest.retain(|atom| time(atom) >= SLOW);
@@ -115,6 +133,7 @@ impl Summary {
             slowest,
             flaky,
             not_run,
+            in_workers,
         }
     }
 }
@@ -151,10 +170,12 @@ mod tests {
             atom(0, &json!({"is_flaky": true})),
             atom(1, &json!({"is_flaky": true, "fails_as_flaky": true})),
             atom(2, &json!({"exit_code": null, "state": "NOT_RUN"})),
-            atom(3, &json!({})),
+            atom(3, &json!({"worker": "ran"})),
+            atom(4, &json!({"is_flaky": true, "worker": "failed"})),
         ]);
         let ids = |atoms: &[AtomView]| atoms.iter().map(|atom| atom.id.0).collect::<Vec<_>>();
-        assert_eq!(ids(&summary.flaky), [0]);
+        assert_eq!(ids(&summary.flaky), [0, 4]);
+        assert_eq!(summary.in_workers, 1);
         assert_eq!(ids(&summary.not_run), [2]);
         assert!(summary.slowest.is_empty());
     }

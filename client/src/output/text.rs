@@ -103,6 +103,9 @@ fn ended(exit_code: i32) -> String {
 /// How an atom with a result ended, in a few words.
 pub(crate) fn how_it_ended(atom: &AtomView) -> String {
     if atom.is_flaky {
+        if atom.failed_attempts.is_empty() {
+            return "flaky: failed in a worker, then passed without it".to_owned();
+        }
         let failed = atom.failed_attempts.iter();
         let numbers: Vec<String> = failed.map(|failed| failed.attempt.to_string()).collect();
         let attempts = match numbers.len() {

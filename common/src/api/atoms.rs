@@ -1,6 +1,7 @@
 //! Subjobs and their atoms as the API shows them.
 
 use crate::ids::{AtomId, Attempt, ExecutorIndex, SlaveId, SubjobId};
+use crate::work::InWorker;
 use serde::{Deserialize, Serialize};
 
 /// Where an atom stands.
@@ -58,7 +59,7 @@ pub struct AtomView {
     /// Ours: the earlier attempts that failed, after which it was run again; the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<AttemptView>,
-    /// Ours: whether it passed only when it was run again.
+    /// Ours: whether it passed only when it was run again, by another attempt or behind a worker that it failed in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_flaky: bool,
     /// Ours: whether it counts as failed because it is flaky (`flaky: fail` of the job).
@@ -79,6 +80,9 @@ pub struct AtomView {
     /// Ours: the processor time of its processes, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_seconds: Option<f64>,
+    /// Ours: what a worker of its slave had to do with its result, if any had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<InWorker>,
 }
 
 impl AtomView {

@@ -1,11 +1,12 @@
-//! What atoms use of the slaves that run them.
+//! What atoms use of the slaves that run them, and how they run there.
 
 use crate::process::command::Usage;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
 
 /// What an atom used. Very many are sent and stored, so in JSON it is short: `[output_bytes, [max_memory_kib, cpu_ms]]`,
-/// and `[output_bytes, null]` where nothing is known of the processes. Where batches ran in vain, their time comes last.
+/// and `[output_bytes, null]` where nothing is known of the processes. Where batches ran in vain, their time comes next, and last what
+/// a worker had to do with it, if any had: `[output_bytes, null, 0, "ran"]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Short", into = "Short")]
 pub struct AtomUsage {
@@ -15,6 +16,18 @@ pub struct AtomUsage {
     pub processes: Option<ProcessUsage>,
     /// Its part, in milliseconds, of the time of batches it was in that did not settle it.
     pub in_vain_ms: u32,
+    /// What a worker had to do with it; none where its only run was in a process of its own.
+    pub worker: Option<InWorker>,
+}
+
+/// How an atom went in a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InWorker {
+    /// It ran there, and its result is of that run.
+    Ran,
+    /// It failed there, and its result is of its second run, in a process of its own.
+    Failed,
 }
 
 /// What the processes of an atom used: its shell, and those below it that were waited for by their parents.
@@ -32,17 +45,21 @@ type OfProcesses = Option<(NonZeroU32, u32)>;
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Short {
+    InWorker(u64, OfProcesses, u32, InWorker),
     InVain(u64, OfProcesses, u32),
     Plain(u64, OfProcesses),
 }
 
 impl From<Short> for AtomUsage {
     fn from(short: Short) -> Self {
-        let (output_bytes, processes, in_vain_ms) = match short {
-            Short::InVain(output_bytes, processes, in_vain_ms) => {
-                (output_bytes, processes, in_vain_ms)
+        let (output_bytes, processes, in_vain_ms, worker) = match short {
+            Short::InWorker(output_bytes, processes, in_vain_ms, worker) => {
+                (output_bytes, processes, in_vain_ms, Some(worker))
             }
-            Short::Plain(output_bytes, processes) => (output_bytes, processes, 0),
+            Short::InVain(output_bytes, processes, in_vain_ms) => {
+                (output_bytes, processes, in_vain_ms, None)
+            }
+            Short::Plain(output_bytes, processes) => (output_bytes, processes, 0, None),
         };
         let processes = processes.map(|(max_memory_kib, cpu_ms)| ProcessUsage {
             max_memory_kib,
@@ -52,6 +69,7 @@ impl From<Short> for AtomUsage {
             output_bytes,
             processes,
             in_vain_ms,
+            worker,
         }
     }
 }
@@ -60,9 +78,15 @@ impl From<AtomUsage> for Short {
     fn from(usage: AtomUsage) -> Self {
         let processes = usage.processes;
         let processes = processes.map(|processes| (processes.max_memory_kib, processes.cpu_ms));
-        match usage.in_vain_ms {
-            0 => Self::Plain(usage.output_bytes, processes),
-            in_vain_ms => Self::InVain(usage.output_bytes, processes, in_vain_ms),
+        let AtomUsage {
+            output_bytes,
+            in_vain_ms,
+            ..
+        } = usage;
+        match (usage.worker, in_vain_ms) {
+            (Some(worker), _) => Self::InWorker(output_bytes, processes, in_vain_ms, worker),
+            (None, 0) => Self::Plain(output_bytes, processes),
+            (None, _) => Self::InVain(output_bytes, processes, in_vain_ms),
         }
     }
 }
@@ -103,16 +127,24 @@ mod tests {
             max_memory_kib: 2048,
             cpu: Duration::from_micros(1_500),
         });
-        for (processes, in_vain_ms, text) in [
-            (processes, 0, "[7,[2048,2]]"),
-            (None, 0, "[7,null]"),
-            (processes, 9, "[7,[2048,2],9]"),
-            (None, 9, "[7,null,9]"),
+        for (processes, in_vain_ms, worker, text) in [
+            (processes, 0, None, "[7,[2048,2]]"),
+            (None, 0, None, "[7,null]"),
+            (processes, 9, None, "[7,[2048,2],9]"),
+            (None, 9, None, "[7,null,9]"),
+            (None, 0, Some(InWorker::Ran), "[7,null,0,\"ran\"]"),
+            (
+                processes,
+                9,
+                Some(InWorker::Failed),
+                "[7,[2048,2],9,\"failed\"]",
+            ),
         ] {
             let usage = AtomUsage {
                 output_bytes: 7,
                 processes,
                 in_vain_ms,
+                worker,
             };
             assert_eq!(serde_json::to_string(&usage).unwrap(), text);
             assert_eq!(serde_json::from_str::<AtomUsage>(text).unwrap(), usage);

@@ -1,7 +1,7 @@
 //! How an atom ends.
 
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::work::AtomUsage;
+use clusterrunner_common::work::{AtomUsage, InWorker};
 use serde::{Deserialize, Serialize};
 
 /// How one atom ended.
@@ -28,6 +28,12 @@ impl AtomOutcome {
     pub fn signal(&self) -> Option<i32> {
         let signal = self.exit_code.checked_neg();
         signal.filter(|signal| *signal > 0)
+    }
+
+    /// What a worker had to do with it.
+    #[must_use]
+    pub fn worker(&self) -> Option<InWorker> {
+        self.usage?.worker
     }
 
     /// The limit that it was ended by, in seconds.

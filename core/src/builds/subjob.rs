@@ -7,6 +7,7 @@ use crate::builds::mishaps::{FailedAttempt, ISOLATE_AFTER, Mishaps, NONE, POISON
 use crate::builds::outcome::{AtomOutcome, AtomTrouble};
 use crate::{MAX_ATTEMPTS, MAX_HAND_OUTS};
 use clusterrunner_common::ids::{Attempt, ExecutorIndex, SlaveId};
+use clusterrunner_common::work::InWorker;
 use serde::Deserialize;
 use stored::Stored;
 
@@ -72,10 +73,13 @@ impl Subjob {
         &self.mishaps().failed
     }
 
-    /// Whether it passed only when it was run again.
+    /// Whether it passed only when it was run again: by another attempt, or without the worker that it failed in.
     #[must_use]
     pub fn is_flaky(&self) -> bool {
-        self.result.is_some() && !self.failed_attempts().is_empty() && !self.has_failed()
+        let mut outcomes = self.result.iter().flat_map(|(_, outcomes)| outcomes);
+        let failed_before = !self.failed_attempts().is_empty()
+            || outcomes.any(|outcome| outcome.worker() == Some(InWorker::Failed));
+        failed_before && self.result.is_some() && !self.has_failed()
     }
 
     /// Whether a slave tried it in vain: it is for others, where there are any.

@@ -6,6 +6,7 @@ use crate::builds::build::Build;
 use crate::builds::plan::Plan;
 use crate::command::Command;
 use clusterrunner_common::ids::{Attempt, BuildId};
+use clusterrunner_common::work::{AtomUsage, InWorker};
 use std::num::NonZeroU32;
 
 /// A build of these atoms, each of which may be run again so often, on slaves with one executor each.
@@ -219,6 +220,33 @@ fn flaky_atoms_fail_a_build_whose_job_says_so() {
         ],
     );
     assert_eq!(counts(&farm), (1, 1, 1));
+}
+
+/// The end of an atom that failed in a worker, and then so without it.
+fn behind_worker(subjob: u32, exit_code: i32) -> Command {
+    let mut command = finished(hand_out(1, 1, subjob, 1), &[exit_code]);
+    if let Command::ReportFinished { outcomes, .. } = &mut command {
+        outcomes[0].usage = Some(AtomUsage {
+            output_bytes: 0,
+            processes: None,
+            in_vain_ms: 0,
+            worker: Some(InWorker::Failed),
+        });
+    }
+    command
+}
+
+#[test]
+fn what_passes_only_without_its_worker_is_flaky() {
+    for flaky_fails in [false, true] {
+        let mut farm = building_with(&[("a", 1)], &["A", "B"], |plan| {
+            plan.flaky_fails = flaky_fails;
+        });
+        farm.tell(behind_worker(0, 0));
+        assert_eq!(counts(&farm), (1, u64::from(flaky_fails), 1));
+        farm.tell(behind_worker(1, 1));
+        assert_eq!(counts(&farm), (2, 1 + u64::from(flaky_fails), 1));
+    }
 }
 
 /// A failed attempt is not prefetched, so that it does not go before what has not run yet.

@@ -49,6 +49,7 @@ use crate::builds::outcome::{AtomOutcome, AtomTrouble};
 use crate::builds::subjob::{POISON_EXIT_CODE, Subjob};
 use crate::event::{BuildFact, Fact, SlaveFact};
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::work::{AtomUsage, InWorker};
 use history::check_history;
 use machine::Sickness;
 use mutation::Mutation;
@@ -320,6 +321,11 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
         duration_ms: random::mix(bits ^ u64::from(attempt.0)) % MOST_MS,
         trouble: None,
         started_at: None,
-        usage: None,
+        usage: command.contains(FLAKY).then_some(AtomUsage {
+            output_bytes: 0,
+            processes: None,
+            in_vain_ms: 0,
+            worker: bits.is_multiple_of(3).then_some(InWorker::Failed),
+        }),
     }
 }

@@ -7,6 +7,7 @@ use clusterrunner_common::http::turns::Turn;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::job::config::variable_of;
 use clusterrunner_common::junit::{self, ReportedTest, SuiteOfAtom, TestOutcome};
+use clusterrunner_common::work::InWorker;
 use clusterrunner_core::builds::build::Build;
 use clusterrunner_core::builds::outcome::AtomOutcome;
 use clusterrunner_core::builds::subjob::Subjob;
@@ -84,7 +85,9 @@ pub(crate) fn ended_atoms(build: &Build, id: SubjobId, subjob: &Subjob) -> Vec<E
                 0 => TestOutcome::Passed,
                 _ => TestOutcome::Failed,
             },
-            message: why(outcome).or_else(|| failed_before(subjob, atom)),
+            message: why(outcome)
+                .or_else(|| failed_before(subjob, atom))
+                .or_else(|| failed_in_worker(outcome)),
             time: outcome.duration_ms as f64 / 1000.0,
             failed_attempts: subjob
                 .failed_attempts()
@@ -127,6 +130,12 @@ fn failed_before(subjob: &Subjob, atom: AtomId) -> Option<String> {
         1 => format!("passed when run again, failed before: {how}"),
         number => format!("passed when run again, failed {number} times before, at last: {how}"),
     })
+}
+
+/// The same of an atom that passed only without the worker that it failed in.
+fn failed_in_worker(outcome: &AtomOutcome) -> Option<String> {
+    let has_failed = outcome.worker() == Some(InWorker::Failed);
+    has_failed.then(|| "passed when run again, failed before in a worker".to_owned())
 }
 
 impl EndedAtom {

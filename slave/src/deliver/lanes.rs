@@ -110,6 +110,7 @@ mod tests {
             timed_out,
             usage: AtomUsage {
                 in_vain_ms: 0,
+                worker: None,
                 output_bytes: 100_000_000,
                 processes: ProcessUsage::of(Usage {
                     max_memory_kib: 10_000_000,

@@ -192,6 +192,7 @@ mod tests {
                 output_bytes: 3,
                 processes: None,
                 in_vain_ms: 0,
+                worker: None,
             }],
         };
         ResultNote {

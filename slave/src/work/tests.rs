@@ -87,6 +87,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
             output_bytes: 0,
             processes: None,
             in_vain_ms: 0,
+            worker: None,
         },
         console: AtomConsole::Memory(vec![0; output]),
         artifacts: None,

@@ -4,6 +4,7 @@ pub(crate) mod errand;
 pub(crate) mod protocol;
 pub(crate) mod python;
 
+use super::AtomEnd;
 use clusterrunner_common::text::last_lines::last_lines;
 use clusterrunner_common::text::printable;
 use std::fmt;
@@ -124,6 +125,26 @@ pub(crate) enum Again {
 }
 
 impl Again {
+    /// How an atom has failed in a worker, and what it printed.
+    pub(crate) fn of(end: &AtomEnd, printed: String) -> Self {
+        match end.timed_out {
+            Some(limit) => Self::TimedOut { limit, printed },
+            None => Self::Failed {
+                exit_code: end.exit_code,
+                printed,
+            },
+        }
+    }
+
+    /// Whether the atom has failed there, in a job with this limit; and not the worker, nor by a limit that is not the job's.
+    pub(crate) fn is_failure(&self, timeout: Option<Duration>) -> bool {
+        match self {
+            Self::Broke { .. } => false,
+            Self::Failed { .. } => true,
+            Self::TimedOut { .. } => timeout.is_some(),
+        }
+    }
+
     /// What stands before the output of the atom that runs again.
     pub(crate) fn head(&self, name: &str, is_last: bool) -> String {
         let (what, of, printed) = match self {
@@ -283,6 +304,13 @@ mod tests {
             how: Broken::OtherAtom(7, 8),
             said: String::new(),
         };
+        let limit = Duration::from_secs(9);
+        let timed_out = Again::TimedOut {
+            limit,
+            printed: String::new(),
+        };
+        assert!(failed.is_failure(None) && timed_out.is_failure(Some(limit)));
+        assert!(!broke.is_failure(Some(limit)) && !timed_out.is_failure(None));
         let head = broke.head("command", true);
         assert!(head.contains("the worker answered for atom 7 where it had atom 8; now"));
         assert!(head.ends_with("for the rest of the build\n"), "{head}");

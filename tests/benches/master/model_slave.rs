@@ -282,6 +282,7 @@ impl ModelSlave {
                 starts: [Timestamp(1_700_000_000_000)].into_iter().collect(),
                 usages: vec![AtomUsage {
                     in_vain_ms: 0,
+                    worker: None,
                     output_bytes: 5,
                     processes: ProcessUsage::of(Usage {
                         max_memory_kib: 3500,

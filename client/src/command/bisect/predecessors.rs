@@ -51,6 +51,8 @@ pub(super) fn failure(
         (true, _) => place(failed, slave),
         // It is flaky: what counts is where it failed.
         (false, Some(attempt)) => place_of(attempt),
+        // It failed in a worker, and then ran in the same place.
+        (false, None) if failed.is_flaky => place(failed, slave),
         (false, None) => return Err(NoFailure::NotFailed),
     };
     let (at, slave, executor) = place.ok_or(NoFailure::Unplaced)?;

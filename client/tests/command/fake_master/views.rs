@@ -127,6 +127,7 @@ pub(crate) fn atom_of(subjob: u32, state: AtomState, exit_code: Option<i32>) -> 
         output_bytes: None,
         max_memory_bytes: None,
         cpu_seconds: None,
+        worker: None,
     }
 }
 

@@ -44,7 +44,9 @@ pub(super) fn runs_of(
     };
     // A long text, perhaps of very many tests.
     let value: Arc<str> = atom.value.as_str().into();
-    let mut runs = vec![(of_atom, run(ended, atom.failed_attempts.len(), atom.time))];
+    // One that is flaky without an earlier attempt failed in a worker.
+    let num_failed = atom.failed_attempts.len().max(usize::from(atom.is_flaky));
+    let mut runs = vec![(of_atom, run(ended, num_failed, atom.time))];
     let reported = tests.into_iter().filter(|test| !is_atom(test, &atom));
     let failures = failures(&failed_before);
     for ((name, class), told) in merged(reported) {

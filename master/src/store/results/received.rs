@@ -270,6 +270,7 @@ mod tests {
             output_bytes: 7,
             processes: None,
             in_vain_ms: 0,
+            worker: None,
         };
         let mut outcomes = [outcome(0, 5), outcome(0, 7)];
         add_usages(&mut outcomes, &[usage]);

@@ -348,6 +348,7 @@ impl<'a> Passed<'a> {
             timed_out: None,
             usage: AtomUsage {
                 in_vain_ms: 0,
+                worker: None,
                 output_bytes,
                 processes: end.usage.processes.map(|used| ProcessUsage {
                     cpu_ms: used.cpu_ms / self.number,

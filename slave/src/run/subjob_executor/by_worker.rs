@@ -20,7 +20,7 @@ use clusterrunner_common::process::command::{
     inherited_variables, runs_bash,
 };
 use clusterrunner_common::process::variables::BuildVariables;
-use clusterrunner_common::work::WorkerProgram;
+use clusterrunner_common::work::{InWorker, Worker, WorkerProgram};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,16 @@ enum Who {
     Nobody,
 }
 
+/// What became of an atom in a worker.
+enum Tried {
+    /// Its result counts.
+    Counts(Box<AtomEnd>),
+    /// It runs once more, in a process of its own.
+    Again(Again),
+    /// It was stopped.
+    Stopped,
+}
+
 impl SubjobExecutor {
     /// Runs an atom by the worker of its build, where it has one and the worker can do it, and else in a process of its
     /// own; `None` when it was stopped.
@@ -53,83 +63,91 @@ impl SubjobExecutor {
             return self.run_command(order, what, mark, stop);
         };
         let build = order.hand_out.build;
-        let mut has_failed = false;
-        let mut head = match self.who(order, &worker.program, &what, stop)? {
+        let (mut head, again) = match self.who(order, &worker.program, &what, stop)? {
             Who::Nobody => return Ok(None),
-            Who::Process(head) => head,
+            Who::Process(head) => (head, None),
             Who::Worker(by) => {
-                let in_worker = Commanded {
-                    command: what.command.clone(),
-                    variables: Vec::new(),
-                    others: Vec::new(),
-                    limit: Some(limit(order.timeout)),
-                    by: Some(*by),
-                    ..what
+                let again = match self.try_worker((order, &worker), &what, *by, mark, stop)? {
+                    Tried::Stopped => return Ok(None),
+                    Tried::Counts(end) => return Ok(Some(*end)),
+                    Tried::Again(again) => again,
                 };
-                let began = Timestamp::now();
-                let again = match self.run_command(order, in_worker, mark, stop) {
-                    Ok(Some(mut end)) => {
-                        let is_timeout = end.timed_out.is_some();
-                        if is_timeout {
-                            self.workers.trust(build).hung();
-                        }
-                        if counts(end.exit_code, is_timeout, worker.confirm_failures) {
-                            return Ok(Some(end));
-                        }
-                        // A limit that is not the job's says nothing.
-                        let is_own_end = !is_timeout || order.timeout.is_some();
-                        if is_own_end
-                            && let Some(path) = changed_since(&order.project_directory, began)
-                        {
-                            let path = path.strip_prefix(&order.project_directory);
-                            let path = path.unwrap_or(&order.project_directory);
-                            let line = not_again(path, worker.program.name());
-                            add_to(&mut end.console, &line);
-                            return Ok(Some(end));
-                        }
-                        has_failed = !is_timeout;
-                        self.failed(&end)
-                    }
-                    Err(RunError::Worker(how, said)) => {
-                        self.workers.trust(build).broke(&how);
-                        Again::Broke { how, said }
-                    }
-                    ended => return ended,
-                };
-                self.forget_run(build, &format!("{mark}{}:", what.atom));
-                if self.is_to_stop(stop) {
-                    return Ok(None);
-                }
                 let is_last = !self.workers.trust(build).is_there();
-                again.head(worker.program.name(), is_last)
+                (again.head(worker.program.name(), is_last), Some(again))
             }
         };
         head.push_str(what.head.unwrap_or_default());
         let head = Some(head.as_str()).filter(|head| !head.is_empty());
-        let ended = self.run_command(order, Commanded { head, ..what }, mark, stop)?;
-        if let Some(end) = &ended {
+        let mut ended = self.run_command(order, Commanded { head, ..what }, mark, stop)?;
+        if let Some(end) = &mut ended {
             let trust = self.workers.trust(build);
-            if has_failed {
+            if matches!(again, Some(Again::Failed { .. })) {
                 trust.disproved(end.exit_code == 0);
             }
             if end.exit_code == 0 {
                 trust.passed_alone();
             }
+            let has_failed = again.is_some_and(|again| again.is_failure(order.timeout));
+            end.usage.worker = has_failed.then_some(InWorker::Failed);
         }
         Ok(ended)
     }
 
-    /// What is known of an atom that failed in a worker. What it left is removed.
-    fn failed(&self, end: &AtomEnd) -> Again {
-        let printed = text_of(&end.console, MOST_READ);
-        remove_what_is_left(end);
-        match end.timed_out {
-            Some(limit) => Again::TimedOut { limit, printed },
-            None => Again::Failed {
-                exit_code: end.exit_code,
-                printed,
-            },
-        }
+    /// Runs an atom by a worker. Nothing is left of a run that does not count.
+    fn try_worker(
+        &mut self,
+        (order, worker): (&RunOrder, &Worker),
+        what: &Commanded<'_>,
+        by: ByWorker,
+        mark: &str,
+        stop: &CancellationToken,
+    ) -> Result<Tried, RunError> {
+        let build = order.hand_out.build;
+        let in_worker = Commanded {
+            atom: what.atom,
+            command: what.command.clone(),
+            variables: Vec::new(),
+            head: what.head,
+            others: Vec::new(),
+            limit: Some(limit(order.timeout)),
+            by: Some(by),
+        };
+        let began = Timestamp::now();
+        let again = match self.run_command(order, in_worker, mark, stop) {
+            Ok(None) => return Ok(Tried::Stopped),
+            Ok(Some(mut end)) => {
+                let is_timeout = end.timed_out.is_some();
+                if is_timeout {
+                    self.workers.trust(build).hung();
+                }
+                end.usage.worker = Some(InWorker::Ran);
+                if counts(end.exit_code, is_timeout, worker.confirm_failures) {
+                    return Ok(Tried::Counts(Box::new(end)));
+                }
+                let again = Again::of(&end, text_of(&end.console, MOST_READ));
+                if again.is_failure(order.timeout)
+                    && let Some(path) = changed_since(&order.project_directory, began)
+                {
+                    let path = path.strip_prefix(&order.project_directory);
+                    let path = path.unwrap_or(&order.project_directory);
+                    let line = not_again(path, worker.program.name());
+                    add_to(&mut end.console, &line);
+                    return Ok(Tried::Counts(Box::new(end)));
+                }
+                remove_what_is_left(&end);
+                again
+            }
+            Err(RunError::Worker(how, said)) => {
+                self.workers.trust(build).broke(&how);
+                Again::Broke { how, said }
+            }
+            Err(error) => return Err(error),
+        };
+        self.forget_run(build, &format!("{mark}{}:", what.atom));
+        Ok(match self.is_to_stop(stop) {
+            true => Tried::Stopped,
+            false => Tried::Again(again),
+        })
     }
 
     /// Nothing of an atom's run in a worker is left.

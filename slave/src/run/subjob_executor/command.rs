@@ -169,6 +169,7 @@ impl SubjobExecutor {
                 output_bytes,
                 processes: ran.used.and_then(ProcessUsage::of),
                 in_vain_ms: 0,
+                worker: None,
             },
             console,
             artifacts: self

@@ -50,7 +50,8 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          exit_code: integer|null, state: 'NOT_STARTED'|'IN_PROGRESS'|'COMPLETED'|'CANCELED'|'NOT_RUN', id: integer, \
          subjob_id: integer, trouble: string|null, started_at?: number, executor_id?: integer, attempt?: integer, \
          signal?: integer, timed_out_after?: integer, output_bytes?: integer, max_memory_bytes?: integer, \
-         cpu_seconds?: number, failed_attempts?: [Attempt], is_flaky?: boolean, fails_as_flaky?: boolean",
+         cpu_seconds?: number, failed_attempts?: [Attempt], is_flaky?: boolean, fails_as_flaky?: boolean, \
+         worker?: 'ran'|'failed'",
     ),
     (
         "Attempt",

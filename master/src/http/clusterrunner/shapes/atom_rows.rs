@@ -4,12 +4,13 @@ use super::atoms;
 use crate::read::running::Runs;
 use clusterrunner_common::api::{AtomState, AtomView, AttemptView};
 use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SlaveId, SubjobId};
+use clusterrunner_common::work::InWorker;
 use clusterrunner_core::builds::build::Build;
 use clusterrunner_core::builds::subjob::Subjob;
 use serde::Serialize;
 
 /// What stands in an [`AtomRow`], in order.
-pub(crate) const ATOM_COLUMNS: [&str; 21] = [
+pub(crate) const ATOM_COLUMNS: [&str; 22] = [
     "subjob_id",
     "atom_id",
     "name",
@@ -31,6 +32,7 @@ pub(crate) const ATOM_COLUMNS: [&str; 21] = [
     "is_flaky",
     "failed_attempts",
     "fails_as_flaky",
+    "worker",
 ];
 
 /// An atom; in JSON a list of values, one for each of [`ATOM_COLUMNS`]. What is not known is null. The units are those
@@ -58,6 +60,7 @@ pub(crate) struct AtomRow(
     bool,
     Vec<AttemptView>,
     bool,
+    Option<InWorker>,
 );
 
 impl AtomRow {
@@ -100,5 +103,6 @@ fn row(atom: AtomView, slave_id: Option<SlaveId>, slave_url: Option<String>) -> 
         atom.is_flaky,
         atom.failed_attempts,
         atom.fails_as_flaky,
+        atom.worker,
     )
 }

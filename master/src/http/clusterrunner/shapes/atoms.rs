@@ -105,6 +105,7 @@ pub(crate) fn atoms(
                 output_bytes: usage.map(|usage| usage.output_bytes),
                 max_memory_bytes: processes.map(ProcessUsage::max_memory_bytes),
                 cpu_seconds: processes.map(ProcessUsage::cpu_seconds),
+                worker: outcome.and_then(AtomOutcome::worker),
             }
         })
 }

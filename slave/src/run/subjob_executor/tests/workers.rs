@@ -2,7 +2,7 @@
 
 use super::{Scenario, console_of, ends};
 use clusterrunner_common::job::warm::bash::is_usual;
-use clusterrunner_common::work::{Worker, WorkerProgram};
+use clusterrunner_common::work::{InWorker, Worker, WorkerProgram};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ fn run(scenario: &mut Scenario, worker: Option<&Arc<Worker>>, command: &str) -> 
     let text = format!("export N=\"1\"; {command}");
     let end = ends(scenario.run(&[&text])).remove(0);
     let console = String::from_utf8_lossy(&console_of(&end)).into_owned();
-    let is_warm = end.usage.processes.is_none();
-    assert_eq!(is_warm, worker.is_some(), "{command}: {end:?}");
+    let ran = worker.map(|_| InWorker::Ran);
+    assert_eq!(end.usage.worker, ran, "{command}: {end:?}");
     (end.exit_code, console)
 }
 

@@ -12,7 +12,7 @@ const NOT_RUN = "Not run";
 /** The columns of rows that come without their names. */
 const COLUMNS = ["subjob_id", "atom_id", "name", "value", "state", "exit_code", "signal", "trouble", "attempt", "slave_id",
   "slave_url", "executor_id", "started_at", "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds",
-  "is_flaky", "failed_attempts", "fails_as_flaky"];
+  "is_flaky", "failed_attempts", "fails_as_flaky", "worker"];
 const NUMBERS = ["subjob_id", "atom_id", "exit_code", "signal", "attempt", "slave_id", "executor_id", "started_at",
   "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
 /** Subjobs with larger numbers are found in another way, so that a number alone takes no memory. */

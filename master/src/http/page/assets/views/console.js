@@ -22,6 +22,8 @@ const AFTER_LOSS = 1500;
 /** How often it is asked how what prints stands. */
 const STATE_EVERY = 1000;
 const STEPS = { atomizer: "Find the atoms", setup: "Set-up", teardown: "Tear-down" };
+/** What a worker had to do with the result of an atom. */
+const IN_WORKER = { ran: "in a worker", failed: "failed in a worker before" };
 /** How long typing must pause before the search begins, in milliseconds. */
 const TYPING = 200;
 
@@ -136,7 +138,7 @@ class ConsoleView {
     if (earlier >= 0) return this.showAttempt(atom, earlier);
     const took = atom.actual_time ?? (atom.state === "IN_PROGRESS" && atom.started_at ? Date.now() / 1000 - atom.started_at : null);
     this.drawHead(atom.value ?? atom.command_string, { key, word }, [ending({ ...atom, flaky }), tries.length ? `attempt ${tries.length + 1} of ${tries.length + 1}` : null, took === null ? null : duration(took),
-      atom.executor_id === undefined || atom.executor_id === null ? null : `executor ${atom.executor_id}`]);
+      IN_WORKER[atom.worker] ?? null, atom.executor_id === undefined || atom.executor_id === null ? null : `executor ${atom.executor_id}`]);
   }
 
   /** An attempt that failed, after which the atom was run again. */
