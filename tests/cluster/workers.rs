@@ -1,5 +1,6 @@
 //! Atoms that a worker runs, one after the other: what comes back is what comes back of each in a process of its own.
 
+mod life;
 mod python;
 mod shell;
 

@@ -106,6 +106,13 @@ open(os.environ["ARTIFACT_DIR"] + "/around", "w").write("\\n".join(map(str, ther
 def test_s(): assert "json" in sys.modules
 """,
     "test_cache.py": "def test_s(request): request.config.cache.set('a/b', 1)\n",
+    "test_home.py": """
+import os, site, sys
+
+def test_s():
+    print(os.path.expanduser("~"), site.ENABLE_USER_SITE, site.USER_SITE, site.USER_SITE in sys.path)
+    import of_home
+""",
     "sub/conftest.py": "import csv\nimport helper\n",
     "sub/helper.py": "VALUE = 1\n",
     "sub/test_below.py": "import helper\ndef test_s(): assert helper.VALUE == 1\n",
@@ -237,8 +244,18 @@ def runs(way, script, atoms):
         runner.end()
 
 
+def home(directory):
+    """A directory of the user with a module, which Python finds there unless it belongs to a virtual environment."""
+    os.environ["HOME"] = directory
+    modules = subprocess.check_output([PYTHON, "-c", "import site; print(site.getusersitepackages())"], text=True)
+    pathlib.Path(modules.strip()).mkdir(parents=True)
+    pathlib.Path(modules.strip(), "of_home.py").touch()
+
+
 def main():
     os.environ["PYTHONHASHSEED"] = "0"
+    own_home = tempfile.TemporaryDirectory()
+    home(own_home.name)
     atoms = [name for name in FILES if "test_" in name] + OPTIONS
     found = 0
     for script in ["", shutil.which("pytest")]:

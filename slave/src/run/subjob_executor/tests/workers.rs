@@ -4,6 +4,8 @@ use super::{Scenario, console_of, ends};
 use clusterrunner_common::job::warm::bash::is_usual;
 use clusterrunner_common::work::{InWorker, Worker, WorkerProgram};
 use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// One command a line; in some a sign stands for the end of a line.
@@ -50,5 +52,72 @@ fn a_forked_shell_does_what_a_new_one_does() {
     assert!(
         differ.is_empty(),
         "{usual} of {number} commands are usual; of these differ:\n{differ}"
+    );
+}
+
+/// What a worker takes of the system.
+#[derive(Debug)]
+struct Taken {
+    open_files: usize,
+    memory_kib: u64,
+}
+
+impl Scenario {
+    /// The directory below `/proc` of the worker that is there.
+    fn worker_process(&self) -> PathBuf {
+        let holds = |process: &fs::DirEntry, name: &str, text: &str| {
+            let found = fs::read(process.path().join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&found).contains(text)
+        };
+        let mark = self.means.data.mark();
+        let mut found = fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+            holds(process, "cmdline", "__clusterrunner_id") && holds(process, "environ", &mark)
+        });
+        let worker = found.next().unwrap().path();
+        assert!(found.next().is_none(), "there is one");
+        worker
+    }
+
+    fn taken_by_worker(&self) -> Taken {
+        let process = self.worker_process();
+        let status = fs::read_to_string(process.join("status")).unwrap();
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let memory = memory.unwrap().trim().trim_end_matches(" kB");
+        Taken {
+            open_files: fs::read_dir(process.join("fd")).unwrap().count(),
+            memory_kib: memory.parse().unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_worker_takes_no_more_after_thousands_of_atoms() {
+    const ATOMS: usize = 2_000;
+    let mut scenario = Scenario::new();
+    scenario.worker = Some(Arc::new(Worker {
+        program: WorkerProgram::Bash,
+        confirm_failures: true,
+    }));
+    let run = |scenario: &mut Scenario, number: usize| {
+        let atoms: Vec<String> = (0..number)
+            .map(|n| format!("export N=\"{n}\"; :"))
+            .collect();
+        let atoms: Vec<&str> = atoms.iter().map(String::as_str).collect();
+        let ends = ends(scenario.run(&atoms));
+        let in_worker = ends
+            .iter()
+            .filter(|end| end.usage.worker == Some(InWorker::Ran));
+        assert_eq!(in_worker.count(), number);
+        (scenario.worker_process(), scenario.taken_by_worker())
+    };
+    let (process, before) = run(&mut scenario, 100);
+    let (same, after) = run(&mut scenario, ATOMS);
+    scenario.end_all();
+    assert_eq!(same, process);
+    assert_eq!(before.open_files, after.open_files);
+    // A shell remembers how the latest ones ended.
+    assert!(
+        after.memory_kib < before.memory_kib + 1024,
+        "{before:?} {after:?}"
     );
 }
