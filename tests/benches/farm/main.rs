@@ -11,7 +11,7 @@
 //! * `--peers` adds xargs and GNU parallel where they are installed, `--peer NAME=COMMAND` any other
 //!   program; `{atoms}` in the command is their number. They take turns with the builds.
 //! * `--only PART,...` measures these parts: `atoms`, `sleeping`, `single`, `many`, `prompt`, `follow`, and those that
-//!   are not measured otherwise: `growth` (what an atom costs in a small and in a large build),
+//!   are not measured otherwise: `warm` (the trivial atoms in forks of `worker: bash`, in turns), `growth` (what an atom costs in a small and in a large build),
 //!   `slow-link` (25 ms each way between slave and master; root only), `memory` (of a master with
 //!   10,000 ended builds and 100,000 waiting atoms).
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
@@ -93,6 +93,11 @@ async fn measure(options: &Options) {
             bench.trivial_atoms(*size, options).await;
         }
     }
+    if options.wants("warm") {
+        for size in &options.sizes {
+            bench.warm_atoms(*size, options.rounds).await;
+        }
+    }
     if options.wants("sleeping") {
         bench.sleeping_atoms("  ").await;
     }
@@ -142,10 +147,15 @@ impl Bench {
 
     /// A build of a project in place, whose job has so many atoms of one command.
     fn request(&self, name: &str, atoms: u32, command: &str) -> Value {
+        self.request_by(name, atoms, command, "none")
+    }
+
+    /// The same by a worker.
+    fn request_by(&self, name: &str, atoms: u32, command: &str, worker: &str) -> Value {
         let directory = self.projects.join(name);
         std::fs::create_dir_all(&directory).expect("a project directory");
         let job = format!(
-            "{name}:\n  commands:\n    - '{command}'\n  atomizers:\n    - N: 'seq {atoms}'\n"
+            "{name}:\n  commands:\n    - '{command}'\n  worker: {worker}\n  atomizers:\n    - N: 'seq {atoms}'\n"
         );
         std::fs::write(directory.join("clusterrunner.yaml"), job).expect("a project");
         json!({"type": "directory", "project_directory": directory, "job_name": name})
@@ -171,7 +181,12 @@ impl Bench {
 
     /// Runs a build of trivial atoms: atoms per second, and what master and slave used.
     async fn run_trivial(&self, atoms: u32) -> (f64, BuildView, [Usage; 2]) {
-        let request = self.request("trivial", atoms, "true");
+        self.run_by("none", atoms).await
+    }
+
+    /// The same by a worker.
+    async fn run_by(&self, worker: &str, atoms: u32) -> (f64, BuildView, [Usage; 2]) {
+        let request = self.request_by("trivial", atoms, "true", worker);
         let processes = [self.farm.master_process(), self.farm.slave_process(0)];
         let before = processes.map(Usage::of);
         let view = self.run(&request).await;
@@ -228,6 +243,34 @@ impl Bench {
                 median(rates) / median(&floors)
             );
         }
+    }
+
+    /// Trivial atoms in processes of their own and in forks of a worker, in turns with the floor.
+    async fn warm_atoms(&self, atoms: u32, rounds: u32) {
+        let (mut of_cold, mut of_floor) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            let before = floor::atoms_per_second(FLOOR_ATOMS);
+            let (cold, ..) = self.run_by("none", atoms).await;
+            let (warm, view, [master, slave]) = self.run_by("bash", atoms).await;
+            let floor = f64::midpoint(before, floor::atoms_per_second(FLOOR_ATOMS));
+            let found = self.farm.atoms(view.id).await;
+            let in_worker = found.iter().filter(|atom| atom.worker.is_some()).count();
+            println!(
+                "{atoms:>6} trivial atoms by worker: bash (it ran {in_worker}): {warm:.0}/s = {:.2} of processes of their own \
+                 ({cold:.0}/s), {:.2} of the floor ({floor:.0}/s); master {:.0} us, slave {:.0} us for an atom",
+                warm / cold,
+                warm / floor,
+                master.micros_each(atoms),
+                slave.micros_each(atoms)
+            );
+            of_cold.push(warm / cold);
+            of_floor.push(warm / floor);
+        }
+        println!(
+            "{atoms:>6} trivial atoms by worker: bash, {rounds} rounds: median {:.2} of processes of their own, {:.2} of the floor",
+            median(&of_cold),
+            median(&of_floor)
+        );
     }
 
     /// The first time nothing is known of the job's atoms and set-up.

@@ -1,8 +1,9 @@
 //! What is to be measured.
 
 /// The parts of the benchmark, in the order in which they are measured.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "atoms",
+    "warm",
     "sleeping",
     "single",
     "many",
