@@ -1,5 +1,5 @@
-//! Where atoms print: one file for each executor, used again when it is certain that no process writes
-//! to it any more. It lies outside of `$ARTIFACT_DIR`, so that directory is the atom's alone.
+//! Where the consoles of atoms lie: one file for each executor, used again when it is certain that no process writes to it any
+//! more, as those of workers do. It lies outside of `$ARTIFACT_DIR`, so that directory is the atom's alone.
 
 use crate::data_directory::{DataDirectory, is_gone, make_private, remove_all};
 use crate::run::file_error::{AtomFileError, files};

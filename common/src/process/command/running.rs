@@ -131,6 +131,12 @@ impl RunningCommand {
         self.reap().map(|_| ())
     }
 
+    /// Its process group, which has its own id; no other group has it before the command has ended and its own have gone.
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it used, once it has ended.
     #[must_use]
     pub fn used(&self) -> Option<Usage> {

@@ -1,8 +1,7 @@
 //! Consoles that grow too large: their beginning and their end are kept.
 //!
-//! Commands write straight to a file, with nobody in between who could stop a flood. So the file is
-//! looked at while the command runs, and the blocks in its middle are given back to the file system:
-//! it goes on growing by its length, not by what it takes of the disk.
+//! While the command runs the file is looked at, and the blocks in its middle are given back to the file system: it goes on
+//! growing by its length, not by what it takes of the disk. So a reader finds each byte where it was printed.
 
 use rustix::fs::{FallocateFlags, SeekFrom as SparseSeek, fallocate, seek};
 use std::convert::Infallible;

@@ -5,6 +5,7 @@ use super::{RunError, SubjobExecutor};
 use crate::containers::{BuildContainer, ContainerError, ContainerPlace};
 use crate::run::console_file::AtomEnding;
 use crate::run::file_error::{AtomFileError, files};
+use crate::run::pump::Pump;
 use crate::work::{AtomEnd, HandOut, RunOrder};
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;
@@ -101,13 +102,14 @@ impl SubjobExecutor {
         };
         let mark = &shell_command.mark;
         let watched = self.watched(running, (started, limit, mark), stop)?;
-        let Some((mut running, ended, was_used_up)) = watched else {
+        let Some((mut running, ended, mut was_used_up)) = watched else {
             return Ok(None);
         };
         let has_left_some =
             self.end_rest(&mut running, (ended, mark), container.as_deref(), hand_out)?;
         // Of what is in a container only the client of the runtime was measured.
         let used = running.used().filter(|_| container.is_none());
+        was_used_up |= !running.finish_console(has_left_some);
         self.put_back(running, hand_out.build, (ended, mark));
         let ran = Ran {
             atom,
@@ -192,11 +194,12 @@ impl SubjobExecutor {
             drop(output);
             return Ok(Running::Worker(Box::new(self.begin(by, command)?)));
         }
+        let (pump, output) = Pump::to(output).map_err(files("make", Path::new("a pipe")))?;
         let started = match container {
             None => command.start(output)?,
             Some(container) => command.start_program(container.command(command)?, output)?,
         };
-        Ok(Running::Process(started))
+        Ok(Running::Process(started, pump))
     }
 
     /// An empty console, but for what stands before the output.

@@ -1,16 +1,18 @@
 //! What runs for an atom: a process of its own, or a worker that has the atom.
 
 use super::RunError;
+use crate::run::pump::Pump;
 use crate::run::workers::{WorkerProcess, WorkerRun};
 use crate::work::workers::errand::Errand;
+use clusterrunner_common::process::command::CommandError;
 use clusterrunner_common::process::command::{Ended, RunningCommand, Usage};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What runs, and is waited for.
 #[derive(Debug)]
 pub(super) enum Running {
-    /// A process of its own.
-    Process(RunningCommand),
+    /// A process of its own, with the way to its console.
+    Process(RunningCommand, Pump),
     /// A worker that has an atom.
     Worker(Box<WorkerRun>),
 }
@@ -25,7 +27,7 @@ pub(super) struct ByWorker {
 impl Running {
     pub(super) fn wait(&mut self, at_most: Duration) -> Result<Option<Ended>, RunError> {
         match self {
-            Self::Process(running) => Ok(running.wait(at_most)?),
+            Self::Process(running, pump) => Ok(wait(running, pump, at_most)?),
             Self::Worker(running) => running
                 .wait(at_most)
                 .map_err(|broken| RunError::Worker(broken, String::new())),
@@ -34,15 +36,48 @@ impl Running {
 
     pub(super) fn has_left_some(&self) -> bool {
         match self {
-            Self::Process(running) => running.has_left_some(),
+            Self::Process(running, _) => running.has_left_some(),
             Self::Worker(running) => running.has_left_some(),
+        }
+    }
+
+    /// Copies to the console what is still to come of what has ended. Whether the console took all that was printed.
+    pub(super) fn finish_console(&mut self, has_left_some: bool) -> bool {
+        match self {
+            Self::Process(running, pump) => pump.finish(has_left_some.then(|| running.group())),
+            Self::Worker(_) => true,
         }
     }
 
     pub(super) fn used(&self) -> Option<Usage> {
         match self {
-            Self::Process(running) => running.used(),
+            Self::Process(running, _) => running.used(),
             Self::Worker(running) => running.used(),
+        }
+    }
+}
+
+/// Waits for the end of a command, but not for long, and copies what it prints meanwhile.
+fn wait(
+    running: &mut RunningCommand,
+    pump: &mut Pump,
+    at_most: Duration,
+) -> Result<Option<Ended>, CommandError> {
+    let began = Instant::now();
+    loop {
+        let left = at_most.saturating_sub(began.elapsed());
+        let Some(source) = pump.source() else {
+            return running.wait(left);
+        };
+        let heard = running.wait_for_output(&source, left)?;
+        if heard.ended {
+            return running.wait(Duration::ZERO);
+        }
+        if heard.output {
+            pump.copy();
+        }
+        if left.is_zero() {
+            return Ok(None);
         }
     }
 }

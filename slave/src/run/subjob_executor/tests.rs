@@ -213,17 +213,26 @@ fn an_atom_may_do_what_it_likes_to_its_directory() {
 fn an_atom_may_do_what_it_likes_to_its_console() {
     let mut scenario = Scenario::new();
     for (atom, console) in [
-        ("echo a; : > /dev/stdout; echo b", "b\n"),
+        ("echo a; : > /dev/stdout; echo b > /dev/stderr", "a\nb\n"),
         ("echo a; chmod 000 /dev/stdout; echo b", "a\nb\n"),
-        ("echo a; rm $(readlink /dev/fd/2); echo b", "a\nb\n"),
-        ("mv $(readlink /dev/fd/2) $PROJECT_DIR; echo b", "b\n"),
-        ("f=$(readlink /dev/fd/2); rm $f; mkfifo $f; echo b", "b\n"),
+        (
+            "echo a; rm $ARTIFACT_DIR/../../consoles/*; echo b",
+            "a\nb\n",
+        ),
+        (
+            "mv $ARTIFACT_DIR/../../consoles/* $PROJECT_DIR; echo b",
+            "b\n",
+        ),
+        (
+            "for f in $ARTIFACT_DIR/../../consoles/*; do rm $f; mkfifo $f; done; echo b",
+            "b\n",
+        ),
     ] {
         scenario.check(atom, console.as_bytes(), 0);
         scenario.check("echo next", b"next\n", 0);
     }
     let moved = scenario.base.path().join("moved");
-    let atom = "echo kept; ln $(readlink /dev/fd/2) $PROJECT_DIR/moved";
+    let atom = "echo kept; ln $(ls $ARTIFACT_DIR/../../consoles/* | head -n 1) $PROJECT_DIR/moved";
     scenario.check(atom, b"kept\n", 0);
     scenario.check("echo next", b"next\n", 0);
     assert_eq!(read_to_string(moved).unwrap(), "kept\n");
@@ -232,30 +241,37 @@ fn an_atom_may_do_what_it_likes_to_its_console() {
 #[test]
 fn files_are_used_again_while_nobody_else_has_them() {
     let mut scenario = Scenario::new();
-    let tell = "echo $ARTIFACT_DIR; readlink /dev/fd/2";
+    let tell = "echo $ARTIFACT_DIR";
     let told = texts(&ends(scenario.run(&[tell, tell, tell])));
     assert_eq!(told[0], told[1]);
     assert_eq!(told[0], told[2]);
-    let first: Vec<_> = told[0].lines().collect();
+    let console = scenario.consoles();
     // In the background, with the console or without it.
     let begun =
         |then: &str| format!("{tell}; {then} until grep -q sleep /proc/$!/comm; do :; done");
     let with_console = begun("sleep 60 &");
     let without = begun("sleep 60 >/dev/null 2>&1 &");
-    let told = texts(&ends(scenario.run(&[&with_console, tell, &without, tell])));
-    assert_eq!(
-        told[0],
-        told[0]
-            .lines()
-            .zip(&first)
-            .map(|(_, first)| format!("{first}\n"))
-            .collect::<String>()
-    );
-    assert_eq!(told[1], told[2]);
-    let lines = |text: usize| told[text].lines().collect::<Vec<_>>();
-    assert!(lines(0)[0] != lines(1)[0] && lines(0)[1] != lines(1)[1]);
-    assert!(lines(2)[0] != lines(3)[0] && lines(2)[1] == lines(3)[1]);
-    assert_eq!(scenario.consoles().len(), 1);
+    let later = texts(&ends(scenario.run(&[&with_console, tell, &without, tell])));
+    assert_eq!(later[0], told[0]);
+    assert_ne!(later[1], later[0]);
+    assert_eq!(later[2], later[1]);
+    assert_ne!(later[3], later[2]);
+    // No process has the file of the console itself.
+    assert_eq!(scenario.consoles(), console);
+    scenario.end_all();
+}
+
+/// As in a terminal, where it is the last to print: `exec > >(tee log)`.
+#[test]
+fn what_reads_what_an_atom_prints_has_time_to_print_it() {
+    let mut scenario = Scenario::new();
+    for atom in [
+        "exec > >(sleep 0.2; sed s/a/b/); echo a",
+        "echo a > >(sleep 0.2; sed s/a/b/)",
+        "sleep 60 & echo a > >(sleep 0.2; sed s/a/b/)",
+    ] {
+        scenario.check(atom, b"b\n", 0);
+    }
     scenario.end_all();
 }
 

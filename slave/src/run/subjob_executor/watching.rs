@@ -24,7 +24,8 @@ impl SubjobExecutor {
     /// Ends what runs.
     fn end(&self, running: &mut Running, mark: &str) -> Result<(), CommandError> {
         match running {
-            Running::Process(running) => running.end(mark, self.grace()),
+            // What is asked to end may print a lot.
+            Running::Process(running, pump) => pump.copy_during(|| running.end(mark, self.grace())),
             Running::Worker(running) => running.end(mark, self.grace()),
         }
     }
@@ -33,8 +34,8 @@ impl SubjobExecutor {
     /// in that time, since the system holds it in a call (as on a network disk that does not answer), dies some day, and
     /// a thread awaits that; it says nothing of its atom, and leaves what is not removed before the build is cleared away.
     fn kill_hunt(&self, running: Running, mark: String) -> Result<Option<Running>, CommandError> {
-        let mut running = match running {
-            Running::Process(running) => running,
+        let (mut running, pump) = match running {
+            Running::Process(running, pump) => (running, pump),
             Running::Worker(mut running) => {
                 running.end(&mark, self.grace())?;
                 return Ok(Some(Running::Worker(running)));
@@ -46,7 +47,7 @@ impl SubjobExecutor {
             running.kill(&mark).map(|()| running)
         });
         match killed {
-            Some(killed) => Ok(Some(Running::Process(killed?))),
+            Some(killed) => Ok(Some(Running::Process(killed?, pump))),
             None => {
                 tracing::warn!(%hunt, "a hunt can not be killed yet; its executor does not wait for it");
                 Ok(None)
