@@ -4,6 +4,7 @@ mod apps;
 mod artifacts;
 mod attach;
 mod audit;
+mod beside;
 mod bisect;
 mod build;
 mod cancel;

@@ -190,6 +190,23 @@ fn validate_says_what_is_wrong_and_where() {
 }
 
 #[test]
+fn builds_of_one_directory_are_told_of_each_other() {
+    let jobs =
+        "Unit:\n  commands: ['until [ -e go ]; do sleep 0.01; done']\n  atomizers: [{N: echo 1}]\n";
+    let machine = Machine::new(jobs);
+    let first = machine.run_to(0, &["build", "--detach"]);
+    assert!(!first.stderr.contains("under way"), "{first:#?}");
+    let second = machine.run_to(0, &["build", "--detach"]);
+    let told = "build 1 is under way in this directory, too";
+    assert!(second.stderr.contains(told), "{second:#?}");
+    std::fs::write(machine.path("project/go"), "").unwrap();
+    machine.run_to(0, &["wait", "1"]);
+    machine.run_to(0, &["wait", "2"]);
+    let third = machine.run_to(0, &["build"]);
+    assert!(!third.stderr.contains("under way"), "{third:#?}");
+}
+
+#[test]
 fn validate_warns_of_key_files_that_are_missing() {
     let machine = Machine::new(PASSING);
     let job = "Unit:\n  setup_build: [mkdir out]\n  cache: {paths: out, key: [there.txt, mistyped.txt]}\n";

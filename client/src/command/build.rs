@@ -1,5 +1,6 @@
 //! `clusterrunner build`: submit, follow, fetch the results, and say how it went.
 
+use super::beside;
 use super::failed_before;
 use super::interrupt::{Interrupt, unconfirmed};
 use super::junit_file;
@@ -143,6 +144,7 @@ async fn run_to_its_end(
     let Some(build) = submit(&first, &request, interrupt).await? else {
         return Ok(ExitCode::Canceled);
     };
+    beside::tell_of_others(&first, build, &request).await;
     let following = Following {
         destination: (!options.no_results).then_some(&destination),
         is_detached: options.detach,
