@@ -150,7 +150,7 @@ pub fn value_for_shell(atom: &str, project_directory: &str) -> Option<String> {
 }
 
 /// Whether a name that stands before this text would be longer.
-fn continues_a_name(text: &str) -> bool {
+pub(super) fn continues_a_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -180,7 +180,8 @@ impl Lines {
 
 /// The values of one atomizer.
 ///
-/// Each line that is not blank is one value, in which the text `project_directory` becomes `$PROJECT_DIR`.
+/// Each line that is not blank is one value, in which the path `project_directory` becomes `$PROJECT_DIR`, but not where it
+/// is the beginning of a longer name.
 #[must_use]
 pub fn values_from_output(output: &str, project_directory: &str) -> Lines {
     let mut found = Lines::default();
@@ -197,13 +198,28 @@ pub fn values_from_output(output: &str, project_directory: &str) -> Lines {
         // Replacing the empty text would put the variable between all letters.
         found.values.push(match project_directory {
             "" => line.to_owned(),
-            directory => line.replace(directory, PROJECT),
+            directory => with_project(line, directory),
         });
     }
     found
 }
 
 /// White space of Python's `strip`: Unicode's and the four ASCII separators.
+/// A line in which the project's directory is a variable.
+fn with_project(line: &str, directory: &str) -> String {
+    let mut value = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once(directory) {
+        value.push_str(before);
+        value.push_str(match continues_a_name(after) {
+            true => directory,
+            false => PROJECT,
+        });
+        rest = after;
+    }
+    value + rest
+}
+
 fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -427,13 +443,13 @@ mod tests {
             ("sub$(touch x)`id`", r"sub\$(touch x)\`id\`"),
             (r"back\slash\", r"back\\slash\\"),
             ("$PROJECT_DIR/a", "$PROJECT_DIR/a"),
-            ("$PROJECT_DIRS$", r"${PROJECT_DIR}S\$"),
+            ("$PROJECT_DIRS$", r"\$PROJECT_DIRS\$"),
             (r#"";"#, r#"\";"#),
         ] {
             let atom = atom_command("A", value);
             let quoted = quoted_atom(&atom);
             assert_eq!(quoted, atom_command("A", expected));
-            let is_at = value.replace("$PROJECT_DIR", "/p");
+            let is_at = value.replace("$PROJECT_DIR/", "/p/");
             assert_eq!(value_for_shell(&quoted, "/p"), Some(is_at));
             assert_eq!(variable_of(&atom, false), Some(("A".into(), value.into())));
             let is_plain = value == expected;
@@ -446,6 +462,20 @@ mod tests {
     }
 
     #[test]
+    #[test]
+    fn the_directory_of_the_project_is_replaced_as_a_whole_name() {
+        let output = "/p/a /p\n/pd/a\n/p_x\n/p-x /p.x\n$PROJECT_DIRECTORY /p/pd\n";
+        let values = values_from_output(output, "/p").values;
+        let expected = [
+            "$PROJECT_DIR/a $PROJECT_DIR",
+            "/pd/a",
+            "/p_x",
+            "$PROJECT_DIR-x $PROJECT_DIR.x",
+            "$PROJECT_DIRECTORY $PROJECT_DIR/pd",
+        ];
+        assert_eq!(values, expected);
+    }
+
     fn only_the_shell_knows_the_value_of_shell_text() {
         for text in [
             "$HOME",

@@ -255,7 +255,7 @@ mod tests {
         let atoms = product(&["$PROJECT_DIR/a"], &["$PROJECT_DIRS"], false);
         assert_eq!(
             atoms,
-            [r#"PY="$PROJECT_DIR/a" TEST="${PROJECT_DIR}S"; export PY TEST;"#]
+            [r#"PY="$PROJECT_DIR/a" TEST="\$PROJECT_DIRS"; export PY TEST;"#]
         );
         let (names, pairs) = variable_of(&atoms[0], false).unwrap();
         assert_eq!(names, "PY TEST");

@@ -1,5 +1,6 @@
 //! Values in double quotes for the shell.
 
+use super::commands::continues_a_name;
 use std::borrow::Cow;
 
 /// What the shell reads otherwise in double quotes.
@@ -15,12 +16,9 @@ pub(super) fn quoted(value: &str) -> Cow<'_, str> {
     while let Some(next) = rest.find(SPECIAL) {
         let (plain, special) = rest.split_at(next);
         quoted.push_str(plain);
-        rest = match special.strip_prefix(PROJECT) {
-            // A longer name would be that of another variable.
-            Some(after) if after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') => {
-                quoted.push_str("${PROJECT_DIR}");
-                after
-            }
+        // A longer name would be that of another variable.
+        let project = special.strip_prefix(PROJECT);
+        rest = match project.filter(|after| !continues_a_name(after)) {
             Some(after) => {
                 quoted.push_str(PROJECT);
                 after
