@@ -74,7 +74,8 @@ pub(crate) struct BuildOptions {
     /// One job as a JSON object, or @FILE with it, instead of clusterrunner.yaml
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) config: Option<String>,
-    /// Complete atoms as a JSON list of strings, or @FILE, instead of running the atomizers
+    /// Complete atoms as a JSON list of strings, or @FILE, instead of running the atomizers: shell text that is run before
+    /// the commands
     #[arg(long, global = true, value_name = "JSON")]
     pub(crate) atoms_override: Option<String>,
     /// Run an atom that fails again up to N times [default: `retries` of the job, else 0]

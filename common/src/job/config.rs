@@ -27,6 +27,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod time_limit;
+mod whole_atom;
 mod words;
 mod worker;
 
@@ -38,6 +39,7 @@ pub use problem::{Place, Problem};
 pub use product::{Factor, TooLarge, atoms_of_product, with_one_export};
 pub use shell_texts::{ShellText, shell_texts};
 pub use time_limit::{TimeLimit, Timeouts};
+pub use whole_atom::whole_atom;
 pub use words::in_plain_words;
 
 use crate::job::matrix::Combination;

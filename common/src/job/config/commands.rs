@@ -154,7 +154,8 @@ pub(super) fn continues_a_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn name_and_value(atom: &str) -> Option<(&str, &str)> {
+/// The variable's name and the value of an atom that sets one, both as they stand there.
+pub(super) fn name_and_value(atom: &str) -> Option<(&str, &str)> {
     let (name, value) = atom.strip_prefix("export ")?.split_once("=\"")?;
     let value = value.strip_suffix("\";")?;
     is_name(name).then_some((name, value))
@@ -204,7 +205,6 @@ pub fn values_from_output(output: &str, project_directory: &str) -> Lines {
     found
 }
 
-/// White space of Python's `strip`: Unicode's and the four ASCII separators.
 /// A line in which the project's directory is a variable.
 fn with_project(line: &str, directory: &str) -> String {
     let mut value = String::with_capacity(line.len());
@@ -220,6 +220,7 @@ fn with_project(line: &str, directory: &str) -> String {
     value + rest
 }
 
+/// White space of Python's `strip`: Unicode's and the four ASCII separators.
 fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
@@ -462,7 +463,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn the_directory_of_the_project_is_replaced_as_a_whole_name() {
         let output = "/p/a /p\n/pd/a\n/p_x\n/p-x /p.x\n$PROJECT_DIRECTORY /p/pd\n";
         let values = values_from_output(output, "/p").values;
@@ -476,6 +476,7 @@ mod tests {
         assert_eq!(values, expected);
     }
 
+    #[test]
     fn only_the_shell_knows_the_value_of_shell_text() {
         for text in [
             "$HOME",

@@ -12,7 +12,7 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::disk::kept_projects;
 use clusterrunner_common::git::{CommitId, GitError, GitOptions, GitUrl, Mirror, Revision};
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::job::config::{Job, TimeLimit, Timeouts};
+use clusterrunner_common::job::config::{Job, TimeLimit, Timeouts, whole_atom};
 use clusterrunner_common::job::file::read_job;
 use clusterrunner_common::process::command::{Ended, ShellCommand};
 use clusterrunner_common::process::variables::BuildVariables;
@@ -21,6 +21,7 @@ use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use clusterrunner_core::builds::environment::variables;
 use clusterrunner_core::builds::plan::Plan;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -151,10 +152,14 @@ impl Work {
             return Ok(plan);
         }
         let found = match &request.atoms_override {
-            Some(atoms) => Found {
-                atoms: atoms.clone(),
-                warnings: Vec::new(),
-            },
+            Some(atoms) => {
+                let is_shell_text = !(plan.quotes_atoms && request.quotes_atoms);
+                let atoms = atoms.iter().map(|atom| whole_atom(atom, is_shell_text));
+                Found {
+                    atoms: atoms.map(Cow::into_owned).collect(),
+                    warnings: Vec::new(),
+                }
+            }
             None => {
                 // It is git's, not theirs.
                 drop(memory);
