@@ -88,6 +88,8 @@ impl ReportedTest {
 pub struct Reported {
     /// The tests, in the order of the reports.
     pub tests: Vec<ReportedTest>,
+    /// Whether a report tells of a failure that is of none of its tests, as of a suite that could not be set up.
+    pub failed_beside: bool,
     /// How many bytes their texts have.
     bytes: usize,
     unread: Unread,
@@ -128,12 +130,15 @@ impl Reported {
                 unread.tests += 1;
             }
         });
-        if let Err(error) = read {
-            let (number, bytes, left_out) = before;
-            self.tests.truncate(number);
-            self.bytes = bytes;
-            self.unread.tests = left_out;
-            self.leave_out(name, &error);
+        match read {
+            Ok(failed_beside) => self.failed_beside |= failed_beside,
+            Err(error) => {
+                let (number, bytes, left_out) = before;
+                self.tests.truncate(number);
+                self.bytes = bytes;
+                self.unread.tests = left_out;
+                self.leave_out(name, &error);
+            }
         }
     }
 

@@ -248,6 +248,16 @@ async fn a_batch_that_fails_without_a_failed_test_passes_nobody() {
 }
 
 #[tokio::test]
+async fn a_batch_that_tells_of_a_failure_of_no_atom_passes_nobody() {
+    // Something fails with 9, and is reported under a name of its own.
+    let deed = "report; test $atom != 9 || echo 'not ok 4 - the suite of 9 broke'";
+    let story = Story::new(&[2], deed, Some("test $N != 9")).await;
+    let build = story.run().await.fails(&[(9, 1)]);
+    let console = story.console_of(&build, "9").await;
+    assert!(console.contains("of none of its atoms"), "{console}");
+}
+
+#[tokio::test]
 async fn reports_that_lie_or_can_not_be_read_change_nothing() {
     let hostile = r#"report
 printf '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><testsuites>&a;' > "$ARTIFACT_DIR/junit-entity.xml"

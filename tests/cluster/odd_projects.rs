@@ -248,9 +248,9 @@ async fn a_job_can_come_with_the_request() {
     .await;
 
     let request = repository.request_with(json!({
-        "config": config, "atoms_override": ["export N=\"x\";", "export N=y;", "N='z z';"],
+        "config": config, "atoms_override": ["export N=\"x\";", "export N=y;", "N='z z';", "export N=w"],
     }));
-    let expected = ["x", "y", "z z"].map(|n| format!("{from}{n}\n"));
+    let expected = ["x", "y", "z z", "w"].map(|n| format!("{from}{n}\n"));
     let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
     check_good(&farm, &request, &expected).await;
 

@@ -33,11 +33,12 @@ pub enum ReportError {
 }
 
 /// Reads a report and gives its tests to `take`, in its order. What was given of one that ends in an error is not to be
-/// used.
+/// used. Says whether the report tells of a failure that is of none of its tests: in a suite beside its tests, or since a suite
+/// counts more failures and errors than it has.
 ///
 /// # Errors
 /// See [`ReportError`].
-pub(super) fn read(text: &str, mut take: impl FnMut(ReportedTest)) -> Result<(), ReportError> {
+pub(super) fn read(text: &str, mut take: impl FnMut(ReportedTest)) -> Result<bool, ReportError> {
     let mut reader = Reader::from_str(text);
     // Runners forget to escape it in what programs print.
     reader.config_mut().allow_dangling_amp = true;
@@ -64,7 +65,7 @@ pub(super) fn read(text: &str, mut take: impl FnMut(ReportedTest)) -> Result<(),
         }
     }
     match (place.depth, place.has_root) {
-        (0, true) => Ok(()),
+        (0, true) => Ok(place.failed_beside),
         (0, false) => Err(ReportError::Empty),
         _ => Err(ReportError::Cut),
     }
@@ -77,6 +78,9 @@ struct Place {
     depth: usize,
     suites: Vec<Suite>,
     case: Option<Case>,
+    /// How many failures and errors its tests have so far.
+    failures: u64,
+    failed_beside: bool,
 }
 
 /// A suite that is open, which is what tests are in that say nothing else.
@@ -84,6 +88,8 @@ struct Suite {
     depth: usize,
     name: Option<String>,
     file: Option<String>,
+    /// How many failures and errors there are at its end, by what it counts itself.
+    failures: u64,
 }
 
 /// A test that is open.
@@ -120,21 +126,37 @@ impl Place {
         if self.depth > MAX_DEPTH {
             return Err(ReportError::TooDeep);
         }
+        let is_failure = matches!(name, "failure" | "error");
         match &mut self.case {
-            Some(case) => case.enter(name, element, self.depth),
+            Some(case) => {
+                self.failures += u64::from(is_failure);
+                case.enter(name, element, self.depth);
+            }
             None if name == "testcase" => {
                 let case = Case::new(element, self.depth, &self.suites);
                 self.case = Some(case);
             }
             None if matches!(name, "testsuite" | "testsuites") => {
-                let [name, file, path] = attributes(element, ["name", "file", "filepath"]);
+                let names = ["name", "file", "filepath", "failures", "errors"];
+                let [name, file, path, failures, errors] = attributes(element, names);
+                let number = |count: Option<String>| {
+                    count.and_then(|count| count.trim().parse::<u64>().ok())
+                };
+                let counted = [failures, errors].map(number).into_iter().flatten();
                 self.suites.push(Suite {
                     depth: self.depth,
                     name: name.as_deref().and_then(named),
                     file: file.or(path).as_deref().and_then(named),
+                    failures: counted.fold(self.failures, u64::saturating_add),
                 });
             }
-            None => {}
+            None => {
+                let is_of_suite = self
+                    .suites
+                    .last()
+                    .is_some_and(|suite| suite.depth + 1 == self.depth);
+                self.failed_beside |= is_failure && is_of_suite;
+            }
         }
         Ok(())
     }
@@ -146,7 +168,9 @@ impl Place {
         if let Some(case) = self.case.take_if(|case| case.depth == self.depth) {
             take(case.test);
         }
-        self.suites.pop_if(|suite| suite.depth == self.depth);
+        if let Some(suite) = self.suites.pop_if(|suite| suite.depth == self.depth) {
+            self.failed_beside |= suite.failures > self.failures;
+        }
         // The reader refuses an end without a beginning.
         self.depth = self.depth.saturating_sub(1);
     }
@@ -165,13 +189,16 @@ impl Case {
         let [name, class, file, time, status, result] = attributes(element, names);
         let class = class.or_else(|| attributes(element, ["class"]).into_iter().next()?);
         let of_suites = suites.iter().rev();
-        let is_left_out = |word: Option<&str>| {
-            let words = ["notrun", "skipped", "disabled", "suppressed"];
-            word.is_some_and(|word| words.iter().any(|known| word.eq_ignore_ascii_case(known)))
+        let is_said = |words: &[&str]| {
+            let mut said = [&status, &result].into_iter().flatten();
+            said.any(|said| words.iter().any(|word| said.eq_ignore_ascii_case(word)))
         };
-        let outcome = match is_left_out(status.as_deref()) || is_left_out(result.as_deref()) {
-            true => TestOutcome::Skipped,
-            false => TestOutcome::Passed,
+        let outcome = if is_said(&["fail", "failed", "failure", "error"]) {
+            TestOutcome::Failed
+        } else if is_said(&["notrun", "skipped", "disabled", "suppressed"]) {
+            TestOutcome::Skipped
+        } else {
+            TestOutcome::Passed
         };
         let test = ReportedTest {
             name: name

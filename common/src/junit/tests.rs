@@ -55,6 +55,78 @@ fn dialects_of_python() {
 }
 
 #[test]
+fn failures_that_are_of_no_test_are_told() {
+    let all = [
+        PYTEST, UNITTEST, NODE, JEST, GO, NEXTEST, GOOGLETEST, SUREFIRE,
+    ];
+    for dialect in all {
+        assert!(!read(dialect).failed_beside, "{dialect}");
+    }
+    let good = "<testcase name='a'/>";
+    let bad = "<testcase name='b'><failure/></testcase>";
+    for (suite, expected) in [
+        (format!("<testsuite>{good}{bad}</testsuite>"), false),
+        (
+            format!("<testsuite failures='1' errors='0'>{good}{bad}</testsuite>"),
+            false,
+        ),
+        (
+            format!(
+                "<testsuites failures='1'><testsuite failures='1'>{bad}</testsuite></testsuites>"
+            ),
+            false,
+        ),
+        (
+            format!("<testsuite failures='x' errors='-1'>{good}</testsuite>"),
+            false,
+        ),
+        (
+            format!("<testsuite><error message='broke'/>{good}</testsuite>"),
+            true,
+        ),
+        (
+            format!("<testsuites><failure/><testsuite>{good}</testsuite></testsuites>"),
+            true,
+        ),
+        (format!("<testsuite errors='1'>{good}</testsuite>"), true),
+        (
+            format!("<testsuite failures='1' errors='1'>{good}{bad}</testsuite>"),
+            true,
+        ),
+        (
+            format!(
+                "<testsuites><testsuite>{bad}</testsuite><testsuite failures='1'>{good}</testsuite></testsuites>"
+            ),
+            true,
+        ),
+        (
+            format!("<testsuite><system-out><error/></system-out>{good}</testsuite>"),
+            false,
+        ),
+    ] {
+        assert_eq!(read(suite.as_str()).failed_beside, expected, "{suite}");
+    }
+}
+
+#[test]
+fn a_word_may_say_that_a_test_failed() {
+    let outcome = |attributes: &str| {
+        let report = format!("<testsuite><testcase name='a' {attributes}/></testsuite>");
+        read(report).tests[0].outcome
+    };
+    assert_eq!(outcome("status='failed'"), TestOutcome::Failed);
+    assert_eq!(
+        outcome("status='run' result='Failure'"),
+        TestOutcome::Failed
+    );
+    assert_eq!(
+        outcome("status='run' result='completed'"),
+        TestOutcome::Passed
+    );
+    assert_eq!(outcome("status='skipped'"), TestOutcome::Skipped);
+}
+
+#[test]
 fn dialects_of_node_and_jest() {
     assert_eq!(
         told(NODE),

@@ -4,7 +4,7 @@
 //! oddity of the original is kept that hides no command (specification 5.2 and 5.3).
 
 use super::product;
-use super::quoting::{PROJECT, SPECIAL, quoted};
+use super::quoting::{PROJECT, SPECIAL, continues_a_name, quoted};
 use super::several::{asks_to_end_at_failures, has_several_commands, is_whole};
 use super::shell_text::{End, end_of, ends_with_unescaped, has_only_comments};
 use crate::process::variables::is_name;
@@ -147,11 +147,6 @@ pub fn value_for_shell(atom: &str, project_directory: &str) -> Option<String> {
     }
     value.push_str(rest);
     Some(value)
-}
-
-/// Whether a name that stands before this text would be longer.
-pub(super) fn continues_a_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// The variable's name and the value of an atom that sets one, both as they stand there.

@@ -3,7 +3,7 @@
 //! Such an atom is shell text that is quoted already, since of values that are not nobody could tell where one ends:
 //! `A="1" B="x y"; export A B;`. So no atom of one variable, whatever its value, is taken for one of several.
 
-use super::quoting::{PROJECT, SPECIAL, quoted};
+use super::quoting::{PROJECT, SPECIAL, continues_a_name, quoted};
 use crate::process::variables::is_name;
 use std::borrow::Cow;
 
@@ -158,12 +158,11 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
             }
             _ => {
                 value.push_str(PROJECT);
-                let is_longer = |c: char| c.is_ascii_alphanumeric() || c == '_';
                 match special.strip_prefix(IN_BRACES) {
                     Some(after) => after,
                     None => special
                         .strip_prefix(PROJECT)
-                        .filter(|after| !after.starts_with(is_longer))?,
+                        .filter(|after| !continues_a_name(after))?,
                 }
             }
         };

@@ -1,6 +1,5 @@
 //! Values in double quotes for the shell.
 
-use super::commands::continues_a_name;
 use std::borrow::Cow;
 
 /// What the shell reads otherwise in double quotes.
@@ -34,4 +33,9 @@ pub(super) fn quoted(value: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(value),
         false => Cow::Owned(quoted + rest),
     }
+}
+
+/// Whether a name that stands before this text would be longer.
+pub(super) fn continues_a_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -161,6 +161,7 @@ fn settle(
     };
     let tests = std::mem::take(&mut reported.tests);
     let unread = reported.warning();
+    let failed_beside = unread.is_some() || reported.failed_beside;
     let console = text_of(&end.console, MOST_CONSOLE);
     let values: Vec<&str> = batch.members.iter().map(|one| one.value.as_str()).collect();
     let directory = order.project_directory.to_string_lossy();
@@ -169,6 +170,7 @@ fn settle(
         timed_out: end.timed_out.is_some(),
         took: end.took,
         tests: &tests,
+        failed_beside,
         console: &console,
     };
     let (verdicts, took) = judge(&directory, &values, &ending);
@@ -222,6 +224,10 @@ impl Story<'_> {
         let how = match (again, end.timed_out) {
             (Again::Failed, _) => "in which it failed".to_owned(),
             (Again::Unnamed, _) => "whose reports and output do not name it".to_owned(),
+            (Again::Doubted, _) => {
+                "that ended with exit code 0 and yet tells of a failure, or of something missing, that is of none of its atoms"
+                    .to_owned()
+            }
             (Again::Within(_), Some(limit)) => {
                 format!("that ran longer than {} s", limit.as_secs())
             }

@@ -7,17 +7,124 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Said<'a> {
     pub(super) passed: bool,
-    /// What it is said of, in two readings: with what may be the test's number, and without.
+    /// What it is said of, in two readings: with what may be the test's number, and without. Empty where it has no name.
     pub(super) of: [&'a str; 2],
     /// How long that took, from a `# time=12.5ms` at its end.
     pub(super) took: Option<Duration>,
+    /// Whether it stands behind other text, which something printed without the end of its line: it counts only where it
+    /// names something.
+    pub(super) is_inside: bool,
 }
 
-/// What a console says, line by line. Lines that are indented speak of parts.
-pub(super) fn said(console: &str) -> impl Iterator<Item = Said<'_>> {
-    console
-        .lines()
-        .filter_map(|one| line(one).or_else(|| of_rust(one)))
+/// What a console says.
+#[derive(Debug, Default)]
+pub(super) struct Spoken<'a> {
+    /// Line by line. Lines that are indented speak of parts.
+    pub(super) said: Vec<Said<'a>>,
+    /// Whether it says itself that tests are missing: by `Bail out!`, or by a plan (`1..9`) for more results than there are.
+    pub(super) broke_off: bool,
+}
+
+/// What a console says of a batch whose atoms have these values, in their order.
+pub(super) fn spoken<'a>(console: &'a str, values: &[&str]) -> Spoken<'a> {
+    let mut spoken = Spoken::default();
+    let (mut planned, mut results) = (0_u64, 0_u64);
+    let mut numbers = Numbers::default();
+    for one in console.lines() {
+        if let Some(plan) = plan(one) {
+            planned = planned.saturating_add(plan);
+        }
+        spoken.broke_off |= one.starts_with("Bail out!");
+        results += u64::from(is_result(one));
+        if let Some(said) = line(one) {
+            numbers.see(&said, spoken.said.len());
+            spoken.said.push(said);
+        } else if let Some(said) = of_rust(one).or_else(|| failure_inside(one)) {
+            spoken.said.push(said);
+        }
+    }
+    spoken.broke_off |= planned > results;
+    if !numbers.are_names(planned > 0, values) {
+        for (place, _) in numbers.alone {
+            if let Some(said) = spoken.said.get_mut(place) {
+                said.of = ["", ""];
+            }
+        }
+    }
+    spoken
+}
+
+/// The numbers that stand alone behind `ok`: names of atoms, or TAP's count of the tests.
+#[derive(Debug)]
+struct Numbers<'a> {
+    /// The last number of a line, with a name behind it or not.
+    last: u64,
+    /// Whether all are what TAP would count, which begins anew with each program.
+    are_counting: bool,
+    /// Those that stand alone, by the places of what they are said of.
+    alone: Vec<(usize, &'a str)>,
+}
+
+impl Default for Numbers<'_> {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            are_counting: true,
+            alone: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Numbers<'a> {
+    fn see(&mut self, said: &Said<'a>, place: usize) {
+        let [whole, _] = said.of;
+        let first = whole.split([' ', '\t']).next().unwrap_or_default();
+        let Ok(number) = first.parse::<u64>() else {
+            return;
+        };
+        let is_next = number == 1 || Some(number) == self.last.checked_add(1);
+        if first == whole {
+            self.are_counting &= is_next;
+            self.alone.push((place, whole));
+        }
+        self.last = number;
+    }
+
+    /// Whether they name atoms. Where TAP would count the same, they do only if both mean the same atoms.
+    fn are_names(&self, has_plan: bool, values: &[&str]) -> bool {
+        let alone = self.alone.iter().map(|(_, number)| *number);
+        let is_in_order = self.alone.len() <= values.len()
+            && alone.eq(values.iter().copied().take(self.alone.len()));
+        is_in_order || !(has_plan || self.are_counting)
+    }
+}
+
+/// How many tests a plan of TAP announces.
+fn plan(line: &str) -> Option<u64> {
+    let number = line.strip_prefix("1..")?;
+    let number = number.split('#').next().unwrap_or(number);
+    number.trim_end().parse().ok()
+}
+
+/// Whether a line is a result of TAP, whatever is behind it.
+fn is_result(line: &str) -> bool {
+    let rest = line.strip_prefix("not ").unwrap_or(line);
+    let rest = rest.strip_prefix("ok");
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+}
+
+/// A `not ok` that stands behind text without the end of its line.
+fn failure_inside(one: &str) -> Option<Said<'_>> {
+    let at = one.find("not ok ").filter(|at| *at > 0)?;
+    let (before, rest) = one.split_at(at);
+    if before.trim().is_empty() || before.starts_with('#') {
+        return None;
+    }
+    let said = line(rest)?;
+    Some(Said {
+        is_inside: true,
+        ..said
+    })
 }
 
 /// A line of a Rust test program. One into which its test printed says nothing.
@@ -41,10 +148,19 @@ fn of_rust(line: &str) -> Option<Said<'_>> {
         passed,
         of: [name, name],
         took: took.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        is_inside: false,
     })
 }
 
 fn line(line: &str) -> Option<Said<'_>> {
+    if line.trim_end() == "not ok" {
+        return Some(Said {
+            passed: false,
+            of: ["", ""],
+            took: None,
+            is_inside: false,
+        });
+    }
     let (passed, rest) = match line.strip_prefix("not ok ") {
         Some(rest) => (false, rest),
         None => match line.strip_prefix("FAIL\t") {
@@ -58,6 +174,7 @@ fn line(line: &str) -> Option<Said<'_>> {
             passed,
             of: [package, package],
             took: None,
+            is_inside: false,
         });
     }
     let (rest, directive) = match rest.split_once(" # ") {
@@ -90,6 +207,7 @@ fn line(line: &str) -> Option<Said<'_>> {
         passed,
         of: [rest, without],
         took,
+        is_inside: false,
     })
 }
 
@@ -97,10 +215,60 @@ fn line(line: &str) -> Option<Said<'_>> {
 mod tests {
     use super::*;
 
+    fn said(console: &str) -> Vec<Said<'_>> {
+        spoken(console, &[]).said
+    }
+
+    #[test]
+    fn a_console_that_says_that_tests_are_missing() {
+        for (console, expected) in [
+            ("ok a\nBail out! no database\n", true),
+            ("1..3\nok a\nok b\n", true),
+            ("ok a\nok b\n1..3 # all\n", true),
+            ("1..3\nok a\nnot ok b # TODO later\nok\n", false),
+            ("1..2\nok 1\nok 2\nok a\n1..1\nok 1\nok b\n", false),
+            ("1..2\nok 1\n1..3\nok 1\nok 2\n", true),
+            ("1..0 # SKIP\n    1..9\n1..x\n", false),
+        ] {
+            assert_eq!(spoken(console, &[]).broke_off, expected, "{console}");
+        }
+    }
+
+    #[test]
+    fn a_number_alone_is_a_name_where_it_is_no_count() {
+        let names = |console: &str, values: &[&str]| -> Vec<String> {
+            let spoken = spoken(console, values).said;
+            spoken.iter().map(|said| said.of[0].to_owned()).collect()
+        };
+        let three = "ok 1\nnot ok 2\nok 3\n";
+        assert_eq!(names(three, &["3", "2", "1"]), ["", "", ""]);
+        assert_eq!(names(three, &["1", "2"]), ["", "", ""]);
+        assert_eq!(names(three, &["1", "2", "3", "4"]), ["1", "2", "3"]);
+        assert_eq!(
+            names("ok 3\nok 2\nok 1\n", &["1", "2", "3"]),
+            ["3", "2", "1"]
+        );
+        assert_eq!(names("1..2\nok 3\nok 2\n", &["1", "2", "3"]), ["", ""]);
+        assert_eq!(names("ok 1\nok 2\nok 1\n", &["2", "1"]), ["", "", ""]);
+        assert_eq!(names("ok 1 - a\nnot ok 2\n", &["a", "2"]), ["1 - a", ""]);
+        assert_eq!(names("ok 17\nok 18\n", &["18", "17"]), ["17", "18"]);
+        assert_eq!(names("ok 007\n", &["007"]), ["007"]);
+    }
+
+    #[test]
+    fn a_failure_behind_other_text_is_seen() {
+        let said = said("foonot ok t/b\n  not ok part\n# not ok said\nnot ok\n");
+        let of: Vec<_> = said
+            .iter()
+            .map(|said| (said.passed, said.of[0], said.is_inside))
+            .collect();
+        assert_eq!(of, [(false, "t/b", true), (false, "", false)]);
+    }
+
     #[test]
     fn lines_that_name_something() {
         let console = "TAP version 13\nok a b\nnot ok 2 - c/d.js # time=1.5ms\r\n    ok part\nok 3 e # SKIP\nnot ok f # TODO later\nokay\nnot okay\nok 7up\n";
-        let said: Vec<_> = said(console).collect();
+        let said = said(console);
         let of: Vec<_> = said
             .iter()
             .map(|said| (said.passed, said.of[0], said.of[1]))
@@ -116,9 +284,7 @@ mod tests {
         );
         assert_eq!(said[1].took, Some(Duration::from_micros(1500)));
         assert!(
-            super::said("ok x # time=-1ms")
-                .next()
-                .unwrap()
+            super::spoken("ok x # time=-1ms", &[]).said[0]
                 .took
                 .is_none()
         );
@@ -127,7 +293,8 @@ mod tests {
     #[test]
     fn lines_of_go() {
         let console = "ok  \texample.com/m/a\t0.003s\nok  \tb\t(cached)\nFAIL\tc\t0.1s\nFAIL\n?   \td\t[no test files]\n--- FAIL: TestX (0.00s)\n";
-        let said = said(console).map(|said| (said.passed, said.of[1]));
+        let said = said(console);
+        let said = said.iter().map(|said| (said.passed, said.of[1]));
         let expected = [(true, "example.com/m/a"), (true, "b"), (false, "c")];
         assert_eq!(said.collect::<Vec<_>>(), expected);
     }
@@ -135,7 +302,7 @@ mod tests {
     #[test]
     fn lines_of_rusts_test_programs() {
         let console = "running 5 tests\ntest a::b ... ok\ntest c - should panic ... ok\ntest d ... FAILED\ntest e ... ignored, slow\ntest f ... ok <0.250s>\ntest g ... printed\nok\ntest result: ok. 4 passed\n test h ... ok\n";
-        let said: Vec<_> = said(console).collect();
+        let said = said(console);
         let of: Vec<_> = said.iter().map(|said| (said.passed, said.of[0])).collect();
         assert_eq!(
             of,

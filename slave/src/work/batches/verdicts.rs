@@ -7,6 +7,8 @@
 //! * In a batch that exits with anything else nothing passes: its runner may have stopped in the middle of an atom. Where
 //!   a test failed, the others run again in a batch without the atoms that failed.
 //! * Else all run again in batches of half the size: a batch that failed as a whole, died or ran out of time.
+//! * In a batch that exits with 0 and tells of a failure that is of none of its atoms, nothing passes: nobody knows whose it
+//!   is. The same holds where its reports or its plan say that something is missing. All run again alone.
 
 use super::naming::Names;
 use super::tap;
@@ -24,6 +26,8 @@ pub(crate) struct BatchEnding<'a> {
     pub(crate) took: Duration,
     /// The tests of its reports.
     pub(crate) tests: &'a [ReportedTest],
+    /// Whether its reports tell of a failure that is of no test, or one of them was not read.
+    pub(crate) failed_beside: bool,
     /// What it printed.
     pub(crate) console: &'a str,
 }
@@ -51,6 +55,8 @@ pub(crate) enum Again {
     Failed,
     /// Alone: nothing names it.
     Unnamed,
+    /// Alone: something failed, or is missing, of which nobody knows whose it is.
+    Doubted,
     /// With at most so many atoms; alone where that is one.
     Within(usize),
 }
@@ -59,7 +65,7 @@ impl Again {
     /// In how many atoms' company.
     pub(crate) fn most(self) -> usize {
         match self {
-            Self::Failed | Self::Unnamed => 1,
+            Self::Failed | Self::Unnamed | Self::Doubted => 1,
             Self::Within(most) => most,
         }
     }
@@ -86,29 +92,35 @@ pub(crate) fn judge(
 ) -> (Vec<Verdict>, Option<Duration>) {
     let names = Names::new(project_directory, values.iter().copied());
     let mut told = vec![Told::default(); values.len()];
+    let spoken = tap::spoken(ending.console, values);
+    let mut is_doubted = ending.failed_beside || spoken.broke_off;
     for (place, test) in ending.tests.iter().enumerate() {
         let has_failed = test.outcome == TestOutcome::Failed;
-        if let Some(atom) = names.atom_of(test).and_then(|atom| told.get_mut(atom)) {
-            atom.tests.push(place);
-            atom.failed |= has_failed;
-            atom.passed |= !has_failed;
-            let took = test
-                .time
-                .and_then(|time| Duration::try_from_secs_f64(time).ok());
-            atom.took = atom.took.saturating_add(took.unwrap_or_default());
-        }
+        let Some(atom) = names.atom_of(test).and_then(|atom| told.get_mut(atom)) else {
+            is_doubted |= has_failed;
+            continue;
+        };
+        atom.tests.push(place);
+        atom.failed |= has_failed;
+        atom.passed |= !has_failed;
+        let took = test
+            .time
+            .and_then(|time| Duration::try_from_secs_f64(time).ok());
+        atom.took = atom.took.saturating_add(took.unwrap_or_default());
     }
-    for line in tap::said(ending.console) {
+    for line in spoken.said {
         let atom = line.of.iter().find_map(|word| names.atom_of_word(word));
-        if let Some(atom) = atom.and_then(|atom| told.get_mut(atom)) {
-            atom.failed |= !line.passed;
-            atom.passed |= line.passed;
-            if atom.tests.is_empty() {
-                atom.took = atom.took.saturating_add(line.took.unwrap_or_default());
-            }
+        let Some(atom) = atom.and_then(|atom| told.get_mut(atom)) else {
+            is_doubted |= !line.passed && !line.is_inside;
+            continue;
+        };
+        atom.failed |= !line.passed;
+        atom.passed |= line.passed;
+        if atom.tests.is_empty() {
+            atom.took = atom.took.saturating_add(line.took.unwrap_or_default());
         }
     }
-    let passes_count = !ending.timed_out && ending.exit_code == 0;
+    let has_succeeded = !ending.timed_out && ending.exit_code == 0;
     let died = ending.timed_out || !(0..NOT_BY_TESTS).contains(&ending.exit_code);
     let failed = told.iter().filter(|atom| atom.failed).count();
     // Fewer each time, so that it ends.
@@ -125,11 +137,12 @@ pub(crate) fn judge(
         let Told { tests, took, .. } = atom;
         let how = match (atom.failed, atom.passed) {
             (true, _) => Again::Failed,
-            (false, true) if passes_count => {
+            _ if has_succeeded && is_doubted => Again::Doubted,
+            (false, true) if has_succeeded => {
                 let took = shares.share(took);
                 return Verdict::Passed { tests, took };
             }
-            _ if passes_count => Again::Unnamed,
+            _ if has_succeeded => Again::Unnamed,
             _ => Again::Within(most),
         };
         Verdict::Again { how, tests }
@@ -192,6 +205,7 @@ mod tests {
             timed_out: false,
             took: Duration::from_secs(3),
             tests,
+            failed_beside: false,
             console: "",
         }
     }
@@ -204,6 +218,7 @@ mod tests {
             Verdict::Again { how, .. } => match how {
                 Again::Failed => "F".to_owned(),
                 Again::Unnamed => "U".to_owned(),
+                Again::Doubted => "D".to_owned(),
                 Again::Within(most) => most.to_string(),
             },
         });
@@ -261,6 +276,71 @@ mod tests {
         assert_eq!(short(&failed), "F333");
     }
 
+    /// Of a batch that exits with 0, what it prints and what becomes of its atoms.
+    #[test]
+    fn nothing_passes_beside_a_failure_that_is_of_no_atom() {
+        const ALL: &str = "ok t/a.py\nok t/b.py\nok t/c.py\nok t/d.py\n";
+        for (more, expected) in [
+            ("", "PPPP"),
+            ("ok other\n", "PPPP"),
+            ("not ok other # TODO\n    not ok part\n", "PPPP"),
+            ("test of not ok words\n", "PPPP"),
+            ("Bail out! x\n", "DDDD"),
+            ("1..9\n", "DDDD"),
+            ("1..4\n", "PPPP"),
+            ("not ok\n", "DDDD"),
+            ("not ok 4\n", "DDDD"),
+            ("not ok 4 - t/b.py/x\n", "DDDD"),
+            ("not ok 4 - t/b.py broke\n", "DDDD"),
+            ("not ok other\nnot ok t/b.py\n", "DFDD"),
+            ("foonot ok t/b.py\n", "PFPP"),
+            ("not ok t/b.py\n", "PFPP"),
+            ("FAIL\tother\t0.1s\n", "DDDD"),
+            ("test other ... FAILED\n", "DDDD"),
+        ] {
+            let console = format!("{ALL}{more}");
+            let printed = BatchEnding {
+                console: &console,
+                ..ending(0, &[])
+            };
+            assert_eq!(short(&printed), expected, "{more}");
+        }
+        let stray = [test("t/b.py broke in teardown", TestOutcome::Failed)];
+        let reported = BatchEnding {
+            console: ALL,
+            ..ending(0, &stray)
+        };
+        assert_eq!(short(&reported), "DDDD");
+        let beside = BatchEnding {
+            console: ALL,
+            failed_beside: true,
+            ..ending(0, &[])
+        };
+        assert_eq!(short(&beside), "DDDD");
+        assert_eq!(
+            short(&BatchEnding {
+                exit_code: 1,
+                ..beside
+            }),
+            "2222"
+        );
+    }
+
+    #[test]
+    fn the_count_of_tests_is_no_name() {
+        let printed = BatchEnding {
+            console: "ok 1\nnot ok 2\nok 3\n",
+            ..ending(0, &[])
+        };
+        let passed = |values: &[&str]| {
+            let (verdicts, _) = judge("/p", values, &printed);
+            let passed = |verdict: &Verdict| matches!(verdict, Verdict::Passed { .. });
+            verdicts.iter().map(passed).collect::<Vec<_>>()
+        };
+        assert_eq!(passed(&["3", "2", "1"]), [false; 3]);
+        assert_eq!(passed(&["1", "2", "3"]), [true, false, true]);
+    }
+
     #[test]
     fn the_time_of_a_batch_is_shared() {
         let mut tests: Vec<_> = ["t.a", "t.b", "t.c", "t.d"]
@@ -297,12 +377,13 @@ mod tests {
             lines in "((not )?ok [1-9]? ?-? ?[a-c/.]{1,4}( # (TODO|time=[0-9]{1,9}ms))?\n){0,6}",
             exit_code in prop::sample::select(vec![0, 1, 2, 124, 127, 137, -1]),
             timed_out in any::<bool>(),
+            failed_beside in any::<bool>(),
         ) {
             let tests: Vec<ReportedTest> = tests.into_iter().map(|(class, name, file, outcome, time)| ReportedTest {
                 name, class: Some(class), file, time, outcome, message: None,
             }).collect();
             let took = Duration::from_millis(1500);
-            let ending = BatchEnding { exit_code, timed_out, took, tests: &tests, console: &lines };
+            let ending = BatchEnding { exit_code, timed_out, took, tests: &tests, failed_beside, console: &lines };
             let values: Vec<&str> = values.iter().map(String::as_str).collect();
             let (verdicts, _) = judge("/p", &values, &ending);
             prop_assert_eq!(verdicts.len(), values.len());
@@ -311,7 +392,7 @@ mod tests {
             for verdict in &verdicts {
                 match verdict {
                     Verdict::Passed { tests: own, took } => {
-                        prop_assert!(!timed_out && exit_code == 0);
+                        prop_assert!(!timed_out && exit_code == 0 && !failed_beside);
                         sum += *took;
                         for place in own {
                             prop_assert!(seen.insert(*place));
