@@ -18,7 +18,7 @@ mod writer;
 pub use files::collect;
 pub use form::read_form;
 pub use reader::ReportError;
-pub use writer::{SuiteOfAtom, beginning, end, suite};
+pub use writer::{OfBuild, SuiteOfAtom, beginning, end, suite, suite_of_build};
 
 use bounds::{MAX_REPORT, MAX_TESTS, MAX_TEXTS};
 use serde::{Deserialize, Serialize};

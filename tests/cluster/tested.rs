@@ -173,6 +173,37 @@ fn a_build_without_reports_has_its_atoms_for_tests() {
 }
 
 #[test]
+fn no_build_but_a_good_one_has_a_report_without_a_failure() {
+    let machine = Machine::new(&job_of("exit \"$N\"", &["0"]).to_string());
+    let report = machine.path("project/junit.xml");
+    let written = |code: i32, more: &[&str]| {
+        machine.run_to(
+            code,
+            &[&["build", "--no-results", "--junit", "junit.xml"], more].concat(),
+        );
+        let outcome = |test: &ReportedTest| test.outcome;
+        report_in(&report).iter().map(outcome).collect::<Vec<_>>()
+    };
+    assert_eq!(written(0, &[]), [TestOutcome::Passed]);
+    machine.write_jobs(&job("true").atomizer("exit 3").to_string());
+    assert_eq!(written(3, &[]), [TestOutcome::Failed]);
+    machine.write_jobs(&job("true").atomizer("true").to_string());
+    assert_eq!(written(6, &[]), [TestOutcome::Failed]);
+    machine.write_jobs(
+        &job("false")
+            .atomizer("seq 4")
+            .with("max_fail", 1)
+            .to_string(),
+    );
+    let all = written(1, &[]);
+    assert!(all.contains(&TestOutcome::Failed), "{all:?}");
+    // What is not there since nothing was built.
+    machine.write_jobs("J:\n  foo: 1\n");
+    machine.run_to(2, &["build", "--junit", "junit.xml"]);
+    assert!(!report.exists());
+}
+
+#[test]
 fn tests_of_pytest() {
     let directory = tempfile::tempdir().unwrap();
     let Some(python) = python_with_pytest(directory.path()) else {

@@ -74,6 +74,9 @@ async fn run_to_its_end(
     interrupt: &Interrupt,
     is_compat: bool,
 ) -> Result<ExitCode, Trouble> {
+    if let Some(path) = &options.junit {
+        junit_file::make_way(path)?;
+    }
     let local = local_project(options)?;
     let mut request = request(options, local.as_deref())?;
     let destination = unpacked::destination(options.results_dir.as_deref(), local.as_deref());
@@ -83,9 +86,6 @@ async fn run_to_its_end(
             Trouble::usage(error.to_string())
                 .hint("--results-dir names it, --no-results does without")
         })?;
-    }
-    if let Some(path) = &options.junit {
-        junit_file::check(path)?;
     }
     let loaded = Settings::load(common)?.with_token(options.master.token.as_ref())?;
     // Where the master is elsewhere and knows the user, no secret of a farm is needed, nor made here.

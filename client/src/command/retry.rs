@@ -53,7 +53,7 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
     output::set_json_lines(options.shown.json);
     let interrupt = Interrupt::listen(false)?;
     if let Some(path) = &options.junit {
-        junit_file::check(path)?;
+        junit_file::make_way(path)?;
     }
     let Reached {
         client,

@@ -104,7 +104,8 @@ pub(crate) struct BuildOptions {
     /// Print the build's id and end: `attach`, `wait` and `results` come back to it
     #[arg(long, global = true, conflicts_with_all = ["results_dir", "no_results"])]
     pub(crate) detach: bool,
-    /// Write all tests of the build into this file as one JUnit report, however the build ends
+    /// Write all tests of the build into this file as one JUnit report, however the build ends; an older file is removed at
+    /// the start
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "detach")]
     pub(crate) junit: Option<PathBuf>,
     /// Send the working tree also to a master on this machine, whose slaves may be elsewhere
@@ -183,7 +184,8 @@ pub(crate) struct RetryOptions {
     /// Print the build's id and end: `attach`, `wait` and `results` come back to it
     #[arg(long, conflicts_with_all = ["results_dir", "no_results"])]
     pub(crate) detach: bool,
-    /// Write all tests of the build into this file as one JUnit report, however the build ends
+    /// Write all tests of the build into this file as one JUnit report, however the build ends; an older file is removed at
+    /// the start
     #[arg(long, value_name = "FILE", conflicts_with = "detach")]
     pub(crate) junit: Option<PathBuf>,
     #[command(flatten)]

@@ -61,6 +61,44 @@ pub fn suite(suite: SuiteOfAtom<'_>) -> String {
     text
 }
 
+/// Why a build has no verdict, or no whole one, of its atoms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OfBuild {
+    /// It did not get to its end, or nothing was tested.
+    Error(String),
+    /// Atoms were not run.
+    NotRun(String),
+}
+
+/// A suite that says of a build itself what no atom can, so that readers of the report do not take the build for a good one.
+#[must_use]
+pub fn suite_of_build(said: &[OfBuild]) -> String {
+    const NAME: &str = "clusterrunner";
+    let is_error = |one: &&OfBuild| matches!(one, OfBuild::Error(_));
+    let errors = said.iter().filter(is_error).count();
+    let mut text = String::from("  <testsuite");
+    attribute(&mut text, "name", NAME);
+    attribute(&mut text, "tests", &said.len().to_string());
+    attribute(&mut text, "failures", "0");
+    attribute(&mut text, "errors", &errors.to_string());
+    attribute(&mut text, "skipped", &(said.len() - errors).to_string());
+    text.push_str(">\n");
+    for one in said {
+        let (name, element, why) = match one {
+            OfBuild::Error(why) => ("build", "error", why),
+            OfBuild::NotRun(why) => ("atoms that were not run", "skipped", why),
+        };
+        text.push_str("    <testcase");
+        attribute(&mut text, "name", name);
+        attribute(&mut text, "classname", NAME);
+        write!(text, ">\n      <{element}").ok();
+        attribute(&mut text, "message", why);
+        text.push_str("/>\n    </testcase>\n");
+    }
+    text.push_str("  </testsuite>\n");
+    text
+}
+
 fn case(text: &mut String, test: &ReportedTest, suite: &str) {
     text.push_str("    <testcase");
     attribute(text, "name", &test.name);
@@ -151,6 +189,26 @@ mod tests {
             }
         }
         whole
+    }
+
+    #[test]
+    fn what_is_said_of_a_build_is_read_as_its_failure() {
+        let said = [
+            OfBuild::Error("no <slave>\nwas \"there\"".to_owned()),
+            OfBuild::NotRun("3 atoms".to_owned()),
+        ];
+        let report = format!("{}{}{}", beginning("7"), suite_of_build(&said), end());
+        let mut read = Reported::default();
+        read.read("junit.xml", report.into_bytes());
+        assert_eq!(read.warning(), None);
+        assert!(!read.failed_beside);
+        let told = |test: &ReportedTest| (test.outcome, test.message.clone().unwrap());
+        let told: Vec<_> = read.tests.iter().map(told).collect();
+        let expected = [
+            (TestOutcome::Failed, "no <slave>\nwas \"there\"".to_owned()),
+            (TestOutcome::Skipped, "3 atoms".to_owned()),
+        ];
+        assert_eq!(told, expected);
     }
 
     proptest! {
