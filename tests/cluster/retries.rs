@@ -304,3 +304,26 @@ async fn build_failed_runs_what_failed_in_the_last_build_of_the_job() {
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert!(ended.stderr.contains("nothing to run"), "{ended:#?}");
 }
+
+/// That no atom failed does not say that a build passed.
+#[tokio::test]
+async fn a_build_without_a_failed_atom_that_did_not_pass_is_told() {
+    let repository = Repository::empty();
+    let farm = Farm::start(&[1]).await;
+    repository.commit_job(&job("true").atomizer("true"));
+    let empty = farm.submit(&repository.request()).await;
+    farm.end_of(empty).await;
+    repository.commit_job(&job("true").atomizer("exit 3"));
+    let broken = farm.submit(&repository.request()).await;
+    farm.end_of(broken).await;
+    repository.commit_job(&job("true").with("matrix", json!({"PY": ["1", "2"]})));
+    let parent = farm.run(&repository.request()).await.passes().id;
+    for (build, code) in [(empty, 6), (broken, 3), (parent, 0)] {
+        let again = ["retry", &build.to_string(), "--failed", "--no-results"];
+        let ended = farm.user(&again);
+        assert_eq!(ended.code, Some(code), "{ended:#?}");
+        assert!(ended.stderr.contains("nothing to run"), "{ended:#?}");
+        let is_told = ended.stderr.contains("did not pass all the same");
+        assert_eq!(is_told, code != 0, "{ended:#?}");
+    }
+}

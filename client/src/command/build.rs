@@ -136,10 +136,10 @@ async fn run_to_its_end(
     }
     if options.failed {
         let of_failed = failed_before::only_failed(&first, request, local.as_deref());
-        let Some(of_failed) = Box::pin(of_failed).await? else {
-            return Ok(ExitCode::Success);
-        };
-        request = of_failed;
+        match Box::pin(of_failed).await? {
+            Ok(of_failed) => request = of_failed,
+            Err(ended) => return Ok(ended),
+        }
     }
     let Some(build) = submit(&first, &request, interrupt).await? else {
         return Ok(ExitCode::Canceled);

@@ -16,13 +16,13 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Makes a request one for the atoms that failed in the last build of its job; `None` where none did. `local`: the directory
-/// on this machine that it is of.
+/// Makes a request one for the atoms that failed in the last build of its job; where none did, the exit code that the
+/// command ends with. `local`: the directory on this machine that the request is of.
 pub(super) async fn only_failed(
     client: &Client,
     request: BuildRequest,
     local: Option<&Path>,
-) -> Result<Option<BuildRequest>, Trouble> {
+) -> Result<Result<BuildRequest, ExitCode>, Trouble> {
     let here = match local {
         Some(directory) => Some(Here::at(directory).await),
         None => None,
@@ -39,11 +39,10 @@ pub(super) async fn only_failed(
     }
     let failed = failed_atoms(client, before.id).await?;
     if failed.is_empty() {
-        nothing_failed(before.id);
-        return Ok(None);
+        return Ok(Err(nothing_failed(before)));
     }
-    say_what_runs(&failed, before.id);
-    Ok(Some(of_failed(request, before, failed)))
+    say_what_runs(&failed, before);
+    Ok(Ok(of_failed(request, before, failed)))
 }
 
 /// The request for atoms that failed in a build before.
@@ -176,17 +175,32 @@ pub(super) async fn failed_atoms(
     Ok(atoms.filter(AtomView::has_failed).collect())
 }
 
-pub(super) fn say_what_runs(failed: &[AtomView], before: BuildId) {
+pub(super) fn say_what_runs(failed: &[AtomView], before: &BuildView) {
     let number = u64::try_from(failed.len()).unwrap_or(u64::MAX);
-    let atoms = count(number, "atom");
-    output::note(format!("running the {atoms} that failed in build {before}"));
+    let (atoms, id) = (count(number, "atom"), before.id);
+    output::note(format!("running the {atoms} that failed in build {id}"));
+    if let Some(rest) = before.num_atoms_not_run.filter(|rest| *rest > 0) {
+        let (rest, all) = (count(rest, "atom"), command(format!("retry {id}")));
+        output::note(format!(
+            "not the {rest} that build {id} did not get to; `{all}` runs all"
+        ));
+    }
 }
 
-pub(super) fn nothing_failed(before: BuildId) -> ExitCode {
+/// Says that there is nothing to run. The command then ends as the build did, which need not have passed.
+pub(super) fn nothing_failed(before: &BuildView) -> ExitCode {
+    let id = before.id;
     output::note(format!(
-        "no atom of build {before} has failed, so there is nothing to run"
+        "no atom of build {id} has failed, so there is nothing to run"
     ));
-    ExitCode::Success
+    let ended = ExitCode::of(before).unwrap_or(ExitCode::Trouble);
+    if ended != ExitCode::Success {
+        let all = command(format!("retry {id}"));
+        output::complain(format!(
+            "build {id} did not pass all the same; `{all}` runs it again as a whole"
+        ));
+    }
+    ended
 }
 
 #[cfg(test)]

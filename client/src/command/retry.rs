@@ -62,12 +62,19 @@ pub(crate) async fn run(options: RetryOptions, common: CommonOptions) -> Result<
     } = reach(&options.master, &common).await?;
     let build = options.build.own(&first).await?;
     let before = first.build(build).await?;
-    if options.failed && before.status.is_over() && before.children.is_empty() {
-        let failed = failed_atoms(&client, before.id).await?;
-        if failed.is_empty() {
-            return Ok(nothing_failed(before.id));
+    if options.failed && before.status.is_over() {
+        let is_parent = !before.children.is_empty();
+        let failed = match is_parent {
+            true => Vec::new(),
+            false => failed_atoms(&client, before.id).await?,
+        };
+        // A parent counts those of its matrix.
+        if failed.is_empty() && (!is_parent || before.num_atoms_failed == 0) {
+            return Ok(nothing_failed(&before));
         }
-        say_what_runs(&failed, before.id);
+        if !is_parent {
+            say_what_runs(&failed, &before);
+        }
     }
     let mut request = body(build, &options);
     if let Some(inherited) = inherited {
