@@ -12,9 +12,17 @@ use std::{env, fs};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../Cargo.lock");
-    println!("cargo::rerun-if-changed=Cargo.toml");
-    let lock = fs::read_to_string("../Cargo.lock")?;
-    let crates = match crates(&checksums(&lock)) {
+    for part in [
+        "..",
+        "../client",
+        "../common",
+        "../core",
+        "../master",
+        "../slave",
+    ] {
+        println!("cargo::rerun-if-changed={part}/Cargo.toml");
+    }
+    let crates = match read_lock().and_then(|lock| crates(&checksums(&lock))) {
         Ok(crates) => crates,
         Err(error) => {
             println!("cargo::warning=the program will not list its crates: {error}");
@@ -38,7 +46,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// The crates that are linked for this target, without those that only build or test it.
 fn crates(checksums: &BTreeMap<(String, String), String>) -> Result<String, Box<dyn Error>> {
     let mut tree = Command::new(env::var("CARGO")?);
-    tree.args(["tree", "--locked", "--offline", "--edges", "normal"]);
+    tree.args([
+        "tree",
+        "--locked",
+        "--offline",
+        "--edges",
+        "normal,no-proc-macro",
+    ]);
     tree.args(["--prefix", "none", "--no-dedupe", "--format", "{p}\t{l}"]);
     tree.args(["--package", &env::var("CARGO_PKG_NAME")?]);
     tree.args(["--target", &env::var("TARGET")?]);
@@ -58,6 +72,11 @@ fn crates(checksums: &BTreeMap<(String, String), String>) -> Result<String, Box<
         lines.insert(format!("{name}\t{version}\t{licence}\t{checksum}\n"));
     }
     Ok(lines.into_iter().collect())
+}
+
+fn read_lock() -> Result<String, Box<dyn Error>> {
+    let lock = fs::read_to_string("../Cargo.lock");
+    lock.map_err(|error| format!("../Cargo.lock can not be read: {error}").into())
 }
 
 /// The SHA-256 of each crate by name and version, as the lock file has it.

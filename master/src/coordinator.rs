@@ -392,7 +392,8 @@ impl Coordinator {
         let events = self.cluster.decide(command, at)?;
         let first = turn.events.len();
         for event in events {
-            turn.asked.extend(audited::entry(&event, from));
+            turn.asked
+                .extend(audited::entry(&self.cluster, &event, from));
             self.apply(event, turn);
         }
         let own = first..turn.events.len();

@@ -19,7 +19,7 @@ pub(crate) use names::{Protocol, Service, app_in, command};
 pub(crate) use running::Running;
 
 use crate::consoles::Consoles;
-use crate::coordinator::{ClusterHandle, Gone};
+use crate::coordinator::{ClusterHandle, Gone, asking_address};
 use crate::read::feed::Feed;
 use crate::store::own_repositories::{OwnCodeError, OwnRepositories};
 use clusterrunner_common::clock::random_bytes;
@@ -34,6 +34,7 @@ use git::Git;
 use places::Places;
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -129,6 +130,8 @@ pub(crate) struct Opened {
 #[derive(Clone, Debug)]
 struct Pushed {
     opened: Opened,
+    /// The address that it comes from.
+    from: Option<IpAddr>,
     /// Fires when the pusher has left, or has all that git had to say.
     left: CancellationToken,
     /// Fires when nothing of its git runs any more.
@@ -332,6 +335,7 @@ impl Pushes {
         };
         let pushed = Pushed {
             opened,
+            from: asking_address(),
             left,
             ended,
         };

@@ -52,6 +52,12 @@ async fn a_push_by_ssh_builds_and_deploys() {
     // Nothing new is nothing to do.
     let again = succeeds(&ann.git(&["push", &ann.by_ssh("hill"), "main"]));
     assert!(again.contains("Everything up-to-date"), "{again}");
+    let asked = farm.client().audit(Some("ann"), 100).await.unwrap().entries;
+    let of_push = |words: &str| asked.iter().any(|entry| entry.what.contains(words));
+    assert!(of_push("build 1 queued"), "{asked:#?}");
+    for entry in &asked {
+        assert_eq!(entry.from.as_deref(), Some("127.0.0.1"), "{entry:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,7 +110,7 @@ mod tests {
                 "{linked} is linked, among {names:?}"
             );
         }
-        for other in ["proptest", "clusterrunner-tests", "libfuzzer-sys"] {
+        for other in ["proptest", "clusterrunner-tests", "libfuzzer-sys", "syn"] {
             assert!(!names.contains(other), "{other} is not linked");
         }
     }

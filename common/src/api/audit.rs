@@ -16,7 +16,8 @@ pub struct AuditView {
     pub number: u64,
     /// When the master decided it, in Unix seconds.
     pub at: f64,
-    /// The name of the user, `the secret`, `the Binder key`, or `nobody` for a slave of the original.
+    /// What the user was called then, `the secret`, `the Binder key`, or `nobody`: a slave of the original, or somebody who
+    /// registers.
     pub by: String,
     /// The address that the request came from; `None` if it came by no connection.
     pub from: Option<String>,

@@ -28,6 +28,9 @@ pub struct Asked {
     pub at: Timestamp,
     /// The actor that asked.
     pub by: Actor,
+    /// What a user was called then.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
     /// The address that the request came from; `None` if it came by no connection.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from: Option<IpAddr>,
@@ -38,12 +41,23 @@ pub struct Asked {
 impl Asked {
     /// An entry; a long text is cut.
     #[must_use]
-    pub fn new(at: Timestamp, by: Actor, from: Option<IpAddr>, mut what: String) -> Self {
+    pub fn new(
+        at: Timestamp,
+        (by, name): (Actor, Option<String>),
+        from: Option<IpAddr>,
+        mut what: String,
+    ) -> Self {
         if what.len() > MAX_TEXT {
             what.truncate(what.floor_char_boundary(MAX_TEXT));
             what.push('…');
         }
-        Self { at, by, from, what }
+        Self {
+            at,
+            by,
+            name,
+            from,
+            what,
+        }
     }
 }
 
@@ -74,6 +88,9 @@ impl AuditEnd {
     /// # Errors
     /// The disk refuses.
     pub(super) fn of(links: &Tree, kept: u64) -> Result<Self, JournalError> {
+        if kept == 0 {
+            links.clear().map_err(JournalError::Append)?;
+        }
         let mut end = Self {
             links: links.clone(),
             first: first_number(links)?.unwrap_or(0),

@@ -2,6 +2,7 @@
 
 use super::Pushes;
 use super::hook::{FromHook, LONGEST_LINE, ToHook, short};
+use crate::coordinator::asked_from;
 use clusterrunner_common::lock::lock;
 use std::io;
 use std::path::Path;
@@ -106,7 +107,8 @@ impl Pushes {
         });
         let hook = Hook { to, said, gone };
         let project = pushed.opened.project;
-        self.conduct(pushed, updates, hook).await;
+        let from = pushed.from;
+        asked_from(from, self.conduct(pushed, updates, hook)).await;
         listening.abort();
         self.pack_soon(project);
     }

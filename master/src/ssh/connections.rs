@@ -68,6 +68,11 @@ impl Connections {
 }
 
 impl Place {
+    /// Where the connection comes from.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+
     /// Somebody has logged in.
     pub(super) fn is_known(&mut self) {
         if std::mem::take(&mut self.is_strange) {

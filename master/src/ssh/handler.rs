@@ -2,6 +2,7 @@
 
 use super::channel;
 use super::connections::Place;
+use crate::coordinator::asked_from;
 use crate::push::Pushes;
 use clusterrunner_core::access::UserCaller;
 use russh::keys::{Algorithm, PublicKey, PublicKeyBase64 as _};
@@ -147,13 +148,14 @@ impl Handler for Visitor {
         };
         let (pushes, end) = (self.pushes.clone(), self.end.clone());
         let talk = channel::Talk::new(channel, pushes, user);
-        tokio::spawn(async move {
+        let talk = asked_from(Some(self.place.address()), async move {
             let _open = open;
             tokio::select! {
                 () = end.cancelled() => {}
                 () = talk.until_end() => {}
             }
         });
+        tokio::spawn(talk);
         reply.accept().await;
         Ok(())
     }

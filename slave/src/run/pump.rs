@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How much is copied at a time.
 const CHUNK: usize = 16 << 10;
 
+/// How much a pipe holds: who prints more at once waits until some of it is read.
+const PIPE: usize = 64 << 10;
+
 /// A process that another executor starts has all our open files, until it runs its program: so long the pipe seems to be held.
 const MOMENT: Duration = Duration::from_micros(500);
 
@@ -22,16 +25,25 @@ const MOMENT: Duration = Duration::from_micros(500);
 /// such a one, as in `exec > >(tee log)`: it ends by itself when it has read what the command wrote, and no shell waits for it.
 const LATE: Duration = Duration::from_secs(5);
 
-/// How often is looked whether such a process is left.
-const LOOK: Duration = Duration::from_millis(5);
+/// How long a process that works may go on to print: what was forked just now does not have its own input yet.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How much they may print then, in bytes.
+const MOST_LATE: usize = 16 << 20;
+
+/// The shortest and the longest pause between looks whether such a process is left.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// Stands in the console where more was printed than is waited for.
+const CUT: &[u8] =
+    b"clusterrunner: what the command has left running printed more, which was not waited for\n";
 
 /// The way from a process to its console.
 #[derive(Debug)]
 pub(crate) struct Pump {
-    from: PipeReader,
+    /// None once nobody can print any more.
+    from: Option<PipeReader>,
     to: File,
-    /// Nobody can print any more.
-    has_ended: bool,
     /// The console could not take all of it, as on a disk without space.
     is_refused: bool,
 }
@@ -41,9 +53,8 @@ impl Pump {
     pub(crate) fn to(file: File) -> io::Result<(Self, File)> {
         let (from, to) = io::pipe()?;
         let pump = Self {
-            from,
+            from: Some(from),
             to: file,
-            has_ended: false,
             is_refused: false,
         };
         Ok((pump, OwnedFd::from(to).into()))
@@ -51,45 +62,63 @@ impl Pump {
 
     /// What can be read once something was printed; `None` after the end.
     pub(crate) fn source(&self) -> Option<BorrowedFd<'_>> {
-        (!self.has_ended).then(|| self.from.as_fd())
+        self.from.as_ref().map(PipeReader::as_fd)
     }
 
-    /// Copies some of what is there. Blocks where nothing is there.
-    pub(crate) fn copy(&mut self) {
+    /// Copies some of what is there, and says how much. Blocks where nothing is there.
+    pub(crate) fn copy(&mut self) -> usize {
+        let Some(from) = &mut self.from else {
+            return 0;
+        };
         let mut buffer = [0; CHUNK];
-        match self.from.read(&mut buffer) {
-            Ok(0) => self.has_ended = true,
-            // What the console refuses is read all the same: its command would wait for ever.
-            Ok(read) => self.is_refused |= self.to.write_all(&buffer[..read]).is_err(),
+        match from.read(&mut buffer) {
+            Ok(0) => self.from = None,
+            Ok(read) => {
+                // What the console refuses is read all the same: its command would wait for ever.
+                self.is_refused |= self.to.write_all(&buffer[..read]).is_err();
+                return read;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 tracing::debug!(%error, "what an atom prints can not be read");
-                self.has_ended = true;
+                self.from = None;
             }
         }
+        0
     }
 
-    /// Copies what is still to come of a command that has ended, whose process group is given. What goes on to run prints to
-    /// nobody from then on. Whether the console took all of it.
-    pub(crate) fn finish(&mut self, group: Option<u32>) -> bool {
+    /// Copies what is still to come of a command that has ended. Of what it has left running, in the process group that is
+    /// given, only what is about to print is waited for, at most until `is_to_stop`; what goes on to run prints to nobody from
+    /// then on. Whether the console took all of it.
+    pub(crate) fn finish(&mut self, group: Option<u32>, is_to_stop: &dyn Fn() -> bool) -> bool {
         let ended = Instant::now();
-        let mut pause = MOMENT;
+        let (mut pause, mut look, mut late) = (MOMENT, LOOKS.0, 0);
+        // A look comes before what is copied for the last time: a process may print and end between the two.
+        let mut is_last = group.is_none();
         loop {
-            let is_late = ended.elapsed() > LATE;
-            // First: a process may print and end between this look and the next line.
-            let is_last = is_late || !group.is_some_and(is_about_to_print);
-            while !self.has_ended && self.has_more(pause) {
-                pause = Duration::ZERO;
-                self.copy();
-            }
-            if self.has_ended || is_last {
+            let copied = self.copy_all(pause);
+            late += copied;
+            if self.from.is_none() || is_last || is_to_stop() {
                 break;
             }
-            pause = LOOK;
+            let left = group.map_or(Left::Idle, left_of);
+            if late > MOST_LATE || (left == Left::Reader && ended.elapsed() > LATE) {
+                self.is_refused |= self.to.write_all(CUT).is_err();
+                break;
+            }
+            is_last = match left {
+                // Who waited for room in the pipe looks idle and is not.
+                Left::Idle => copied < PIPE,
+                Left::Busy => ended.elapsed() > SOON,
+                Left::Reader => false,
+            };
+            pause = match is_last {
+                true => Duration::ZERO,
+                false => look,
+            };
+            look = LOOKS.1.min(look * 2);
         }
-        if !self.has_ended {
-            self.discard_the_rest();
-        }
+        self.discard_the_rest();
         !self.is_refused
     }
 
@@ -98,8 +127,8 @@ impl Pump {
         let is_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let copy = || {
-                while !self.has_ended && !is_done.load(Ordering::Relaxed) {
-                    if self.has_more(LOOK) {
+                while self.from.is_some() && !is_done.load(Ordering::Relaxed) {
+                    if self.has_more(LOOKS.0) {
                         self.copy();
                     }
                 }
@@ -114,8 +143,21 @@ impl Pump {
         })
     }
 
+    /// Copies what is there or comes within a pause, but no more than [`MOST_LATE`]; how much that was.
+    fn copy_all(&mut self, mut pause: Duration) -> usize {
+        let mut copied = 0;
+        while copied <= MOST_LATE && self.has_more(pause) {
+            pause = Duration::ZERO;
+            copied += self.copy();
+        }
+        copied
+    }
+
     fn has_more(&self, at_most: Duration) -> bool {
-        let mut source = [PollFd::new(&self.from, PollFlags::IN)];
+        let Some(from) = &self.from else {
+            return false;
+        };
+        let mut source = [PollFd::new(from, PollFlags::IN)];
         let at_most = Timespec::try_from(at_most).ok();
         loop {
             match poll(&mut source, at_most.as_ref()) {
@@ -130,9 +172,14 @@ impl Pump {
     /// Reads on for as long as anybody can print: who prints into a pipe that nobody reads is killed for that, and later atoms may
     /// need what runs.
     fn discard_the_rest(&mut self) {
-        self.has_ended = true;
-        let from = self.from.try_clone();
-        let discard = move || from.and_then(|mut from| io::copy(&mut from, &mut io::sink()));
+        let Some(mut from) = self.from.take() else {
+            return;
+        };
+        let discard = move || {
+            if let Err(error) = io::copy(&mut from, &mut io::sink()) {
+                tracing::debug!(%error, "what an atom has left running is cut off from its output");
+            }
+        };
         let thread = std::thread::Builder::new().name("left-output".to_owned());
         if let Err(error) = thread.spawn(discard) {
             tracing::warn!(%error, "what an atom has left running is cut off from its output");
@@ -140,15 +187,25 @@ impl Pump {
     }
 }
 
-/// Whether a process of this group reads from a pipe, or works: what was forked just now does not have its own input yet. A
-/// server that waits for somebody does neither.
-fn is_about_to_print(group: u32) -> bool {
-    let mut processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.any(|process| of_process(&process.path(), group).unwrap_or(false))
+/// What is left of a process group, as far as it matters to whether it prints soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    /// Nothing, or nothing but what waits for somebody, as a server does.
+    Idle,
+    /// A process that works.
+    Busy,
+    /// A process whose input is a pipe.
+    Reader,
 }
 
-/// Whether that is so of this process; `None` if it is none of the group.
-fn of_process(process: &Path, group: u32) -> Option<bool> {
+fn left_of(group: u32) -> Left {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let left = processes.filter_map(|process| of_process(&process.path(), group));
+    left.max().unwrap_or(Left::Idle)
+}
+
+/// What a process is; `None` if it is none of the group.
+fn of_process(process: &Path, group: u32) -> Option<Left> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
     // The name before it may have any characters.
     let (_, after_name) = stat.rsplit_once(')')?;
@@ -159,7 +216,11 @@ fn of_process(process: &Path, group: u32) -> Option<bool> {
     }
     let input = fs::read_link(process.join("fd/0"));
     let is_reader = input.is_ok_and(|input| input.to_string_lossy().starts_with("pipe:"));
-    Some(is_reader || matches!(state, "R" | "D"))
+    Some(match (is_reader, state) {
+        (true, _) => Left::Reader,
+        (false, "R" | "D") => Left::Busy,
+        (false, _) => Left::Idle,
+    })
 }
 
 #[cfg(test)]
@@ -168,7 +229,7 @@ mod tests {
     use std::os::unix::process::CommandExt as _;
     use std::process::{Command, Stdio};
 
-    /// Runs a command line to its end; what the console has then.
+    /// Runs a command line to its end, and ends what it has left; what the console has then.
     fn printed(line: &str) -> String {
         let console = tempfile::NamedTempFile::new().unwrap();
         let (mut pump, output) = Pump::to(console.reopen().unwrap()).unwrap();
@@ -185,7 +246,10 @@ mod tests {
                 pump.copy();
             }
         }
-        assert!(pump.finish(Some(group)));
+        assert!(pump.finish(Some(group), &|| false));
+        let left = rustix::process::Pid::from_raw(group.cast_signed());
+        // Mostly there is nothing.
+        rustix::process::kill_process_group(left.unwrap(), rustix::process::Signal::KILL).ok();
         fs::read_to_string(console.path()).unwrap()
     }
 
@@ -216,6 +280,31 @@ mod tests {
     }
 
     #[test]
+    fn who_prints_without_an_end_is_not_waited_for() {
+        let text = printed("yes & sleep 0.1; echo one");
+        assert!(text.contains("one\n"));
+    }
+
+    #[test]
+    fn what_reads_for_too_long_is_told_of() {
+        let text = printed("exec > >(cat; sleep 60); echo one");
+        assert_eq!(text, format!("one\n{}", String::from_utf8_lossy(CUT)));
+    }
+
+    #[test]
+    fn a_console_that_takes_no_more_is_told_and_holds_nobody_up() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (mut pump, output) = Pump::to(full).unwrap();
+        let mut command = Command::new("bash");
+        command.args(["-c", "head -c 1000000 /dev/zero"]);
+        let mut child = command.stdout(output).spawn().unwrap();
+        drop(command);
+        let code = pump.copy_during(|| child.wait().unwrap().code());
+        assert_eq!(code, Some(0));
+        assert!(!pump.finish(None, &|| false));
+    }
+
+    #[test]
     fn what_goes_on_to_run_is_neither_waited_for_nor_killed() {
         let console = tempfile::NamedTempFile::new().unwrap();
         let (mut pump, output) = Pump::to(console.reopen().unwrap()).unwrap();
@@ -225,7 +314,7 @@ mod tests {
         let mut child = command.spawn().unwrap();
         drop(command);
         // Of a group that is not the one that is asked about.
-        assert!(pump.finish(Some(u32::MAX >> 1)));
+        assert!(pump.finish(Some(u32::MAX >> 1), &|| false));
         drop(child.stdin.take());
         assert_eq!(child.wait().unwrap().code(), Some(0));
     }

@@ -13,6 +13,9 @@ use std::borrow::Cow;
 /// Ends the shell as the command before it ended, if that failed.
 pub(crate) const CHECK: &str = "case $? in 0) ;; *) exit ;; esac";
 
+/// How long elements may be, in bytes, that are one command only together: each more of them has all of them read again.
+const LONGEST_PART: usize = 64 << 10;
+
 /// Joins the elements of a command list into one shell command, with the original's meaning.
 ///
 /// Each element is trimmed and loses its trailing `;`; ` && ` stands between elements, or only a blank behind one that ends in
@@ -68,11 +71,19 @@ fn checked(elements: &[&str]) -> Vec<bool> {
         .any(|element| asks_to_end_at_failures(element));
     let mut was_several = false;
     let mut checks = vec![false; elements.len()];
-    for (index, element) in elements.iter().enumerate().skip(1) {
-        let is_several = has_several_commands(element);
-        let before = || elements[..index].join("\n");
-        checks[index] = (is_strict || is_several || was_several) && is_whole(&before());
+    // The elements before, from the last one on behind which all was whole.
+    let mut open = String::new();
+    for (index, element) in elements.iter().enumerate() {
+        let is_several = index > 0 && has_several_commands(element);
+        checks[index] = index > 0 && open.is_empty() && (is_strict || is_several || was_several);
         was_several = is_several;
+        if open.len() <= LONGEST_PART {
+            open.push_str(element);
+            open.push('\n');
+            if is_whole(&open) {
+                open.clear();
+            }
+        }
     }
     checks
 }
@@ -398,6 +409,19 @@ mod tests {
             "if true; then false; echo survived; fi # a comment",
             "false",
         ] {
+            for before in [
+                "true",
+                "ROOT=$(dirname $(pwd))",
+                "( cd / && ( cd / && true ) )",
+                "X=$((2 * (1 + 2)))",
+                "function g { true; true; }",
+                "{ time { true; true; }; } 2> /dev/null",
+                "X=${PATH%%)*}",
+                "case a in a) case b in b) true;; esac;; esac",
+            ] {
+                let elements = ["set -u -e", before, failing, "echo next"];
+                assert_eq!(code(&elements), Some(1), "{before}, {failing}");
+            }
             for strict in [
                 "set -e",
                 "set -euo pipefail",

@@ -6,7 +6,7 @@
 use super::shell_text::skeleton;
 
 /// Words that open a command, each with the one that closes it.
-const PAIRS: [(&str, &str); 10] = [
+const PAIRS: [(&str, &str); 9] = [
     ("if", "fi"),
     ("for", "done"),
     ("select", "done"),
@@ -15,12 +15,14 @@ const PAIRS: [(&str, &str); 10] = [
     ("case", "esac"),
     ("{", "}"),
     ("(", ")"),
-    ("((", "))"),
     ("[[", "]]"),
 ];
 
 /// Words behind which a command begins.
-const BEFORE_COMMANDS: [&str; 5] = ["then", "elif", "else", "do", "!"];
+const BEFORE_COMMANDS: [&str; 7] = ["then", "elif", "else", "do", "!", "time", "coproc"];
+
+/// Words behind which a name may stand before a command.
+const BEFORE_NAMES: [&str; 2] = ["function", "coproc"];
 
 /// What a shell text consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +52,14 @@ pub(super) fn asks_to_end_at_failures(text: &str) -> bool {
         return false;
     };
     let words = words(&skeleton);
-    let sets = words.windows(2).any(|pair| {
-        let is_short = pair[1].starts_with('-') && !pair[1].starts_with("--");
-        pair[0] == "set" && is_short && pair[1].contains('e')
+    let sets = (0..words.len()).any(|at| {
+        // Behind `-o` comes a name.
+        let is_of_set = |word: &&String| {
+            let is_option = word.starts_with('-') && !word.starts_with("--");
+            is_option || word.chars().all(|c| c.is_ascii_lowercase())
+        };
+        let mut options = words[at + 1..].iter().take_while(is_of_set);
+        words[at] == "set" && options.any(|word| word.starts_with('-') && word.contains('e'))
     });
     sets || words
         .iter()
@@ -69,11 +76,14 @@ fn made(text: &str) -> Made {
         let word = word.as_str();
         let is_last = words[index + 1..].iter().all(|word| word == "\n");
         let closes = PAIRS.iter().any(|(_, closing)| *closing == word);
-        if closes && (begins || matches!(word, ")" | "))" | "]]")) {
+        if closes && (begins || matches!(word, ")" | "]]")) {
             match open.last() {
                 Some((_, closing)) if *closing == word => _ = open.pop(),
                 // Behind a pattern of a `case` there is one that closes nothing.
-                Some(("case", _)) => {}
+                Some(("case", _)) => {
+                    begins = true;
+                    continue;
+                }
                 Some(_) | None => return Made::Part,
             }
             // The body of a function begins behind `()`.
@@ -84,9 +94,9 @@ fn made(text: &str) -> Made {
             return Made::Part;
         }
         let pair = PAIRS.iter().find(|(opening, _)| *opening == word);
-        if let Some(pair) = pair.filter(|_| begins || matches!(word, "(" | "((")) {
+        if let Some(pair) = pair.filter(|_| begins || word == "(") {
             open.push(*pair);
-            begins = !matches!(word, "[[" | "((" | "case" | "for" | "select");
+            begins = !matches!(word, "[[" | "case" | "for" | "select");
             continue;
         }
         match word {
@@ -96,10 +106,16 @@ fn made(text: &str) -> Made {
                 begins = true;
             }
             ";" | "||" | "&" | "\n" | ";;" | "&&" | "|" => begins = true,
-            _ => begins = begins && BEFORE_COMMANDS.contains(&word),
+            _ => {
+                let is_name = index > 0 && BEFORE_NAMES.contains(&words[index - 1].as_str());
+                let goes_on = BEFORE_COMMANDS.contains(&word) || BEFORE_NAMES.contains(&word);
+                begins = begins && (goes_on || is_name);
+            }
         }
     }
-    match (open.is_empty(), is_several) {
+    let last = words.iter().rev().find(|word| *word != "\n");
+    let is_joined = last.is_some_and(|word| matches!(word.as_str(), "&&" | "||" | "|"));
+    match (open.is_empty() && !is_joined, is_several) {
         (false, _) => Made::Part,
         (true, false) => Made::One,
         (true, true) => Made::Several,
@@ -114,7 +130,7 @@ fn words(skeleton: &str) -> Vec<String> {
         let is_next = |sign: &&&str| rest.starts_with(**sign);
         // `&` in `2>&1` and `&>file` is no command's end.
         let signs = [
-            "&&", "||", ";;", ">&", "<&", "&>", ">", "<", "((", "))", "(", ")", ";", "&", "|", "\n",
+            "&&", "||", ";;", ">&", "<&", "&>", ">", "<", "(", ")", ";", "&", "|", "\n",
         ];
         if let Some(sign) = signs.iter().find(is_next) {
             words.push((*sign).to_owned());
@@ -154,6 +170,8 @@ mod tests {
             "a; b # c",
             "a\ncat <<END\nb\nEND",
             "a; b \\&",
+            "a=$(b $(c)); d",
+            "function f { a; }; f",
         ] {
             assert!(has_several_commands(text), "{text}");
         }
@@ -180,6 +198,19 @@ mod tests {
             "(( a || b ))",
             "case $x in a) b;; c) d;; esac",
             "echo if; ",
+            "x=$(dirname $(pwd))",
+            "(cd a && (cd b && make))",
+            "x=$((2 * (1 + 2)))",
+            "function f { a; b; }",
+            "f() { a; b; }",
+            "time { a; b; }",
+            "coproc { a; b; }",
+            "coproc NAME { a; b; }",
+            "x=${y%%)*} z",
+            "x=${y:-(a; b}",
+            "case $x in a) case $y in b) c;; esac;; d) e;; esac",
+            "case $x in (a) b;; esac",
+            "for ((i = 0; i < 3; i++)); do a; b; done",
         ] {
             assert!(!has_several_commands(text), "{text}");
         }
@@ -193,6 +224,9 @@ mod tests {
             "set -o errexit",
             "trap 'exit 9' ERR",
             "a\nset -xe",
+            "set -u -e",
+            "set -o pipefail -e",
+            "set -x -u -e; a",
         ] {
             assert!(asks_to_end_at_failures(text), "{text}");
         }
@@ -200,6 +234,7 @@ mod tests {
             "set -x",
             "set --e",
             "set -u; x -e",
+            "set -u FILE -e",
             "echo 'set -e'",
             "a # set -e",
         ] {
@@ -219,6 +254,9 @@ mod tests {
             "}; a",
             "a; \"b",
             "if a",
+            "make &&",
+            "make |\n",
+            "a; b ||",
         ] {
             assert!(!is_whole(text), "{text}");
         }

@@ -61,6 +61,7 @@ pub(super) fn skeleton(text: &str) -> Option<String> {
             Some('#') if read.len() > 1 => {}
             Some('\n') => skeleton.push('\n'),
             Some('\'' | '"' | '`' | '\\') => skeleton.push('x'),
+            Some('$') if read.len() > 1 => skeleton.push('x'),
             Some('<') if read.len() > 1 => skeleton.push_str("< x"),
             _ => skeleton.push_str(read),
         }
@@ -121,6 +122,7 @@ impl<'a> Scan<'a> {
             '\'' if before == '$' => self.skip_quotes('\'', true),
             '\'' => self.skip_quotes('\'', false),
             '"' | '`' => self.skip_quotes(c, true),
+            '$' if self.rest.starts_with('{') => self.skip_parameter(),
             '#' if begins_word(before) => match self.rest.find('\n') {
                 None => End::Comment,
                 Some(line_end) => {
@@ -175,6 +177,40 @@ impl<'a> Scan<'a> {
             }
             if c == '\\' && has_escapes {
                 self.next();
+            }
+        }
+        End::Quotes
+    }
+
+    /// To behind the end of `${...}`, with those inside.
+    fn skip_parameter(&mut self) -> End {
+        let mut open = 0;
+        while let Some(c) = self.next() {
+            let end = match c {
+                '{' if open == 0 => {
+                    open = 1;
+                    End::Plain
+                }
+                '$' if self.rest.starts_with('{') => {
+                    self.skip(1);
+                    open += 1;
+                    End::Plain
+                }
+                '}' => {
+                    open -= 1;
+                    End::Plain
+                }
+                '\\' => {
+                    self.next();
+                    End::Plain
+                }
+                '\'' => self.skip_quotes('\'', false),
+                '"' | '`' => self.skip_quotes(c, true),
+                _ => End::Plain,
+            };
+            if end != End::Plain || open == 0 {
+                self.before = '}';
+                return end;
             }
         }
         End::Quotes

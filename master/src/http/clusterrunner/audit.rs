@@ -3,24 +3,18 @@
 use super::Api;
 use super::error::ApiError;
 use super::requests::is_operator;
-use crate::journal::{AuditEntry, JournalError};
+use crate::journal::{Asked, AuditEntry, JournalError};
 use axum::extract::State;
 use axum::{Extension, Json};
 use clusterrunner_common::api::audit::{AuditBody, AuditFault, AuditVerification, AuditView};
 use clusterrunner_common::http::clusterrunner::wanted_audit::{ExpectedHead, WantedAudit};
-use clusterrunner_common::ids::UserId;
-use clusterrunner_core::Cluster;
 use clusterrunner_core::access::Caller;
 use clusterrunner_core::actor::Actor;
-use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
 const NOT_YOURS: &str = "Only superusers with a token whose role is admin and the holder of the farm's secret may read the \
                          audit log.";
-
-/// The names of all users.
-type Names = HashMap<UserId, String>;
 
 /// The newest entries.
 pub(super) async fn list(
@@ -29,18 +23,13 @@ pub(super) async fn list(
     wanted: WantedAudit,
 ) -> Result<Json<AuditBody>, ApiError> {
     check(caller)?;
-    let names = |cluster: &Cluster| -> Names {
-        let users = cluster.accounts().users();
-        users.map(|user| (user.id, user.name.clone())).collect()
-    };
-    let names = api.cluster.read(names).await?;
     let (log, _turn) = (api.audit.clone(), api.turns.take().await);
     let entries = blocking(move || {
-        let is_by = |by: Actor, wanted: &String| name(&names, by).eq_ignore_ascii_case(wanted);
         let found = log.newest(wanted.before, wanted.limit, |asked| {
-            wanted.by.as_ref().is_none_or(|name| is_by(asked.by, name))
+            let is_by = |wanted: &String| name(asked).eq_ignore_ascii_case(wanted);
+            wanted.by.as_ref().is_none_or(is_by)
         })?;
-        Ok(found.into_iter().map(|entry| view(&names, entry)).collect())
+        Ok(found.into_iter().map(view).collect())
     });
     let entries = entries.await?;
     Ok(Json(AuditBody { entries }))
@@ -83,26 +72,23 @@ async fn blocking<T: Send + 'static>(
     Ok(done.map_err(JournalError::from)??)
 }
 
-fn view(names: &Names, entry: AuditEntry) -> AuditView {
+fn view(entry: AuditEntry) -> AuditView {
     let AuditEntry { number, asked } = entry;
     AuditView {
         number,
         at: asked.at.as_unix_seconds(),
-        by: name(names, asked.by),
+        by: name(&asked),
         from: asked.from.map(|address| address.to_string()),
         what: asked.what,
     }
 }
 
-/// What an actor is called. Of a user that is gone only the number is known.
-fn name(names: &Names, actor: Actor) -> String {
-    match actor {
+/// What the actor of an entry was called.
+fn name(asked: &Asked) -> String {
+    match asked.by {
         Actor::SecretHolder => "the secret".to_owned(),
         Actor::Binder => "the Binder key".to_owned(),
-        Actor::User(user) => names
-            .get(&user)
-            .cloned()
-            .unwrap_or_else(|| format!("user {user}")),
+        Actor::User(user) => asked.name.clone().unwrap_or_else(|| format!("user {user}")),
         Actor::Master => "the master".to_owned(),
         Actor::Slave(slave) => format!("slave {slave}"),
         Actor::Nobody => "nobody".to_owned(),

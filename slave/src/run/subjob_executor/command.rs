@@ -109,13 +109,17 @@ impl SubjobExecutor {
             self.end_rest(&mut running, (ended, mark), container.as_deref(), hand_out)?;
         // Of what is in a container only the client of the runtime was measured.
         let used = running.used().filter(|_| container.is_none());
-        was_used_up |= !running.finish_console(has_left_some);
+        let took = started.elapsed();
+        // What was ended by us is not waited for.
+        let has_ended = matches!(ended, Ended::Exited(_) | Ended::Signaled(_));
+        let is_to_stop = || !has_ended || self.is_to_stop(stop);
+        was_used_up |= !running.finish_console(has_left_some, &is_to_stop);
         self.put_back(running, hand_out.build, (ended, mark));
         let ran = Ran {
             atom,
             command: shell_command.command_line,
             started_at,
-            took: started.elapsed(),
+            took,
             exit_code: ended.exit_code().unwrap_or(TIMED_OUT_EXIT_CODE),
             timed_out: limit.filter(|_| ended == Ended::TimedOut),
             used,

@@ -42,9 +42,15 @@ impl Running {
     }
 
     /// Copies to the console what is still to come of what has ended. Whether the console took all that was printed.
-    pub(super) fn finish_console(&mut self, has_left_some: bool) -> bool {
+    pub(super) fn finish_console(
+        &mut self,
+        has_left_some: bool,
+        is_to_stop: &dyn Fn() -> bool,
+    ) -> bool {
         match self {
-            Self::Process(running, pump) => pump.finish(has_left_some.then(|| running.group())),
+            Self::Process(running, pump) => {
+                pump.finish(has_left_some.then(|| running.group()), is_to_stop)
+            }
             Self::Worker(_) => true,
         }
     }
