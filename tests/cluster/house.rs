@@ -4,7 +4,11 @@
 //! above it in that list, so no two rooms use each other. What rooms must not know besides stands in [`RULES`]. Inside a
 //! room no files use each other in a circle; a file may use those that it is in.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod circles;
+mod paths;
+
+use self::circles::{circles, uses};
+use self::paths::{has_word, is_of_a_name, paths};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -250,61 +254,6 @@ fn the_map_leads_to_files_that_are_there() {
     assert_eq!(lost, [""; 0]);
 }
 
-#[test]
-fn paths_are_read_in_all_forms() {
-    let code = "use crate::a::b;\nuse crate::{c, d::{e, f}, g::h as i};\nlet x = crate::j::k();\nuse my_crate::l;\n\
-                use super::m::{self, n};\nlet y = super::super::o::<u8>(self::p::Q);";
-    let module = ["crate", "y", "z"].map(str::to_owned);
-    let found = paths(code, &module)
-        .iter()
-        .map(|path| path.join("::"))
-        .collect::<Vec<_>>();
-    let expected = [
-        "crate::a::b",
-        "crate::c",
-        "crate::d::e",
-        "crate::d::f",
-        "crate::g::h",
-        "crate::j::k",
-        "crate::o",
-        "crate::y::m",
-        "crate::y::m::n",
-        "crate::y::z::p::Q",
-        "my_crate::l",
-    ];
-    assert_eq!(found, expected);
-    assert!(has_word("std::io::Read", "std::io") && !has_word("std::iosync", "std::io"));
-    assert!(has_word("Timestamp::now()", "::now()"));
-}
-
-#[test]
-fn circles_are_found() {
-    let name = |text: &str| vec![text.to_owned()];
-    let uses = [
-        ("a", "bd"),
-        ("b", "c"),
-        ("c", "a"),
-        ("d", "e"),
-        ("e", ""),
-        ("f", "g"),
-        ("g", "f"),
-    ];
-    let uses = uses.map(|(file, used)| {
-        (
-            name(file),
-            used.chars().map(|u| name(&u.to_string())).collect(),
-        )
-    });
-    let found = circles(&uses.into());
-    assert_eq!(
-        found,
-        [
-            vec![name("a"), name("b"), name("c")],
-            vec![name("f"), name("g")]
-        ]
-    );
-}
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
@@ -368,158 +317,4 @@ fn source_of(file: &Path) -> &Path {
     file.ancestors()
         .find(|above| above.ends_with("src"))
         .unwrap()
-}
-
-/// All paths of more than one name in the code of a module, each once: those of this crate in full.
-fn paths(code: &str, module: &[String]) -> BTreeSet<Vec<String>> {
-    let mut found = BTreeSet::new();
-    let mut rest = code;
-    let mut before = ' ';
-    while let Some(sign) = rest.chars().next() {
-        let first = name(rest);
-        if first.is_empty() {
-            rest = &rest[sign.len_utf8()..];
-            before = sign;
-            continue;
-        }
-        let is_path = before != ':' && rest[first.len()..].starts_with("::");
-        let length = match is_path {
-            true => {
-                let mut inside = Vec::new();
-                let length = tree(rest, &Vec::new(), &mut inside);
-                found.extend(inside.into_iter().map(|path| in_full(path, module)));
-                length
-            }
-            false => first.len(),
-        };
-        rest = &rest[length..];
-        before = ' ';
-    }
-    found
-}
-
-/// Reads a path, or the tree of an import, that goes on from `above`. How long its text is.
-fn tree(text: &str, above: &Vec<String>, found: &mut Vec<Vec<String>>) -> usize {
-    if text.starts_with('{') {
-        let mut at = 1;
-        loop {
-            at += text[at..].len() - text[at..].trim_start_matches([',', ' ', '\n']).len();
-            if text[at..].starts_with('}') || text[at..].is_empty() {
-                return (at + 1).min(text.len());
-            }
-            let length = tree(&text[at..], above, found);
-            at += length;
-            // `as` another name, and what is no name.
-            at += text[at..].find([',', '{', '}']).unwrap_or(text.len() - at);
-        }
-    }
-    let first = name(text);
-    let mut path = above.clone();
-    if first != "self" || above.is_empty() {
-        path.push(first.clone());
-    }
-    let rest = &text[first.len()..];
-    match rest.strip_prefix("::") {
-        Some(next) if next.starts_with('{') || next.starts_with(is_of_a_name) => {
-            first.len() + 2 + tree(next, &path, found)
-        }
-        _ => {
-            found.push(path);
-            first.len()
-        }
-    }
-}
-
-/// A path of this crate from `crate` on; others as they are.
-fn in_full(path: Vec<String>, module: &[String]) -> Vec<String> {
-    let supers = path.iter().take_while(|part| *part == "super").count();
-    let is_own = supers > 0 || path[0] == "self";
-    if !is_own {
-        return path;
-    }
-    let above = &module[..module.len() - supers];
-    let below = path.into_iter().skip(supers.max(1));
-    above.iter().cloned().chain(below).collect()
-}
-
-/// Which modules of a crate each of its modules uses. A module may use those that it is in: they hold what is its
-/// own and its neighbours'.
-fn uses(source: &Path) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
-    let files = files(&[source.to_owned()]);
-    let modules: BTreeMap<_, _> = files
-        .iter()
-        .map(|file| (module(source, file), file))
-        .collect();
-    let used_by = |(module, file): (&Vec<String>, &&PathBuf)| {
-        let paths = paths(&code(file), module);
-        let owner = |path: Vec<String>| {
-            // A module of its own is named without `self` in front.
-            let own = [&module[..], &path[..]].concat();
-            let path = if modules.contains_key(&own[..=module.len()]) {
-                own
-            } else {
-                path
-            };
-            let mut owners = (2..=path.len()).rev().map(|length| path[..length].to_vec());
-            owners.find(|owner| modules.contains_key(owner))
-        };
-        let used = paths.into_iter().filter_map(owner);
-        (
-            module.clone(),
-            used.filter(|used| !module.starts_with(used)).collect(),
-        )
-    };
-    modules.iter().map(used_by).collect()
-}
-
-/// The largest sets in which each uses each other, directly or by way of others.
-fn circles(uses: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>) -> Vec<Vec<Vec<String>>> {
-    let reached: BTreeMap<_, _> = uses
-        .keys()
-        .map(|from| (from, reached(uses, from)))
-        .collect();
-    let mut found = BTreeSet::new();
-    for (from, to) in &reached {
-        let circle = to.iter().filter(|other| reached[*other].contains(*from));
-        let circle: Vec<_> = circle.cloned().collect();
-        if circle.len() > 1 {
-            found.insert(circle);
-        }
-    }
-    found.into_iter().collect()
-}
-
-/// All that a module uses, and what that uses.
-fn reached(
-    uses: &BTreeMap<Vec<String>, BTreeSet<Vec<String>>>,
-    from: &Vec<String>,
-) -> BTreeSet<Vec<String>> {
-    let mut reached = BTreeSet::new();
-    let mut waiting = vec![from];
-    while let Some(next) = waiting.pop() {
-        let new = uses[next]
-            .iter()
-            .filter(|used| reached.insert((*used).clone()));
-        waiting.extend(new);
-    }
-    reached
-}
-
-fn name(text: &str) -> String {
-    text.chars()
-        .take_while(|sign| is_of_a_name(*sign))
-        .collect()
-}
-
-fn is_of_a_name(sign: char) -> bool {
-    sign.is_alphanumeric() || sign == '_'
-}
-
-/// Whether the word stands there and is no part of a longer name.
-fn has_word(code: &str, word: &str) -> bool {
-    code.match_indices(word).any(|(at, _)| {
-        let begins = !word.starts_with(is_of_a_name) || !code[..at].ends_with(is_of_a_name);
-        let ends = !code[at + word.len()..].starts_with(is_of_a_name);
-        begins && ends
-    })
 }

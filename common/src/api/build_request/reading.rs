@@ -1,13 +1,17 @@
 //! From the body of a request to a [`BuildRequest`], or the field that is wrong.
 
-use crate::git::CommitId;
-use crate::ids::{BuildId, ProjectId};
+mod fields;
+mod sources;
+
+use self::fields::{Fields, WITHOUT_NUL, kind, wrong, wrong_kind};
+use self::sources::{directory_source, git_source, own_source, working_tree};
+use crate::ids::BuildId;
 use crate::job::config::MOST_RETRIES;
 use crate::job::matrix::{Chosen, MOST_COMBINATIONS};
 use crate::process::variables::{Variables, check, check_chosen};
-use crate::work::{BuildRequest, ENV, INHERITED_ENV, ProjectSource, WorkingTree};
+use crate::work::{BuildRequest, ENV, INHERITED_ENV};
 use indexmap::IndexMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::num::NonZeroU32;
 
 /// The field with the build that is run again.
@@ -62,18 +66,12 @@ const DIRECTORY_PARAMETERS: &[&str] = &[
 /// The field that says that a client has sent the code.
 pub const WORKING_TREE: &str = "working_tree";
 
-/// The longest name of a sender.
-const LONGEST_SENDER: usize = 200;
-
 /// The most bytes of all variables of a request: the system gives a program little more.
 const MOST_VARIABLES: usize = 512 << 10;
 
 /// What the original's master adds to the parameters of each build: a link that nothing here makes or reads. It
 /// comes back where parameters are submitted anew.
 pub const LINK_PARAMETER: &str = "build_project_directory";
-
-/// Texts end up in names of files and in environments, where such a character is the end.
-const WITHOUT_NUL: &str = "text without NUL characters";
 
 /// Why a request is refused; nothing was stored. The text goes to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -192,183 +190,6 @@ impl BuildRequest {
             remote_files: remote_files(&fields)?,
             working_tree: working_tree(&fields)?,
         })
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
-fn wrong(field: impl Into<String>, expected: impl Into<String>) -> InvalidRequest {
-    InvalidRequest::Field {
-        field: field.into(),
-        expected: expected.into(),
-    }
-}
-
-fn wrong_kind(field: impl Into<String>, expected: &str, found: &Value) -> InvalidRequest {
-    wrong(field, format!("{expected}, not {}", kind(found)))
-}
-
-/// The fields of one request. A field that is null counts as left out, as in the original.
-struct Fields<'a>(&'a Map<String, Value>);
-
-impl Fields<'_> {
-    fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
-    }
-
-    fn text(&self, field: &str) -> Result<Option<String>, InvalidRequest> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::String(text)) if text.contains('\0') => Err(wrong(field, WITHOUT_NUL)),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(other) => Err(wrong_kind(field, "a string", other)),
-        }
-    }
-
-    fn truth(&self, field: &str) -> Result<bool, InvalidRequest> {
-        match self.get(field) {
-            None => Ok(false),
-            Some(Value::Bool(truth)) => Ok(*truth),
-            Some(other) => Err(wrong_kind(field, "true or false", other)),
-        }
-    }
-
-    fn number<T>(
-        &self,
-        field: &str,
-        expected: &str,
-        take: impl FnOnce(u32) -> Option<T>,
-    ) -> Result<Option<T>, InvalidRequest> {
-        let Some(found) = self.get(field) else {
-            return Ok(None);
-        };
-        let number = found.as_u64().and_then(|number| u32::try_from(number).ok());
-        match (number.and_then(take), found) {
-            (Some(number), _) => Ok(Some(number)),
-            (None, Value::Number(number)) => Err(wrong(field, format!("{expected}, not {number}"))),
-            (None, other) => Err(wrong_kind(field, expected, other)),
-        }
-    }
-
-    fn required_text(&self, field: &'static str) -> Result<String, InvalidRequest> {
-        match self.text(field)? {
-            Some(text) if !text.trim().is_empty() => Ok(text),
-            _ => Err(InvalidRequest::Missing { field }),
-        }
-    }
-}
-
-fn git_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
-    let url = fields.required_text("url")?;
-    let branch = fields.text("branch")?.filter(|branch| !branch.is_empty());
-    if branch
-        .as_ref()
-        .is_some_and(|b| b.starts_with('-') || b.contains(char::is_whitespace))
-    {
-        return Err(wrong("branch", "the name of a branch, tag or ref"));
-    }
-    let hash = fields.text(HASH)?.filter(|hash| !hash.is_empty());
-    let is_commit = |hash: &String| {
-        (4..=40).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit())
-    };
-    if hash.as_ref().is_some_and(|hash| !is_commit(hash)) {
-        return Err(wrong(HASH, "a commit id of 4 to 40 hex digits"));
-    }
-    let project_directory = fields
-        .text("project_directory")?
-        .filter(|dir| !dir.is_empty());
-    let leaves_repository = |dir: &String| {
-        let path = std::path::Path::new(dir);
-        path.components().any(|part| {
-            !matches!(
-                part,
-                std::path::Component::Normal(_) | std::path::Component::CurDir
-            )
-        })
-    };
-    if project_directory.as_ref().is_some_and(leaves_repository) {
-        return Err(wrong(
-            "project_directory",
-            "a path inside the repository, relative and without '..'",
-        ));
-    }
-    Ok(ProjectSource::Git {
-        url,
-        remote: fields.text("remote")?,
-        branch,
-        hash: hash.map(|hash| hash.to_lowercase()),
-        project_directory,
-    })
-}
-
-fn directory_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
-    let project_directory = fields.required_text("project_directory")?;
-    Ok(ProjectSource::Directory { project_directory })
-}
-
-/// It belongs to a commit that is named in full: one that was sent is found by nothing else.
-fn working_tree(fields: &Fields<'_>) -> Result<Option<WorkingTree>, InvalidRequest> {
-    let expected = "an object with \"files\", and perhaps \"base\" and \"by\"";
-    let map = match fields.get(WORKING_TREE) {
-        None => return Ok(None),
-        Some(Value::Object(map)) => map,
-        Some(other) => return Err(wrong_kind(WORKING_TREE, expected, other)),
-    };
-    if let Some(key) = map
-        .keys()
-        .find(|key| !["base", "files", "by"].contains(&key.as_str()))
-    {
-        return Err(wrong(format!("{WORKING_TREE}.{key}"), "left out"));
-    }
-    let is_commit = |text: &String| text.parse::<CommitId>().is_ok();
-    if !fields.text(HASH)?.as_ref().is_some_and(is_commit) {
-        return Err(wrong(HASH, "the full id of the commit that was sent"));
-    }
-    if fields.text("remote")?.is_some() {
-        return Err(wrong("remote", format!("left out beside '{WORKING_TREE}'")));
-    }
-    let inside = Fields(map);
-    let base = inside.text("base")?;
-    if base.as_ref().is_some_and(|base| !is_commit(base)) {
-        let expected = "a commit id of 40 hex digits";
-        return Err(wrong(format!("{WORKING_TREE}.base"), expected));
-    }
-    let by = inside.text("by")?.filter(|by| !by.is_empty());
-    if by
-        .as_ref()
-        .is_some_and(|by| by.len() > LONGEST_SENDER || by.chars().any(char::is_control))
-    {
-        let expected = format!("a name of at most {LONGEST_SENDER} bytes, in one line");
-        return Err(wrong(format!("{WORKING_TREE}.by"), expected));
-    }
-    let files = inside.get("files").and_then(Value::as_u64);
-    let files = files.ok_or_else(|| wrong(format!("{WORKING_TREE}.files"), "a whole number"))?;
-    let base = base.map(|base| base.to_lowercase());
-    Ok(Some(WorkingTree { base, files, by }))
-}
-
-fn own_source(fields: &Fields<'_>) -> Result<ProjectSource, InvalidRequest> {
-    let project = fields.get("project").and_then(Value::as_u64);
-    let commit = fields.text("commit")?;
-    let is_commit = |commit: &String| commit.parse::<CommitId>().is_ok();
-    match (project, &commit) {
-        (None, _) => Err(wrong("project", "the number of a project")),
-        (_, Some(commit)) if !is_commit(commit) => {
-            Err(wrong("commit", "a commit id of 40 hex digits"))
-        }
-        (Some(project), _) => Ok(ProjectSource::Own {
-            project: ProjectId(project),
-            commit,
-        }),
     }
 }
 
