@@ -113,8 +113,11 @@ impl Scenario {
         let processes = std::fs::read_dir("/proc").unwrap();
         processes.flatten().filter(marked).count()
     }
+}
 
-    fn end_all(&self) {
+/// Also where the test fails.
+impl Drop for Scenario {
+    fn drop(&mut self) {
         end_marked_blocking(&self.means.data.mark(), Duration::ZERO);
     }
 }
@@ -258,7 +261,6 @@ fn files_are_used_again_while_nobody_else_has_them() {
     assert_ne!(later[3], later[2]);
     // No process has the file of the console itself.
     assert_eq!(scenario.consoles(), console);
-    scenario.end_all();
 }
 
 /// As in a terminal, where it is the last to print: `exec > >(tee log)`.
@@ -272,7 +274,6 @@ fn what_reads_what_an_atom_prints_has_time_to_print_it() {
     ] {
         scenario.check(atom, b"b\n", 0);
     }
-    scenario.end_all();
 }
 
 #[test]
@@ -284,7 +285,6 @@ fn what_is_left_in_the_background_prints_nowhere_else() {
     let wait = "touch $PROJECT_DIR/go; until test -e $PROJECT_DIR/done; do :; done; echo two";
     scenario.check(wait, b"two\n", 0);
     assert!(go.exists());
-    scenario.end_all();
 }
 
 #[test]
@@ -302,7 +302,6 @@ fn an_atom_that_hangs_is_ended_with_all_that_it_started() {
     assert_eq!(texts(&ends), ["a\n", told, "c\n"]);
     // What the first atom left in the background is its own matter, until the build ends.
     assert_eq!(scenario.marked(), 1);
-    scenario.end_all();
 }
 
 #[test]
@@ -369,7 +368,6 @@ fn an_atom_ends_with_its_shell() {
     let mut scenario = Scenario::new();
     let atom = "sleep 60 & until grep -q sleep /proc/$!/comm; do :; done";
     scenario.check(atom, b"", 0);
-    scenario.end_all();
 }
 
 #[test]
