@@ -47,7 +47,6 @@ fn a_forked_shell_does_what_a_new_one_does() {
             writeln!(differ, "{command}\n  new:    {cold:?}\n  forked: {warm:?}").unwrap();
         }
     }
-    scenario.end_all();
     assert!(usual >= 240, "{usual} of {number}");
     assert!(
         differ.is_empty(),
@@ -112,7 +111,6 @@ fn a_worker_takes_no_more_after_thousands_of_atoms() {
     };
     let (process, before) = run(&mut scenario, 100);
     let (same, after) = run(&mut scenario, ATOMS);
-    scenario.end_all();
     assert_eq!(same, process);
     assert_eq!(before.open_files, after.open_files);
     // A shell remembers how the latest ones ended.
