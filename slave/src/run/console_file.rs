@@ -1,5 +1,5 @@
 //! Where the consoles of atoms lie: one file for each executor, used again when it is certain that no process writes to it any
-//! more, as those of workers do. It lies outside of `$ARTIFACT_DIR`, so that directory is the atom's alone.
+//! more. It lies outside of `$ARTIFACT_DIR`, so that directory is the atom's alone.
 
 use crate::data_directory::{DataDirectory, is_gone, make_private, remove_all};
 use crate::run::file_error::{AtomFileError, files};
@@ -101,11 +101,6 @@ impl ConsoleFiles {
             made => made,
         };
         made.map_err(files("make", &path))
-    }
-
-    /// Where the console is that was opened last.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        Some(&self.current.as_ref()?.path)
     }
 
     /// Sees to it that the console of a running atom does not take too much of the disk.

@@ -3,6 +3,7 @@
 
 mod changes;
 mod process;
+mod said;
 mod script;
 
 pub(crate) use changes::changed_since;

@@ -6,7 +6,7 @@ use super::{CommandError, Ended, end_marked_blocking, ended, signal_group};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, pidfd_open, test_kill_process_group};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
 use std::time::Duration;
 
@@ -77,15 +77,30 @@ impl RunningCommand {
         output: &impl AsFd,
         at_most: Duration,
     ) -> Result<Heard, CommandError> {
+        let ([output], ended) = self.wait_for_outputs([output.as_fd()], at_most)?;
+        Ok(Heard { output, ended })
+    }
+
+    /// The same for several that can be read from: which of them can be, and whether it has ended.
+    ///
+    /// # Errors
+    /// When it can not be awaited.
+    pub fn wait_for_outputs<const N: usize>(
+        &self,
+        outputs: [BorrowedFd<'_>; N],
+        at_most: Duration,
+    ) -> Result<([bool; N], bool), CommandError> {
         let limit = Timespec::try_from(at_most).ok();
-        let mut handles = [
-            PollFd::new(&self.handle, PollFlags::IN),
-            PollFd::new(output, PollFlags::IN),
-        ];
+        let handles = std::iter::once(self.handle.as_fd()).chain(outputs);
+        let handles = handles.map(|handle| PollFd::from_borrowed_fd(handle, PollFlags::IN));
+        let mut handles: Vec<PollFd<'_>> = handles.collect();
         match poll(&mut handles, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {
-                let [ended, output] = handles.map(|handle| !handle.revents().is_empty());
-                Ok(Heard { output, ended })
+                let is_ready = |place: usize| !handles[place].revents().is_empty();
+                Ok((
+                    std::array::from_fn(|place| is_ready(place + 1)),
+                    is_ready(0),
+                ))
             }
             Err(error) => Err(CommandError::Wait(error.into())),
         }

@@ -7,6 +7,7 @@ use super::running::{ByWorker, Running};
 use super::{RunError, SubjobExecutor};
 use crate::data_directory::remove_all;
 use crate::run::console_file::add_to;
+use crate::run::pump::Pump;
 use crate::run::workers::{Beginning, WorkerRun, changed_since};
 use crate::work::workers::errand::{Errand, OF_ONE_ATOM, Place};
 use crate::work::workers::protocol::LONGEST_REQUEST;
@@ -21,6 +22,9 @@ use clusterrunner_common::process::command::{
 };
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::work::{InWorker, Worker, WorkerProgram};
+use std::fs::{File, Metadata};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -237,11 +241,11 @@ impl SubjobExecutor {
         Ok(Who::Worker(Box::new(ByWorker { process, errand })))
     }
 
-    /// Gives an atom to a worker.
+    /// Gives an atom to a worker. The atom prints to the file.
     pub(super) fn begin(
-        &self,
         by: ByWorker,
         command: &ShellCommand,
+        (pump, console): (Pump, File),
     ) -> Result<WorkerRun, RunError> {
         let ByWorker { process, errand } = by;
         let mark = (MARK_VARIABLE.to_owned(), command.mark.as_str().into());
@@ -251,18 +255,19 @@ impl SubjobExecutor {
         let environment: Option<Vec<(String, String)>> = variables.collect();
         let artifacts = environment.iter().flatten();
         let artifacts = artifacts.clone().find(|(name, _)| name == "ARTIFACT_DIR");
+        let printed = path_of(&console);
         let begun = (|| {
             Some(Place {
                 id: process.next_id(),
                 environment: environment.as_deref()?,
                 directory: command.working_directory.to_str()?,
-                console: self.console_files.path()?.to_str()?,
+                console: printed.as_deref()?,
                 artifact_directory: artifacts?.1.as_str(),
             })
         })();
         // Names that are no text do not fit into its lines.
         let place = begun.ok_or_else(|| RunError::Worker(Broken::Deaf, String::new()))?;
-        let begun = WorkerRun::begin(process, &errand, place);
+        let begun = WorkerRun::begin(process, &errand, place, (pump, console));
         begun.map_err(|(how, said)| RunError::Worker(how, said))
     }
 
@@ -306,6 +311,16 @@ impl SubjobExecutor {
     pub(crate) fn end_worker(&mut self, build: BuildId) {
         self.workers.forget(build);
     }
+}
+
+/// By which name another process finds what is open here; `None` where there is no such name, as without `/proc`.
+fn path_of(open: &File) -> Option<String> {
+    let path = format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd());
+    let [named, itself] = [std::fs::metadata(&path), open.metadata()];
+    let is_it = |named: &Metadata, itself: &Metadata| {
+        (named.dev(), named.ino()) == (itself.dev(), itself.ino())
+    };
+    (is_it(&named.ok()?, &itself.ok()?)).then_some(path)
 }
 
 fn end(run: &mut WorkerRun, mark: &str) {

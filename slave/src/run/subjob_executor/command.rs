@@ -193,12 +193,11 @@ impl SubjobExecutor {
         container: Option<&BuildContainer>,
         output: File,
     ) -> Result<Running, RunError> {
-        if let Some(by) = by {
-            // The worker opens it for itself.
-            drop(output);
-            return Ok(Running::Worker(Box::new(self.begin(by, command)?)));
-        }
         let (pump, output) = Pump::to(output).map_err(files("make", Path::new("a pipe")))?;
+        if let Some(by) = by {
+            let begun = Self::begin(by, command, (pump, output))?;
+            return Ok(Running::Worker(Box::new(begun)));
+        }
         let started = match container {
             None => command.start(output)?,
             Some(container) => command.start_program(container.command(command)?, output)?,

@@ -51,7 +51,7 @@ impl Running {
             Self::Process(running, pump) => {
                 pump.finish(has_left_some.then(|| running.group()), is_to_stop)
             }
-            Self::Worker(_) => true,
+            Self::Worker(running) => running.finish_console(has_left_some, is_to_stop),
         }
     }
 

@@ -1,7 +1,9 @@
 //! The process of a worker: its start, its pipes, and its end.
 
+use super::said::Said;
 use super::script::script_of;
 use crate::data_directory::{make_private, remove_all};
+use crate::run::pump::Pump;
 use crate::work::workers::Broken;
 use crate::work::workers::errand::{Errand, Place, Request, Start, shell_worker};
 use crate::work::workers::protocol::{self, Answer, LONGEST_ANSWER, Lines};
@@ -13,15 +15,10 @@ use clusterrunner_common::process::command::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-
-/// How much a worker may print beside its answers before that is thrown away.
-const MOST_SAID: u64 = 1 << 20;
-
-/// How much of that is read where the worker broke.
-const MOST_READ: u64 = 16 << 10;
 
 /// How long a worker may take to read what is written to it where the pipe is too small for that.
 const TAKING: Duration = Duration::from_secs(1);
@@ -54,8 +51,7 @@ pub(crate) struct WorkerProcess {
     output: File,
     lines: Lines,
     mark: String,
-    /// What it prints beside its answers.
-    said: File,
+    said: Said,
     /// Where it finds texts, if it gets any.
     request: Option<File>,
     _paths: Paths,
@@ -82,7 +78,11 @@ impl WorkerProcess {
             options.read(true).append(true).create_new(true).mode(0o600);
             options.open(path)
         };
-        let said = make(&paths.said).map_err(files)?;
+        let said = match start {
+            Start::Python { .. } => Said::in_pipe(),
+            Start::Bash | Start::Command(_) => make(&paths.said).and_then(Said::in_file),
+        };
+        let (said, errors) = said.map_err(files)?;
         let mut request = None;
         command.command_line = match start {
             Start::Bash => {
@@ -119,7 +119,6 @@ impl WorkerProcess {
         command.mark.clone_from(&mark);
         let directory = identity(&start.place(&command.working_directory));
         let directory = directory.map_err(|error| error.to_string())?;
-        let errors = said.try_clone().map_err(files)?;
         let piped = command
             .start_piped(errors)
             .map_err(|error| error.to_string())?;
@@ -151,10 +150,12 @@ impl WorkerProcess {
         let began = Instant::now();
         loop {
             let left = limit.saturating_sub(began.elapsed());
-            let heard = self.hear(left.min(LOOK)).map_err(|broken| match broken {
-                Broken::Ended => Broken::EndedAtOnce,
-                other => other,
-            })?;
+            let heard = self
+                .hear(left.min(LOOK), None)
+                .map_err(|broken| match broken {
+                    Broken::Ended => Broken::EndedAtOnce,
+                    other => other,
+                })?;
             if let Some(line) = heard {
                 protocol::hello(&line)?;
                 return match self.lines.is_empty() {
@@ -171,18 +172,18 @@ impl WorkerProcess {
         }
     }
 
-    /// A line, if it comes soon.
-    fn hear(&mut self, at_most: Duration) -> Result<Option<Vec<u8>>, Broken> {
-        let heard = self.command.wait_for_output(&self.output, at_most);
-        if self
-            .said
-            .metadata()
-            .is_ok_and(|found| found.len() > MOST_SAID)
-        {
-            // It is looked at again: one that can not be emptied now is so later.
-            self.said.set_len(0).ok();
+    /// A line, if it comes before anything is printed, and soon. What is printed is copied.
+    fn hear(
+        &mut self,
+        at_most: Duration,
+        mut pump: Option<&mut Pump>,
+    ) -> Result<Option<Vec<u8>>, Broken> {
+        let heard = self.wait(at_most, pump.as_deref_mut());
+        self.said.trim();
+        let (Heard { output, ended }, is_printed) = heard.map_err(|_| Broken::Ended)?;
+        if is_printed && let Some(pump) = pump {
+            pump.copy();
         }
-        let Heard { output, ended } = heard.map_err(|_| Broken::Ended)?;
         let mut is_closed = ended;
         if output {
             let mut bytes = [0; 4096];
@@ -205,6 +206,21 @@ impl WorkerProcess {
             None if is_closed => Err(Broken::Ended),
             line => Ok(line),
         }
+    }
+
+    /// What is heard of it before long, and whether its atom has printed.
+    fn wait(
+        &self,
+        at_most: Duration,
+        pump: Option<&mut Pump>,
+    ) -> Result<(Heard, bool), CommandError> {
+        let Some(printed) = pump.as_ref().and_then(|pump| pump.source()) else {
+            let heard = self.command.wait_for_output(&self.output, at_most)?;
+            return Ok((heard, false));
+        };
+        let outputs = [self.output.as_fd(), printed];
+        let ([output, is_printed], ended) = self.command.wait_for_outputs(outputs, at_most)?;
+        Ok((Heard { output, ended }, is_printed))
     }
 
     /// Whether it waits for an atom, in the directory that it would start in now. `directory` is the project's.
@@ -264,14 +280,8 @@ impl WorkerProcess {
     }
 
     /// What it printed last beside its answers.
-    pub(super) fn said(&self) -> String {
-        let length = self.said.metadata().map_or(0, |found| found.len());
-        let from = length.saturating_sub(MOST_READ);
-        let mut bytes = vec![0; usize::try_from(length - from).unwrap_or(0)];
-        match self.said.read_exact_at(&mut bytes, from) {
-            Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(_) => String::new(),
-        }
+    pub(super) fn said(&mut self) -> String {
+        self.said.text()
     }
 
     /// The process groups of what it forked. Those of a worker that has died are found by its mark.
@@ -298,6 +308,9 @@ pub(crate) struct WorkerRun {
     process: WorkerProcess,
     id: u64,
     answer: Option<Answer>,
+    pump: Pump,
+    /// Where the atom prints. The worker opens it anew, and so it is kept open until the atom has ended.
+    console: Option<File>,
 }
 
 impl WorkerRun {
@@ -306,12 +319,15 @@ impl WorkerRun {
         mut process: WorkerProcess,
         errand: &Errand,
         place: Place<'_>,
+        (pump, console): (Pump, File),
     ) -> Result<Self, (Broken, String)> {
         match process.give(errand, place) {
             Ok(()) => Ok(Self {
                 process,
                 id: place.id,
                 answer: None,
+                pump,
+                console: Some(console),
             }),
             Err(broken) => {
                 let said = process.said();
@@ -323,8 +339,14 @@ impl WorkerRun {
 
     /// Waits for the end of the atom, but not for long.
     pub(crate) fn wait(&mut self, at_most: Duration) -> Result<Option<Ended>, Broken> {
-        let Some(line) = self.process.hear(at_most)? else {
-            return Ok(None);
+        let began = Instant::now();
+        let line = loop {
+            let left = at_most.saturating_sub(began.elapsed());
+            match self.process.hear(left, Some(&mut self.pump))? {
+                Some(line) => break line,
+                None if left.is_zero() => return Ok(None),
+                None => {}
+            }
         };
         let answer = self.answer.insert(protocol::answer(&line, self.id)?);
         if !self.process.lines.is_empty() {
@@ -335,11 +357,16 @@ impl WorkerRun {
 
     /// Ends the worker with its atom: asks both first, and kills after `grace`. `mark` is the atom's. Blocks.
     pub(crate) fn end(&mut self, mark: &str, grace: Duration) -> Result<(), CommandError> {
-        let groups = self.process.groups();
-        ask_marked(mark);
-        let began = Instant::now();
-        let ended = self.process.command.end(&self.process.mark, grace);
-        end_marked_blocking(mark, grace.saturating_sub(began.elapsed()));
+        let Self { process, pump, .. } = self;
+        let groups = process.groups();
+        // What is asked to end may print a lot.
+        let ended = pump.copy_during(|| {
+            ask_marked(mark);
+            let began = Instant::now();
+            let ended = process.command.end(&process.mark, grace);
+            end_marked_blocking(mark, grace.saturating_sub(began.elapsed()));
+            ended
+        });
         // What is left there threw its environment away.
         groups.into_iter().for_each(kill_group);
         let answered = self.answer.as_ref();
@@ -351,8 +378,20 @@ impl WorkerRun {
         ended
     }
 
+    /// Copies to the console what is still to come of an atom that has ended. Whether the console took all that was printed.
+    pub(crate) fn finish_console(
+        &mut self,
+        has_left_some: bool,
+        is_to_stop: &dyn Fn() -> bool,
+    ) -> bool {
+        self.console = None;
+        let group = self.answer.as_ref().and_then(|answer| answer.process_group);
+        self.pump
+            .finish(group.filter(|_| has_left_some), is_to_stop)
+    }
+
     /// What the worker printed last beside its answers.
-    pub(crate) fn said(&self) -> String {
+    pub(crate) fn said(&mut self) -> String {
         self.process.said()
     }
 
