@@ -45,6 +45,7 @@ mod step_output;
 mod stop;
 mod summary;
 mod tests;
+mod tls;
 mod token;
 mod trace;
 mod unpacked;
@@ -114,6 +115,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::App(options) => wait_for(apps::run(options, common)),
         Command::User(options) => wait_for(user::run(options, common)),
         Command::Token(options) => wait_for(token::run(options, common)),
+        Command::Tls(options) => tls::run(options.task, &common),
         Command::Deploy(options) => wait_for(deploy::run(*options, common)),
         Command::Journal(options) => journal::run(&options, &common),
         Command::Stop(options) => wait_for(stop::run(options, common)),

@@ -16,6 +16,7 @@ mod shown;
 mod tested;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub(crate) use accounts::{
     ChangeUserOptions, CreateTokenOptions, CreateUserOptions, PasswordOptions, TokenOptions,
@@ -47,6 +48,7 @@ pub(crate) use instances::{
 pub(crate) use repro::ReproOptions;
 pub(crate) use shown::{FailureOutput, ShownOptions};
 pub(crate) use tested::TestsOptions;
+pub(crate) use tls::{TlsInitOptions, TlsOptions, TlsShowOptions, TlsTask};
 
 use crate::daemons::{MasterOptions, SlaveOptions};
 use clap::{Args, Parser, Subcommand};
@@ -328,6 +330,8 @@ Example:
     /// Create, list and revoke tokens, which stand for users in requests
     #[command(after_help = accounts::TOKEN_HELP)]
     Token(TokenOptions),
+    /// Make certificates for a farm that speaks HTTPS, or show when they end
+    Tls(TlsOptions),
     /// Copy this program and its settings to machines over ssh, and start a farm there
     #[command(after_help = farm::DEPLOY_HELP)]
     Deploy(Box<DeployOptions>),

@@ -165,6 +165,14 @@ impl Settings {
         Ok(text)
     }
 
+    /// HTTPS as the settings file alone says, which is what other machines get.
+    pub(crate) fn https_to_deploy(common: &CommonOptions) -> Result<HttpsSettings, Trouble> {
+        let file = read(common)?.general.config_file;
+        let home_only = |variable: &str| environment(variable).filter(|_| variable == "HOME");
+        let alone = load_client(Some(&file), home_only, &Overrides::new()).map_err(wrong)?;
+        Ok(alone.general.https)
+    }
+
     /// The port of a slave on this machine.
     pub(crate) fn slave_port(common: &CommonOptions) -> Result<u16, Trouble> {
         // Where the master is does not matter, and `deploy` may have it with user and ssh port.

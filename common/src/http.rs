@@ -36,9 +36,9 @@ use socket2::SockRef;
 use std::io;
 use std::sync::{Arc, Once};
 use std::time::Duration;
+use tls::TlsDoor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,7 +98,7 @@ pub async fn serve(
 pub async fn serve_secured(
     listener: TcpListener,
     router: impl Inside,
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsDoor>,
     stop: CancellationToken,
     drain: Duration,
 ) {
@@ -133,7 +133,7 @@ impl Default for Patience {
 async fn serve_connections(
     listener: TcpListener,
     router: impl Inside,
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsDoor>,
     (connections, patience): (&Arc<Connections>, Patience),
     (stop, drain): (CancellationToken, Duration),
 ) {
@@ -249,10 +249,10 @@ async fn kept<S, R>(
 }
 
 /// Speaks TLS with clients that do, and tells others what is wrong: mostly an `s` is missing after `http`.
-async fn handshake(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(tls: &TlsDoor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first[0].is_ascii_alphabetic() {
-        let body = json!({"error": "This port speaks HTTPS: use https:// instead of http://."});
+        let body = json!({"error": "This port speaks HTTPS: use https:// instead of http://, or set https_ca_file in clusterrunner.conf."});
         let body = body.to_string();
         let answer = format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json; charset=UTF-8\r\n\
@@ -260,13 +260,26 @@ async fn handshake(tls: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsSt
             body.len()
         );
         stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await?;
-        // What is still unread at the close would make the system throw the answer away.
-        let mut rest = stream.take(MAX_BUFFERED_BODY as u64);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+        let_go(stream).await?;
         return Err(io::Error::other("the peer speaks plain HTTP"));
     }
-    tls.accept(stream).await
+    match tls.acceptor().accept(stream).into_fallible().await {
+        Ok(stream) => Ok(stream),
+        Err((error, stream)) => {
+            // What is wrong has been sent to the peer, who may be in the middle of a request already.
+            let_go(stream).await.ok();
+            Err(error)
+        }
+    }
+}
+
+/// Ends a connection so that the peer gets what was sent last: what is still unread at the close would make the system throw
+/// that away.
+async fn let_go(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut rest = stream.take(MAX_BUFFERED_BODY as u64);
+    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// A refusal: `{"error": ...}` with a status.

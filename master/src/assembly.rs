@@ -38,6 +38,7 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::DataDirectoryLock;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::cors::AllowedOrigins;
+use clusterrunner_common::http::tls::TlsDoor;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{Incarnation, SessionId};
 use clusterrunner_common::process::command::end_marked;
@@ -70,7 +71,7 @@ pub async fn serve(
     is_output_read: bool,
 ) -> Result<(), ServeError> {
     let general = &settings.general;
-    let tls = general.https.acceptor()?;
+    let tls = general.https.door()?;
     let origins = AllowedOrigins::new(settings.service.cors_allowed_origins_regex.as_deref())?;
     let directory = std::path::absolute(general.base_directory.join("master"))
         .map_err(ServeError::Directory)?;
@@ -88,7 +89,6 @@ pub async fn serve(
     let recovered = recover(&settings, &directory, (&results, &launched), &session).await?;
     let receivers = recovered.coordinator.1.receivers();
     let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings, &launched)?;
-    let caller = caller(&settings, secret.clone())?;
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
@@ -105,7 +105,7 @@ pub async fn serve(
         session,
         results,
         launched,
-        caller,
+        caller: caller(&settings, secret.clone())?,
         settings,
         is_output_read,
     };
@@ -160,9 +160,10 @@ pub async fn serve(
     let hooks = pushes.listen().map_err(ServeError::Pushes)?;
     tokio::join!(
         Box::pin(server::serve(listener, families, tls.clone(), stop.clone())),
-        Box::pin(further_ports.serve(router, binder, tls, stop.clone())),
+        Box::pin(further_ports.serve(router, binder, tls.clone(), stop.clone())),
         Box::pin(pushes.clone().meet(hooks)),
-        Box::pin(ssh.serve(pushes.clone(), farm.cluster.clone(), stop))
+        Box::pin(ssh.serve(pushes.clone(), farm.cluster.clone(), stop.clone())),
+        TlsDoor::keep_fresh(tls.as_ref(), &stop)
     );
     tending.await?;
     running.end().await?;

@@ -17,7 +17,7 @@ use base::Base;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::http::serve_secured;
-use clusterrunner_common::http::tls::TlsError;
+use clusterrunner_common::http::tls::{TlsDoor, TlsError};
 use clusterrunner_common::logs::event_log::EventLogError;
 use clusterrunner_common::process::stop_signals::StopSignals;
 use clusterrunner_common::settings::{SettingsError, SlaveSettings};
@@ -113,7 +113,7 @@ pub async fn serve_until_told(
     signals: StopSignals,
     program: PathBuf,
 ) -> Result<(), ServeError> {
-    let tls = settings.general.https.acceptor()?;
+    let tls = settings.general.https.door()?;
     let origins = settings.service.cors_allowed_origins_regex.as_deref();
     let origins = AllowedOrigins::new(origins)?;
     let interval = settings.heartbeat_interval;
@@ -172,6 +172,7 @@ pub async fn serve_until_told(
         work.send(command).ok();
     };
     let mut ignored = signals.ignored;
+    let door = tls.clone();
     tokio::join!(
         serve_secured(listener, routes, tls, listening, DRAIN),
         async {
@@ -185,6 +186,7 @@ pub async fn serve_until_told(
                 Box::pin(supervisor.report(&api, &registration, &stop)),
                 Box::pin(supervisor.push_logs(&api, &registration, &stop)),
                 held_deliveries.run(Arc::clone(data), deliveries, &registration, &stop),
+                TlsDoor::keep_fresh(door.as_ref(), &stop),
             );
             drop(end_listening);
         },

@@ -44,6 +44,7 @@ mod batches;
 mod binder;
 mod bisect;
 mod canceling;
+mod certificates;
 mod chaos;
 mod command_line;
 mod containers;

@@ -1,5 +1,6 @@
 //! `clusterrunner deploy`: bring this program and its settings to machines and start a farm there.
 
+mod certificates;
 mod host;
 mod plan;
 mod remote;
@@ -14,6 +15,7 @@ use crate::output::text::count;
 use crate::output::{self, BAD, GOOD};
 use crate::settings::Settings;
 use crate::trouble::Trouble;
+use certificates::{CERTIFICATES, Certificates};
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::ids::SessionId;
@@ -56,6 +58,8 @@ struct Load {
     program: Vec<u8>,
     settings: String,
     second_settings: String,
+    /// Where the farm speaks HTTPS with an authority that lies here.
+    certificates: Option<Certificates>,
 }
 
 /// A deployment under way.
@@ -102,14 +106,21 @@ pub(crate) async fn run(
         options.num_executors,
         unbracketed(&settings.hostname),
     );
+    let https = Settings::https_to_deploy(&common)?;
+    let certificates = Certificates::make(&https, &plan)?;
+    let adapted = |text: String, is_first| match &certificates {
+        Some(_) => certificates::settings(&text, &options.remote_directory, &https, is_first),
+        None => text,
+    };
     let load = Load {
+        settings: adapted(Settings::to_deploy(&common)?, true),
+        second_settings: adapted(Settings::second_to_deploy(&common)?, false),
         remote: Remote {
             ssh_options: options.ssh_options,
         },
         directory: options.remote_directory,
         program: own_program()?,
-        settings: Settings::to_deploy(&common)?,
-        second_settings: Settings::second_to_deploy(&common)?,
+        certificates,
     };
     let client = client_of(&plan.master, Duration::ZERO, &settings)?;
     let mut deployment = Deployment {
@@ -130,7 +141,7 @@ fn own_program() -> Result<Vec<u8>, Trouble> {
 }
 
 impl Load {
-    async fn bring(&self, host: &Host) -> Result<(), StepError> {
+    async fn bring(&self, host: &Host, name: &str) -> Result<(), StepError> {
         let directory = self.directory.as_str();
         for (step, bytes) in [
             (Step::CopyProgram, self.program.as_slice()),
@@ -140,6 +151,18 @@ impl Load {
             let length = bytes.len().to_string();
             let arguments = [directory, &length];
             self.remote.run(host, step, &arguments, bytes).await?;
+        }
+        let files = self
+            .certificates
+            .as_ref()
+            .map(|certificates| certificates.of(name));
+        for (file, text) in files.into_iter().flatten() {
+            let length = text.len().to_string();
+            let arguments = [directory, &length, CERTIFICATES, file];
+            let step = Step::WriteCertificate;
+            self.remote
+                .run(host, step, &arguments, text.as_bytes())
+                .await?;
         }
         self.remote.run(host, Step::Stop, &[directory], &[]).await
     }
@@ -160,9 +183,9 @@ impl Deployment {
         ));
         let load = Arc::clone(&self.load);
         let all = self.plan.machines.iter().map(|_| true).collect();
-        self.on_each(all, move |host, _| {
+        self.on_each(all, move |host, name| {
             let load = Arc::clone(&load);
-            async move { load.bring(&host).await }
+            async move { load.bring(&host, &name).await }
         })
         .await;
         if let Err(failure) = self.start_master().await {

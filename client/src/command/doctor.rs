@@ -3,6 +3,7 @@
 mod findings;
 mod looks;
 
+use crate::command::tls;
 use crate::farm;
 use crate::options::{CommonOptions, DoctorOptions};
 use crate::output::table::{Cell, Table};
@@ -31,6 +32,7 @@ pub(crate) async fn run(
             ));
             found.push(looks::disk(&settings));
             found.push(looks::name(&settings).await);
+            found.extend(tls::flaws(&settings).map(|flaws| findings::certificates(&flaws)));
             let address = match options.master.with_port(settings.port) {
                 Some(address) => address,
                 None => farm::find(&settings).await?,

@@ -13,7 +13,8 @@ have registered. An earlier deployment is replaced; the new farm goes on with it
 
 Machines are written [USER@]HOST[:SSH-PORT] and must accept your login without a prompt: by key, and
 listed in your known_hosts. Slaves and master find each other by these names. `localhost` is this
-machine, without ssh. To stop the farm, run this on each machine, in the remote directory:
+machine, without ssh. Where `https_ca_file` of your settings is the ca.pem of `clusterrunner tls init`,
+each machine gets a certificate of its own, and the farm speaks HTTPS. To stop the farm, run this on each machine, in the remote directory:
   CLUSTERRUNNER_BASE_DIRECTORY=$(pwd -P) bin/clusterrunner stop
 
 Examples:

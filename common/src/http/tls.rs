@@ -1,19 +1,39 @@
-//! HTTPS: the certificate that a daemon shows, and whose certificates a caller believes.
+//! HTTPS: the certificate that a daemon shows, whose certificates a caller believes, and what is read of both.
 //!
-//! Certificates are read once, at the start of a program; a renewed one counts from the next start on. Those of the
-//! system's authorities are read when they are needed first.
+//! Files that change count as soon as they do ([`TlsDoor::keep_fresh`]), for connections that begin after that. Those of the
+//! system's authorities are read once, when they are needed first.
 
-mod system;
+pub mod authority;
+mod calling;
+pub mod certificate;
+mod door;
+mod failure;
+mod fresh;
+
+pub use door::TlsDoor;
+pub(crate) use failure::failure;
 
 use crate::disk::regular_file;
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use system::client_builder;
-use tokio_rustls::TlsAcceptor;
+
+/// The settings of what a daemon shows: its certificate, and the key.
+pub(crate) const IDENTITY_KEYS: (&str, &str) = ("https_cert_file", "https_key_file");
+
+/// The settings of what a caller shows.
+pub(crate) const CLIENT_KEYS: (&str, &str) = ("https_client_cert_file", "https_client_key_file");
+
+/// The setting of the authorities of callers.
+pub(crate) const CLIENT_CA_KEY: &str = "https_client_ca_file";
+
+/// The setting of the authorities of daemons.
+pub(crate) const CA_KEY: &str = "https_ca_file";
 
 /// Others of the machine may not read a key, nor its group write it. That its group reads it is how
 /// many systems keep keys.
@@ -26,6 +46,10 @@ pub struct HttpsSettings {
     pub identity: Option<Identity>,
     /// Whom a caller believes; the system's authorities if nothing is said.
     pub authorities: Option<Authorities>,
+    /// What a caller shows to daemons that ask for a certificate; `identity` if nothing is said.
+    pub client_identity: Option<Identity>,
+    /// Who must vouch for callers of a daemon (a file in PEM); if nothing is said, nobody.
+    pub client_authorities: Option<PathBuf>,
 }
 
 /// A certificate with its key, as files in PEM.
@@ -50,7 +74,7 @@ impl HttpsSettings {
     /// Whether addresses without a scheme mean HTTPS.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.identity.is_some() || self.authorities.is_some()
+        self.identity.is_some() || self.authorities.is_some() || self.client_identity.is_some()
     }
 
     /// `https` or `http`.
@@ -64,23 +88,35 @@ impl HttpsSettings {
     /// # Errors
     /// [`TlsError`], whose message names the file.
     pub(crate) fn client_builder(&self) -> Result<reqwest::ClientBuilder, TlsError> {
-        let certificates = self.authorities.as_ref().map(Authorities::certificates);
-        match certificates.transpose()?.flatten() {
-            Some(certificates) => Ok(reqwest::Client::builder().tls_certs_only(certificates)),
-            None => client_builder().map_err(TlsError::Client),
-        }
+        calling::client_builder(self)
     }
 
     /// What a daemon takes connections with; `None` where it speaks plain HTTP.
     ///
     /// # Errors
     /// [`TlsError`], whose message names the file and the cure.
-    pub fn acceptor(&self) -> Result<Option<TlsAcceptor>, TlsError> {
-        match &self.identity {
-            Some(identity) => identity.acceptor().map(Some),
-            None if self.is_on() => Err(TlsError::NoIdentity),
-            None => Ok(None),
-        }
+    pub fn door(&self) -> Result<Option<TlsDoor>, TlsError> {
+        TlsDoor::open(self)
+    }
+
+    /// The files of certificates that are set, with the settings that name them.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<(&'static str, PathBuf)> {
+        let own =
+            |identity: &Option<Identity>| identity.as_ref().map(|own| own.certificate.clone());
+        let authorities = match &self.authorities {
+            Some(Authorities::File(path)) => Some(path.clone()),
+            Some(Authorities::System) | None => None,
+        };
+        let set = [
+            (IDENTITY_KEYS.0, own(&self.identity)),
+            (CLIENT_KEYS.0, own(&self.client_identity)),
+            (CA_KEY, authorities),
+            (CLIENT_CA_KEY, self.client_authorities.clone()),
+        ];
+        set.into_iter()
+            .filter_map(|(key, path)| Some((key, path?)))
+            .collect()
     }
 }
 
@@ -89,10 +125,16 @@ impl HttpsSettings {
 pub enum TlsError {
     /// A caller's settings, for a daemon.
     #[error(
-        "https_ca_file is set, so the farm speaks HTTPS, but this daemon has no certificate: set https_cert_file \
-         and https_key_file, or remove https_ca_file"
+        "https_ca_file or https_client_cert_file is set, so the farm speaks HTTPS, but this daemon has no certificate: \
+         set https_cert_file and https_key_file, or remove what is set (`clusterrunner tls init` makes certificates)"
     )]
     NoIdentity,
+    /// Callers are to show certificates over a connection that has none.
+    #[error(
+        "https_client_ca_file is set, so callers need a certificate, but this daemon has none itself and so speaks no \
+         HTTPS: set https_cert_file and https_key_file, or remove https_client_ca_file"
+    )]
+    NoIdentityForClients,
     /// No caller can speak it.
     #[error("TLS can not be used: {0}")]
     Client(#[source] rustls::Error),
@@ -121,10 +163,12 @@ pub enum TlsError {
     },
     /// Others may read the key.
     #[error(
-        "https_key_file: {} has mode {mode:03o}, so that others can read or change the key; run: chmod 600 '{}'",
+        "{setting}: {} has mode {mode:03o}, so that others can read or change the key; run: chmod 600 '{}'",
         .path.display(), .path.display()
     )]
     Permissions {
+        /// The key in the settings.
+        setting: &'static str,
         /// The file.
         path: PathBuf,
         /// Its permission bits.
@@ -132,17 +176,19 @@ pub enum TlsError {
     },
     /// The two are not for each other, or of no use.
     #[error(
-        "https_cert_file {} and https_key_file {} can not be used together: {source}",
-        .certificate.display(), .key.display()
+        "{} {} and {} {} can not be used together: {source}",
+        .settings.0, .certificate.display(), .settings.1, .key.display()
     )]
     Unusable {
+        /// The keys in the settings.
+        settings: (&'static str, &'static str),
         /// The certificate.
         certificate: PathBuf,
         /// The key.
         key: PathBuf,
         /// The cause.
         #[source]
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
 }
 
@@ -162,116 +208,78 @@ fn read(setting: &'static str, path: &Path) -> Result<(Vec<u8>, u32), TlsError> 
 }
 
 impl Identity {
-    fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
-        let content = |setting, path: &Path, wanted, reason: String| TlsError::Content {
-            setting,
-            path: path.to_owned(),
-            wanted,
-            reason,
-        };
-        let (pem, _) = read("https_cert_file", &self.certificate)?;
-        let no_certificate =
-            |reason| content("https_cert_file", &self.certificate, "certificate", reason);
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-            .collect::<Result<_, _>>()
-            .map_err(|error| no_certificate(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(no_certificate("nothing found".to_owned()));
-        }
-        let (pem, mode) = read("https_key_file", &self.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
-            let wanted = "private key without a password";
-            content("https_key_file", &self.key, wanted, error.to_string())
+    /// Its files, whose change is one of the identity.
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.certificate.clone(), self.key.clone()]
+    }
+
+    /// Reads the certificate and its key; `settings` are the keys that name the two.
+    fn certified_key(
+        &self,
+        settings: (&'static str, &'static str),
+        provider: &CryptoProvider,
+    ) -> Result<CertifiedKey, TlsError> {
+        let certificates = certificates_in(settings.0, &self.certificate)?;
+        let (pem, mode) = read(settings.1, &self.key)?;
+        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| TlsError::Content {
+            setting: settings.1,
+            path: self.key.clone(),
+            wanted: "private key without a password",
+            reason: error.to_string(),
         })?;
         if mode & FORBIDDEN_KEY_MODE != 0 {
-            let path = self.key.clone();
-            return Err(TlsError::Permissions { path, mode });
+            return Err(TlsError::Permissions {
+                setting: settings.1,
+                path: self.key.clone(),
+                mode,
+            });
         }
-        let unusable = |source| TlsError::Unusable {
+        CertifiedKey::from_der(certificates, key, provider)
+            .map_err(|source| self.unusable(settings, source))
+    }
+
+    fn unusable(&self, settings: (&'static str, &'static str), source: rustls::Error) -> TlsError {
+        TlsError::Unusable {
+            settings,
             certificate: self.certificate.clone(),
             key: self.key.clone(),
-            source,
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?
-            .with_no_client_auth()
-            .with_single_cert(certificates, key)
-            .map_err(unusable)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
-    }
-}
-
-impl Authorities {
-    /// The certificates of the authorities in a file; `None` for the system's.
-    ///
-    /// # Errors
-    /// [`TlsError`], whose message names the file.
-    fn certificates(&self) -> Result<Option<Vec<reqwest::Certificate>>, TlsError> {
-        let Self::File(path) = self else {
-            return Ok(None);
-        };
-        const SETTING: &str = "https_ca_file";
-        let (pem, _) = read(SETTING, path)?;
-        let content = |reason: String| TlsError::Content {
-            setting: SETTING,
-            path: path.clone(),
-            wanted: "certificate",
-            reason,
-        };
-        match reqwest::Certificate::from_pem_bundle(&pem) {
-            Ok(found) if found.is_empty() => Err(content("nothing found".to_owned())),
-            Ok(found) => Ok(Some(found)),
-            Err(error) => Err(content(error.to_string())),
+            source: Box::new(source),
         }
     }
 }
 
-/// What is wrong with the TLS of a connection, if that is what failed.
-pub(crate) fn failure(error: &reqwest::Error) -> Option<String> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        // Inside an `io::Error` the TLS error is its content, not its source.
-        let inside = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let tls = match inside {
-            Some(inside) => inside.downcast_ref::<rustls::Error>(),
-            None => error.downcast_ref::<rustls::Error>(),
-        };
-        if let Some(tls) = tls {
-            return Some(reason(tls));
-        }
-        cause = match inside {
-            Some(inside) => Some(inside),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-fn reason(error: &rustls::Error) -> String {
-    let cure = match error {
-        rustls::Error::InvalidMessage(_) => {
-            ". It seems to speak plain HTTP: use http://, or remove https_ca_file and https_cert_file here"
-        }
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
-        ) => ". Name the file of its authority, or of the certificate itself, as https_ca_file",
-        rustls::Error::InvalidCertificate(
-            rustls::CertificateError::NotValidForName
-            | rustls::CertificateError::NotValidForNameContext { .. },
-        ) => ". The certificate must name the host by which it is called (subjectAltName)",
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))
-            if other.to_string().contains("CaUsedAsEndEntity") =>
-        {
-            ". The certificate is an authority's; make one for the host itself (basicConstraints CA:FALSE)"
-        }
-        _ => "",
+/// The certificates in a file, of which there is at least one.
+fn certificates_in(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let (pem, _) = read(setting, path)?;
+    let content = |reason: String| TlsError::Content {
+        setting,
+        path: path.to_owned(),
+        wanted: "certificate",
+        reason,
     };
-    format!("{error}{cure}")
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let found = found.map_err(|error| content(error.to_string()))?;
+    match found.is_empty() {
+        true => Err(content("nothing found".to_owned())),
+        false => Ok(found),
+    }
+}
+
+/// The authorities in a file.
+fn roots(setting: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates_in(setting, path)? {
+        roots.add(certificate).map_err(|error| TlsError::Content {
+            setting,
+            path: path.to_owned(),
+            wanted: "certificate",
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ use super::layers::Layers;
 use super::location::default_base_directory;
 use super::values::{Amount, Host, Seconds};
 use crate::auth::secret::{Secret, SecretError};
-use crate::http::tls::{Authorities, HttpsSettings, Identity};
+use crate::http::tls::{
+    Authorities, CA_KEY, CLIENT_CA_KEY, CLIENT_KEYS, HttpsSettings, IDENTITY_KEYS, Identity,
+};
 use crate::logs::event_log::EventLogTarget;
 use crate::logs::logging::LogLevel;
 use std::path::{Path, PathBuf};
@@ -139,24 +141,30 @@ impl GeneralSettings {
 
 /// HTTPS, as far as it can be read without its files.
 fn https(layers: &Layers<'_>) -> Result<HttpsSettings, SettingsError> {
-    const CERTIFICATE: &str = "https_cert_file";
-    const KEY: &str = "https_key_file";
-    let half = |set, missing| SettingsError::HalfIdentity { set, missing };
-    let files = (layers.path_if_set(CERTIFICATE)?, layers.path_if_set(KEY)?);
-    let identity = match files {
-        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) => return Err(half(CERTIFICATE, KEY)),
-        (None, Some(_)) => return Err(half(KEY, CERTIFICATE)),
-    };
-    let authorities = layers.path_if_set("https_ca_file")?;
+    let authorities = layers.path_if_set(CA_KEY)?;
     Ok(HttpsSettings {
-        identity,
+        identity: identity(layers, IDENTITY_KEYS)?,
         authorities: authorities.map(|file| match file {
             name if name == Path::new("SYSTEM") => Authorities::System,
             file => Authorities::File(file),
         }),
+        client_identity: identity(layers, CLIENT_KEYS)?,
+        client_authorities: layers.path_if_set(CLIENT_CA_KEY)?,
     })
+}
+
+/// A certificate and its key, which come together or not at all.
+fn identity(
+    layers: &Layers<'_>,
+    (certificate, key): (&'static str, &'static str),
+) -> Result<Option<Identity>, SettingsError> {
+    let half = |set, missing| SettingsError::HalfIdentity { set, missing };
+    match (layers.path_if_set(certificate)?, layers.path_if_set(key)?) {
+        (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(half(certificate, key)),
+        (None, Some(_)) => Err(half(key, certificate)),
+    }
 }
 
 fn node_name() -> Result<String, SettingsError> {

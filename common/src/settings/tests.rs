@@ -207,6 +207,13 @@ fn https_is_on_where_a_certificate_or_an_authority_is_named() {
     assert_eq!((client.scheme(), client.authorities), ("https", file));
     let system = https("[general]\nhttps_ca_file = SYSTEM\n");
     assert_eq!(system.authorities, Some(Authorities::System));
+    let callers = "[general]\nhttps_client_ca_file = /people.pem\nhttps_client_cert_file = /me.pem\nhttps_client_key_file = /me.key\n";
+    let callers = https(callers);
+    assert_eq!(callers.client_authorities, Some("/people.pem".into()));
+    let me = callers.client_identity.map(|own| own.certificate);
+    assert_eq!(me, Some("/me.pem".into()));
+    let half = Place::new("[general]\nhttps_client_cert_file = /me.pem\n").error();
+    assert!(half.contains("\"https_client_key_file\" is not"), "{half}");
     let half = Place::new("[slave]\nhttps_cert_file = /c.pem\n");
     assert_eq!(half.master().general.https, HttpsSettings::default());
     let error = load_slave(None, half.environment(), &Overrides::new()).unwrap_err();

@@ -3,11 +3,11 @@
 use crate::http::{binder, server};
 use crate::router::Router;
 use clusterrunner_common::daemon::{ListenError, listen_for};
+use clusterrunner_common::http::tls::TlsDoor;
 use clusterrunner_common::settings::MasterSettings;
 use futures_util::future::join_all;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// The ports, taken.
@@ -46,7 +46,7 @@ impl FurtherPorts {
         self,
         router: Router,
         binder: binder::Router,
-        tls: Option<TlsAcceptor>,
+        tls: Option<TlsDoor>,
         stop: CancellationToken,
     ) {
         let routing = async {

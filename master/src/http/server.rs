@@ -15,12 +15,12 @@ use axum::response::Response;
 use clusterrunner_common::http::around::{Answering, Inside};
 use clusterrunner_common::http::peer::Peer;
 use clusterrunner_common::http::serve_secured;
+use clusterrunner_common::http::tls::TlsDoor;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -60,7 +60,7 @@ pub(crate) struct Apis {
 pub(crate) async fn serve(
     listener: TcpListener,
     families: impl Inside,
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsDoor>,
     stop: CancellationToken,
 ) {
     serve_secured(listener, families, tls, stop, DRAIN).await;

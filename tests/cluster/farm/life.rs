@@ -82,6 +82,12 @@ impl Farm {
         wait_for("the master answers", async || client.version().await.ok()).await;
     }
 
+    /// Starts the master, which this farm's client does not believe.
+    pub(crate) fn start_master_unseen(&mut self) {
+        assert!(self.master.is_none(), "there is a master already");
+        self.master = Some(self.spawn("master", &["master"]));
+    }
+
     /// Starts one more slave; its number, from 0.
     pub(crate) fn start_slave(&mut self, executors: u32) -> usize {
         self.start_slave_with_arguments(executors, &[])

@@ -12,7 +12,7 @@ use crate::wait::PATIENCE;
 use clusterrunner_client::Client;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
-use clusterrunner_common::http::tls::{Authorities, HttpsSettings};
+use clusterrunner_common::http::tls::{Authorities, HttpsSettings, Identity};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -95,15 +95,25 @@ impl Farm {
 
     /// Makes all of this farm speak HTTPS with a certificate, which its client believes.
     pub(crate) fn secure(&mut self, certificate: &Path, key: &Path) {
+        self.secure_with(certificate, key, certificate);
+    }
+
+    /// [`Farm::secure`] with a certificate of an authority. Who asks for one is shown the same certificate.
+    pub(crate) fn secure_with(&mut self, certificate: &Path, key: &Path, authority: &Path) {
         let file = self.path("base/clusterrunner.conf");
         let text = fs::read_to_string(&file).unwrap();
         let https = format!(
-            "https_cert_file = {cert}\nhttps_key_file = {}\nhttps_ca_file = {cert}\n[master]\n",
+            "https_cert_file = {}\nhttps_key_file = {}\nhttps_ca_file = {}\n[master]\n",
+            certificate.display(),
             key.display(),
-            cert = certificate.display()
+            authority.display()
         );
         fs::write(file, text.replacen("[master]\n", &https, 1)).unwrap();
-        self.https.authorities = Some(Authorities::File(certificate.to_owned()));
+        self.https.authorities = Some(Authorities::File(authority.to_owned()));
+        self.https.identity = Some(Identity {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+        });
     }
 
     fn write_settings(&self, name: &str, secret: &str, extra: &Extra<'_>) {

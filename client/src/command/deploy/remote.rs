@@ -36,6 +36,9 @@ pub(crate) enum Step {
     /// The second settings file comes on standard input; where it is empty there is to be none. Arguments: directory,
     /// length.
     WriteSecondSettings,
+    /// A file of a certificate, or its key, comes on standard input; nobody else can read it. Arguments: directory, length,
+    /// the directory in that, the name of the file.
+    WriteCertificate,
     /// Ends what runs there. Arguments: directory.
     Stop,
     /// Starts a daemon that outlives the connection. Arguments: directory, name of the machine, and
@@ -65,6 +68,12 @@ test "$(wc -c < "$new")" -eq "$2" || { echo "only a part of them arrived" >&2; e
 chmod 600 "$new"
 if test -s "$new"; then mv -f -- "$new" clusterrunner-rust.conf; else rm -f clusterrunner-rust.conf; fi"#
             }
+            Self::WriteCertificate => {
+                r#"set -eu; umask 077; cd -- "$1"; mkdir -p -- "$3"; cd -- "$3"
+new=".$4.$$"; trap 'rm -f -- "$new"' EXIT; cat > "$new"
+test "$(wc -c < "$new")" -eq "$2" || { echo "only a part of it arrived" >&2; exit 1; }
+chmod 600 "$new"; mv -f -- "$new" "$4""#
+            }
             Self::Stop => {
                 r#"set -eu; cd -- "$1"
 CLUSTERRUNNER_BASE_DIRECTORY=$(pwd -P); export CLUSTERRUNNER_BASE_DIRECTORY
@@ -92,6 +101,7 @@ impl fmt::Display for Step {
             Self::CopyProgram => "copying the program",
             Self::WriteSettings => "writing the settings",
             Self::WriteSecondSettings => "writing the second settings file",
+            Self::WriteCertificate => "writing the certificate",
             Self::Stop => "stopping what ran",
             Self::Start => "starting the daemon",
         })

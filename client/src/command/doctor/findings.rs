@@ -1,5 +1,6 @@
 //! What `doctor` says: each function judges what was seen of one thing. None of them looks at anything.
 
+use crate::command::tls::Flaw;
 use crate::output::text::count;
 use clusterrunner_common::api::SlaveView;
 
@@ -65,6 +66,21 @@ pub(super) fn settings(file: &str, exists: bool) -> Finding {
         false => format!("{file} is not there: the shipped values count"),
     };
     Finding::good("settings", said)
+}
+
+/// The certificates that the settings name, by what is wrong with them.
+pub(super) fn certificates(flaws: &[Flaw]) -> Finding {
+    const THING: &str = "certificates";
+    const CURE: &str =
+        "`clusterrunner tls show` lists them; `clusterrunner tls init` renews those that it made";
+    if flaws.is_empty() {
+        return Finding::good(THING, "valid for more than a month");
+    }
+    let said: Vec<&str> = flaws.iter().map(|flaw| flaw.said.as_str()).collect();
+    match flaws.iter().any(|flaw| flaw.is_in_the_way) {
+        true => Finding::bad(THING, said.join("; "), CURE),
+        false => Finding::odd(THING, said.join("; "), CURE),
+    }
 }
 
 /// A program that is needed for `purpose`, with the first line of what it says of its version.

@@ -1,7 +1,9 @@
 //! A daemon with certificates that the `openssl` program makes, and who calls it.
 
+use super::authority::{Authority, Term, new_key};
 use super::*;
 use crate::caller::{CallError, Caller};
+use crate::clock::Timestamp;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -61,14 +63,62 @@ impl Certificates {
 fn daemon(identity: Identity) -> HttpsSettings {
     HttpsSettings {
         identity: Some(identity),
-        authorities: None,
+        ..HttpsSettings::default()
+    }
+}
+
+/// Certificates of one authority, as `tls init` makes them.
+struct Signed {
+    directory: tempfile::TempDir,
+    authority: Authority,
+}
+
+impl Signed {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let key = new_key([7; 32]).unwrap();
+        let authority = Authority::found(&key, "a test", [1; 16], days(-1, 10)).unwrap();
+        let pem = authority.certificate().unwrap();
+        fs::write(directory.path().join("ca.pem"), pem).unwrap();
+        Self {
+            directory,
+            authority,
+        }
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    /// Makes `<name>.pem` and `<name>.key`, or the first anew.
+    fn make(&self, name: &str, host: &str, term: Term) -> Identity {
+        let file = |ending| self.directory.path().join(format!("{name}.{ending}"));
+        let (certificate, key) = (file("pem"), file("key"));
+        let pem = new_key([name.as_bytes()[0]; 32]).unwrap();
+        let host = host.parse().unwrap();
+        let serial = crate::clock::random_bytes();
+        let made = self.authority.certify(&pem, &[host], serial, term).unwrap();
+        fs::write(&certificate, made).unwrap();
+        fs::write(&key, pem).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        Identity { certificate, key }
+    }
+}
+
+/// So many days around now.
+fn days(from: i64, until: i64) -> Term {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    let at = |day: i64| Timestamp(Timestamp::now().0.checked_add_signed(day * DAY_MS).unwrap());
+    Term {
+        from: at(from),
+        until: at(until),
     }
 }
 
 fn trusting(file: &Path) -> HttpsSettings {
     HttpsSettings {
-        identity: None,
         authorities: Some(Authorities::File(file.to_owned())),
+        ..HttpsSettings::default()
     }
 }
 
@@ -79,6 +129,7 @@ fn caller(https: &HttpsSettings) -> Caller {
 /// Answers until it is dropped.
 struct Server {
     address: String,
+    door: Option<TlsDoor>,
     _stop: tokio_util::sync::DropGuard,
 }
 
@@ -86,13 +137,14 @@ async fn serve(https: &HttpsSettings) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let router = Router::new().route("/", get(async || Json(json!({"answer": 42}))));
-    let (stop, tls) = (CancellationToken::new(), https.acceptor().unwrap());
-    let (token, drain) = (stop.clone(), Duration::from_secs(1));
+    let (stop, tls) = (CancellationToken::new(), https.door().unwrap());
+    let (token, drain, door) = (stop.clone(), Duration::from_secs(1), tls.clone());
     tokio::spawn(crate::http::serve_secured(
         listener, router, tls, token, drain,
     ));
     Server {
         address,
+        door,
         _stop: stop.drop_guard(),
     }
 }
@@ -167,7 +219,7 @@ fn what_is_wrong_with_the_files_is_said_at_the_start() {
     let certificates = Certificates::new();
     let (a, b) = (certificates.make("a"), certificates.make("b"));
     let check = |identity: Identity, words: &[&str]| {
-        let error = daemon(identity).acceptor().err().unwrap().to_string();
+        let error = daemon(identity).door().err().unwrap().to_string();
         for word in words {
             assert!(error.contains(word), "no {word:?} in: {error}");
         }
@@ -200,15 +252,130 @@ fn what_is_wrong_with_the_files_is_said_at_the_start() {
     fs::set_permissions(&b.key, fs::Permissions::from_mode(0o644)).unwrap();
     check(b, &["has mode 644", "chmod 600"]);
     fs::set_permissions(&a.key, fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(
-        daemon(a.clone()).acceptor().is_ok(),
-        "a group may read keys"
-    );
-    let no_identity = trusting(&a.certificate).acceptor().err().unwrap();
+    assert!(daemon(a.clone()).door().is_ok(), "a group may read keys");
+    let no_identity = trusting(&a.certificate).door().err().unwrap();
     assert!(no_identity.to_string().contains("https_cert_file"));
     for wrong in [&missing, &a.key] {
         let error = Caller::with_https(None, Duration::from_secs(1), &trusting(wrong));
         let error = error.unwrap_err().to_string();
         assert!(error.starts_with("https_ca_file: "), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_certificate_is_said_with_the_cure() {
+    let signed = Signed::new();
+    for (host, term, cure) in [
+        ("localhost", days(-1, 1), "tls init --name"),
+        ("127.0.0.1", days(-3, -1), "Renew the certificate"),
+        ("127.0.0.1", days(1, 3), "Compare the clock"),
+    ] {
+        let server = serve(&daemon(signed.make("master", host, term))).await;
+        let trusting = caller(&trusting(&signed.ca()));
+        let error = trusting.get::<Value>(&server.address).await.unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, CallError::Insecure { .. }), "{message}");
+        assert!(message.contains(cure), "no {cure:?} in: {message}");
+    }
+}
+
+#[tokio::test]
+async fn new_files_count_for_new_connections_if_they_make_sense() {
+    let signed = Signed::new();
+    let identity = signed.make("master", "127.0.0.1", days(-3, -1));
+    let server = serve(&daemon(identity.clone())).await;
+    let door = server.door.clone().unwrap();
+    let stop = CancellationToken::new();
+    let fresh = tokio::spawn({
+        let (door, stop) = (door.clone(), stop.clone());
+        async move { TlsDoor::keep_fresh(Some(&door), &stop).await }
+    });
+    // A caller keeps connections: each of these has another one.
+    let calls = async || {
+        caller(&trusting(&signed.ca()))
+            .get::<Value>(&server.address)
+            .await
+    };
+    assert!(calls().await.is_err());
+    signed.make("master", "127.0.0.1", days(-1, 1));
+    let taken = async {
+        while calls().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, taken).await.unwrap();
+    // What makes no sense changes nothing.
+    fs::write(&identity.certificate, "nothing").unwrap();
+    let error = daemon(identity).door().err().unwrap();
+    assert!(matches!(error, TlsError::Content { .. }), "{error}");
+    door.look(true).await;
+    calls().await.unwrap();
+    stop.cancel();
+    fresh.await.unwrap();
+}
+
+#[tokio::test]
+async fn callers_show_a_certificate_where_one_is_asked_for() {
+    let signed = Signed::new();
+    let identity = signed.make("master", "127.0.0.1", days(-1, 1));
+    let guarded = HttpsSettings {
+        client_authorities: Some(signed.ca()),
+        ..daemon(identity.clone())
+    };
+    let server = serve(&guarded).await;
+    let call = async |https: &HttpsSettings| caller(https).get::<Value>(&server.address).await;
+    let with = |identity: &Identity| HttpsSettings {
+        client_identity: Some(identity.clone()),
+        ..trusting(&signed.ca())
+    };
+    call(&with(&signed.make("person", "alice", days(-1, 1))))
+        .await
+        .unwrap();
+    // A daemon shows its own.
+    let own = HttpsSettings {
+        identity: Some(identity),
+        ..trusting(&signed.ca())
+    };
+    call(&own).await.unwrap();
+    let strangers = Certificates::new();
+    let stranger = strangers.make("stranger");
+    for (https, cure) in [
+        (trusting(&signed.ca()), "https_client_cert_file"),
+        (
+            with(&signed.make("late", "alice", days(-3, -1))),
+            "has ended",
+        ),
+        (with(&stranger), "client_ca_file"),
+    ] {
+        let error = call(&https).await.unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, CallError::Insecure { .. }), "{message}");
+        assert!(message.contains(cure), "no {cure:?} in: {message}");
+    }
+    // Nobody is asked for a certificate in the clear.
+    let unsafe_daemon = HttpsSettings {
+        client_authorities: Some(signed.ca()),
+        ..HttpsSettings::default()
+    };
+    let error = unsafe_daemon.door().err().unwrap();
+    assert!(matches!(error, TlsError::NoIdentityForClients), "{error}");
+}
+
+#[tokio::test]
+async fn a_caller_calls_with_what_its_files_hold_now() {
+    let signed = Signed::new();
+    let guarded = HttpsSettings {
+        client_authorities: Some(signed.ca()),
+        ..daemon(signed.make("master", "127.0.0.1", days(-1, 1)))
+    };
+    let server = serve(&guarded).await;
+    let own = HttpsSettings {
+        client_identity: Some(signed.make("person", "alice", days(-3, -1))),
+        ..trusting(&signed.ca())
+    };
+    let caller = caller(&own);
+    assert!(caller.get::<Value>(&server.address).await.is_err());
+    signed.make("person", "alice", days(-1, 1));
+    caller.get::<Value>(&server.address).await.unwrap();
 }
