@@ -38,7 +38,8 @@ for one in sockets:
 print(*[one.getsockname()[1] for one in sockets])' "$1"
 }
 
-# start_farm: starts a master and a slave on loopback. Their settings but the secret and the address come from the input.
+# start_farm: starts a master, on port $port or the usual one, and a slave, both on loopback, and waits until the master answers. Their settings
+# but the secret and the address come from the input.
 start_farm() {
     mkdir "$work/base"
     (
@@ -55,4 +56,6 @@ start_farm() {
     daemons+=($!)
     "$program" slave > "$work/slave.log" 2>&1 &
     daemons+=($!)
+    curl --silent --output "$work/version" --retry 60 --retry-delay 1 --retry-connrefused \
+        "http://127.0.0.1:${port:-43000}/v1/version"
 }
