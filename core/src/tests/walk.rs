@@ -8,7 +8,7 @@
 //! processors. The long run is one command and tells how far it is:
 //!
 //! ```sh
-//! CLUSTERRUNNER_WALK_SEEDS=1000000 cargo test -p clusterrunner-master --lib every_build_ends \
+//! CLUSTERRUNNER_WALK_SEEDS=1000000 cargo test -p clusterrunner-core --lib every_build_ends \
 //!     --config 'profile.dev.package.clusterrunner-master.opt-level=2' -- --nocapture
 //! ```
 //!
