@@ -37,24 +37,34 @@ fn directory(given: Option<&PathBuf>, settings: &Settings) -> PathBuf {
 }
 
 fn init(options: &TlsInitOptions, settings: &Settings) -> Result<ExitCode, Trouble> {
-    let names = match options.names.as_slice() {
-        [] => vec![settings.hostname.clone()],
-        names => names.to_vec(),
-    };
-    let machines = names
-        .iter()
-        .map(|name| Machine::parse(name))
-        .collect::<Result<Vec<_>, _>>();
-    let machines = machines.map_err(trouble)?;
+    let named = options.names.iter().map(|name| Machine::parse(name));
+    let mut machines = named.collect::<Result<Vec<_>, _>>().map_err(trouble)?;
     let now = Timestamp::now();
     let store =
         Store::open(&directory(options.directory.as_ref(), settings), now).map_err(trouble)?;
+    // Those of earlier runs are renewed where that is due.
+    let known = store.machines().map_err(trouble)?;
+    let is_new = |one: &Machine| {
+        machines
+            .iter()
+            .all(|named| named.file_name != one.file_name)
+    };
+    let known: Vec<Machine> = known.into_iter().filter(is_new).collect();
+    if machines.is_empty() && known.is_empty() {
+        machines.push(Machine::parse(&settings.hostname).map_err(trouble)?);
+    }
+    let wanted = if machines.is_empty() {
+        known.len()
+    } else {
+        machines.len()
+    };
+    machines.extend(known);
     let mut table = Table::new(&["For", "Certificate", "Ends", ""]);
     table.add(row("the authority", &store.own));
     let mut stored = Vec::new();
-    for machine in &machines {
+    for (number, machine) in machines.iter().enumerate() {
         let made = store
-            .certificate(machine, options.renew, now)
+            .certificate(machine, options.renew && number < wanted, now)
             .map_err(trouble)?;
         table.add(row(&made.certificate.names.join(", "), &made));
         stored.push((machine, made));

@@ -188,6 +188,40 @@ impl Store {
         })
     }
 
+    /// The machines that this authority has certificates of in its directory, by the names in these.
+    pub(crate) fn machines(&self) -> Result<Vec<Machine>, StoreError> {
+        let failed = |source| disk(&self.directory, source);
+        let mut machines = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let key_path = path.with_extension("key");
+            let is_pem = path.extension().is_some_and(|ending| ending == "pem");
+            if !is_pem || !key_path.exists() || path == self.own.path {
+                continue;
+            }
+            let (key, Some(pem)) = (key_at(&key_path)?, read(&path)?) else {
+                continue;
+            };
+            let Ok(certificate) = only(&path, &pem) else {
+                continue;
+            };
+            let names = certificate.names.iter().map(|name| name.parse());
+            let names: Result<Vec<HostName>, NoHost> = names.collect();
+            let name = path.file_stem().and_then(|name| name.to_str());
+            // What somebody else has certified is not this authority's to renew.
+            if let (Ok(names), Some(name), true) =
+                (names, name, self.authority.has_certified(&pem, &key))
+            {
+                machines.push(Machine {
+                    file_name: name.to_owned(),
+                    names,
+                });
+            }
+        }
+        machines.sort_by(|one, other| one.file_name.cmp(&other.file_name));
+        Ok(machines)
+    }
+
     /// The certificate of a machine, which is made if there is none, if it does not have all names, is another
     /// authority's, or is not valid for long (or for whatever reason, with `renew`).
     pub(crate) fn certificate(
@@ -380,6 +414,11 @@ mod tests {
         assert_eq!(made("farm-1,10.0.0.1", true, 340), Made::Renewed);
         assert_eq!(made("farm-1", false, 340), Made::Kept);
         assert_eq!(fs::read(&first.key).unwrap(), key);
+        // All of them are found again, with their names, and nothing else.
+        fs::write(directory.join("other.pem"), "no certificate").unwrap();
+        fs::copy(&first.key, directory.join("other.key")).unwrap();
+        let known = again.machines().unwrap();
+        assert_eq!(known, [machine("farm-1"), machine("farm-2,10.0.0.2")]);
     }
 
     #[test]
