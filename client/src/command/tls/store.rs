@@ -418,7 +418,10 @@ mod tests {
         fs::write(directory.join("other.pem"), "no certificate").unwrap();
         fs::copy(&first.key, directory.join("other.key")).unwrap();
         let known = again.machines().unwrap();
-        assert_eq!(known, [machine("farm-1"), machine("farm-2,10.0.0.2")]);
+        assert_eq!(
+            known,
+            [machine("farm-1,10.0.0.1"), machine("farm-2,10.0.0.2")]
+        );
     }
 
     #[test]
