@@ -125,7 +125,7 @@ pub(super) fn settings(
     if is_same_authority {
         set.push(format!("{CLIENT_CA} = {}", there(CA_FILE)));
     }
-    let section = rest.iter().position(|line| line.trim() == "[general]");
+    let section = rest.iter().position(|line| begins_general(line));
     let (before, after) = rest.split_at(section.map_or(0, |at| at + 1));
     let title = section.is_none().then_some("[general]");
     let lines = before
@@ -139,10 +139,21 @@ pub(super) fn settings(
         .collect()
 }
 
+/// Whether a line of a settings file begins the section `general`, however it is written.
+fn begins_general(line: &str) -> bool {
+    let line = line.trim_start_matches('\u{feff}').trim();
+    let named = line.strip_prefix('[').and_then(|line| line.split_once(']'));
+    named.is_some_and(|(name, rest)| {
+        let is_end = rest.trim_start().is_empty() || rest.trim_start().starts_with(['#', ';']);
+        is_end && name.trim().trim_matches(['"', '\'']) == "general"
+    })
+}
+
 /// Whether a line of a settings file sets a key.
 fn sets(line: &str, key: &str) -> bool {
-    let rest = line.trim_start().strip_prefix(key).map(str::trim_start);
-    rest.is_some_and(|rest| rest.starts_with(['=', ':']))
+    let line = line.trim_start_matches('\u{feff}').trim_start();
+    let set = line.split_once(['=', ':']);
+    set.is_some_and(|(name, _)| name.trim().trim_matches(['"', '\'']) == key)
 }
 
 #[cfg(test)]
@@ -171,6 +182,28 @@ mod tests {
             "labels = a\n"
         );
         assert_eq!(settings("", ".farm", &https(None), false), "");
+    }
+
+    #[test]
+    fn the_section_is_found_however_it_is_written() {
+        for line in [
+            "[general]",
+            " [ general ] ",
+            "[general]  # all",
+            "[\"general\"] ; all",
+            "\u{feff}[general]",
+        ] {
+            let text = format!("{line}\n\"https_ca_file\" = /me/tls/ca.pem\nsecret = s\n");
+            let there = settings(&text, "/srv", &https(None), true);
+            assert!(
+                there.starts_with(&format!("{line}\nhttps_cert_file = ")),
+                "{there}"
+            );
+            assert_eq!(there.matches("https_ca_file").count(), 1, "{there}");
+        }
+        for line in ["[generals]", "# [general]", "general = [general]"] {
+            assert!(!begins_general(line), "{line}");
+        }
     }
 
     #[test]
