@@ -1,12 +1,13 @@
 //! What each machine needs to speak HTTPS, made from the authority that lies here: its key goes nowhere.
 
 use super::plan::Plan;
-use crate::command::tls::store::{CA_FILE, CA_KEY_FILE, Machine, Store};
+use crate::command::tls::store::{CA_FILE, CA_KEY_FILE, CA_SUBJECT, Machine, Store};
 use crate::command::tls::trouble;
 use crate::output;
 use crate::trouble::Trouble;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::regular_file;
+use clusterrunner_common::http::tls::certificate::Certificate;
 use clusterrunner_common::http::tls::{Authorities, HttpsSettings};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -74,14 +75,22 @@ impl Certificates {
     }
 }
 
-/// Where the authority of these settings lies with its key.
+/// Where the authority of these settings lies with its key, if `tls init` has made it: nobody else's signs here.
 fn directory(https: &HttpsSettings) -> Option<&Path> {
     let Some(Authorities::File(authority)) = &https.authorities else {
         return None;
     };
     let directory = authority.parent()?;
     let is_own = authority.file_name().is_some_and(|name| name == CA_FILE);
-    (is_own && directory.join(CA_KEY_FILE).exists()).then_some(directory)
+    let has_key = is_own && directory.join(CA_KEY_FILE).exists();
+    (has_key && is_made_here(authority)).then_some(directory)
+}
+
+fn is_made_here(authority: &Path) -> bool {
+    let text = regular_file::read_to_string(authority, MAX_FILE).unwrap_or_default();
+    let all = Certificate::all_of(text.as_bytes()).unwrap_or_default();
+    all.first()
+        .is_some_and(|one| one.subject.contains(CA_SUBJECT))
 }
 
 fn read(path: &Path) -> Result<String, Trouble> {
@@ -229,7 +238,11 @@ mod tests {
             ..HttpsSettings::default()
         };
         assert_eq!(super::directory(&own(CA_FILE)), None);
-        std::fs::write(directory.path().join(CA_KEY_FILE), "").unwrap();
+        let key = directory.path().join(CA_KEY_FILE);
+        std::fs::write(&key, "").unwrap();
+        assert_eq!(super::directory(&own(CA_FILE)), None, "somebody else's");
+        std::fs::remove_file(&key).unwrap();
+        Store::open(directory.path(), Timestamp::now()).unwrap();
         assert_eq!(super::directory(&own(CA_FILE)), Some(directory.path()));
         assert_eq!(super::directory(&own("roots.pem")), None);
         assert_eq!(super::directory(&HttpsSettings::default()), None);

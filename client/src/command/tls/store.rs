@@ -22,6 +22,9 @@ pub(crate) const CA_FILE: &str = "ca.pem";
 /// The authority's key, which nobody else needs.
 pub(crate) const CA_KEY_FILE: &str = "ca.key";
 
+/// How the subject of an authority that is made here begins.
+pub(crate) const CA_SUBJECT: &str = "ClusterRunner authority";
+
 /// The name that the authority's files have, and so no machine.
 const CA_NAME: &str = "ca";
 
@@ -164,7 +167,7 @@ impl Store {
             ),
             None => {
                 let mark = random_bytes::<4>();
-                let name = format!("ClusterRunner authority {:08x}", u32::from_be_bytes(mark));
+                let name = format!("{CA_SUBJECT} {:08x}", u32::from_be_bytes(mark));
                 let authority = Authority::found(&key, &name, random_bytes(), term(now, CA_DAYS));
                 let authority = authority.map_err(failed)?;
                 let pem = authority.certificate().map_err(failed)?;
