@@ -59,17 +59,11 @@ impl Cluster {
     ) -> Option<(InstanceId, InstanceFact)> {
         let is_wanted = num <= app.num_wanted(process);
         let current = current(app, those).filter(|_| is_wanted);
-        let kept = match current {
-            Some(current) if current.state == InstanceState::Up => None,
-            // It is not to come up any more.
-            _ if app.drops(process) => None,
-            // A release that does not come up takes none down that did.
-            _ if is_wanted => last_that_worked(app, those),
-            _ => None,
-        };
+        // What is dropped does not come up any more, so nothing waits for it.
+        let waits_for_successor = is_wanted && !app.drops(process);
         let stays = |instance: &Instance| {
-            let is_it = |other: Option<&Instance>| other.is_some_and(|it| it.id == instance.id);
-            is_it(current) || is_it(kept)
+            current.is_some_and(|current| current.id == instance.id)
+                || (waits_for_successor && has_worked(instance) && !is_replaced(instance, those))
         };
         let ended = those.iter().filter(|instance| !stays(instance));
         let mut ended = ended.filter_map(|instance| Some((instance.id, end_of(instance)?)));
@@ -91,17 +85,16 @@ fn current<'a>(app: &App, those: &[&'a Instance]) -> Option<&'a Instance> {
     those.iter().find(is_it).copied()
 }
 
-/// Of those of earlier releases the latest that was ever up, and still may be.
-fn last_that_worked<'a>(app: &App, those: &[&'a Instance]) -> Option<&'a Instance> {
-    let newest = app.newest().version;
-    let is_one = |instance: &&&Instance| {
-        let is_earlier = instance.purpose.release() < Some(newest);
-        let has_worked = instance.answered.is_some() && !instance.is_over();
-        is_earlier && has_worked && !instance.retired
-    };
-    let earlier = those.iter().filter(is_one);
-    let latest = earlier.max_by_key(|instance| (instance.purpose.release(), instance.id));
-    latest.copied()
+/// Whether it was ever up, and still may be.
+fn has_worked(instance: &Instance) -> bool {
+    instance.answered.is_some() && !instance.is_over() && !instance.retired
+}
+
+/// Whether one of a later release answers in its place: a release that does not come up takes none down that did.
+fn is_replaced(instance: &Instance, those: &[&Instance]) -> bool {
+    let answers = |other: &Instance| other.state == InstanceState::Up && !other.retired;
+    let is_later = |other: &Instance| other.purpose.release() > instance.purpose.release();
+    those.iter().any(|other| is_later(other) && answers(other))
 }
 
 /// How one ends whose place is taken, or not wanted any more. What answers may have requests under way: it gets no new

@@ -1,7 +1,7 @@
 //! Releases and scaling: which instances follow, and when the earlier ones end.
 
 use super::super::instances::{UP, crashed};
-use super::super::scenario::Scenario;
+use super::super::scenario::{Scenario, fresh};
 use super::{HILL, build, configure, procfile, rollback, scale};
 use crate::apps::app::{DEIS_APP, DEIS_RELEASE};
 use crate::apps::command::{AppCommand, AppRefusal, NewAppBuild};
@@ -11,6 +11,8 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::work::ReportedState;
 use serde_json::json;
 use std::collections::BTreeMap;
+
+const RETIRED: &str = "instance 1 retired: it gets no new requests";
 
 fn failed() -> ReportedState {
     let reason = "it never listens".to_owned();
@@ -181,6 +183,29 @@ fn the_latest_that_worked_stays_until_its_successor_works() {
     assert_eq!(farm.listed(), ["web.1 v3 crashed", "web.1 v5 created"]);
     farm.comes_up(2);
     assert_eq!(farm.listed(), ["web.1 v5 up"]);
+}
+
+/// A damaged journal can end in the middle of a turn: with the start of the successor, without the end of what it replaced.
+#[test]
+fn of_two_that_worked_both_stay_until_a_later_one_is_up() {
+    let mut farm = deployed(1);
+    farm.order(configure(json!({})));
+    farm.comes_up(2)
+        .check_facts(&["instance 2 up at port 8000, restarts: 0", RETIRED]);
+    farm.truncate(farm.journal.len() - 1);
+    farm.cluster = farm.replayed();
+    farm.begin_incarnation(fresh());
+    farm.connect("a:1", "life 1", 1);
+    farm.hosts(3, 16);
+    assert_eq!(farm.listed(), ["web.1 v2 created", "web.1 v3 created"]);
+    let generation = farm.one(1).generation.0;
+    farm.say(3, 16, &[(1, generation, 0, UP)]);
+    farm.order(configure(json!({})));
+    let listed = ["web.1 v2 up", "web.1 v3 created", "web.1 v4 created"];
+    assert_eq!(farm.listed(), listed);
+    farm.say(3, 16, &[(1, generation, 0, UP), (2, generation, 0, UP)])
+        .check_facts(&["instance 2 up at port 8000, restarts: 0", RETIRED]);
+    farm.check_snapshots();
 }
 
 #[test]
