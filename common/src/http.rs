@@ -198,7 +198,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, Peer) {
         match listener.accept().await {
             Ok((stream, address)) => {
                 prepare(&stream);
-                return (stream, Peer(Some(address.ip())));
+                return (stream, Peer::at(address));
             }
             Err(error) if is_told => tracing::debug!(%error, "still no connection is accepted"),
             Err(error) => {

@@ -51,6 +51,8 @@ impl Default for Connections {
 impl Connections {
     /// A place for a connection from an address, if there is one.
     pub(super) fn place(&self, address: IpAddr) -> Option<Place> {
+        // A socket that listens for IPv6, too, has other names for addresses of IPv4.
+        let address = address.to_canonical();
         let mut open = lock(&self.open);
         let of_address = open.of_addresses.get(&address).copied().unwrap_or_default();
         if open.all >= self.most || open.strange >= STRANGE || of_address >= OF_AN_ADDRESS {
@@ -115,6 +117,9 @@ mod tests {
         };
         let mut places = all(&connections, 1);
         assert_eq!(places.len(), OF_AN_ADDRESS);
+        // The same host at a socket that listens for IPv6, too.
+        let mapped = "::ffff:10.0.0.1".parse().unwrap();
+        assert!(connections.place(mapped).is_none());
         places.extend(all(&connections, 2));
         assert_eq!(places.len(), STRANGE);
         assert!(all(&connections, 3).is_empty());
