@@ -6,8 +6,9 @@ use crate::accounts::refusal::AccountRefusal;
 /// The most characters of a user's name.
 const LONGEST_NAME: usize = 156;
 
-/// Names that are no user's: places in the paths of APIs, and owners that are built in.
-const RESERVED: [&str; 12] = [
+/// Names that are no user's: places in the paths of APIs, owners that are built in, and what the audit log calls those
+/// who are no users.
+const RESERVED: [&str; 13] = [
     "users",
     "projects",
     "bookmarks",
@@ -20,6 +21,7 @@ const RESERVED: [&str; 12] = [
     "binder",
     "deis",
     "polyaxon",
+    "nobody",
 ];
 
 /// The most characters of an e-mail address, as mail itself has it.

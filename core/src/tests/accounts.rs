@@ -139,6 +139,7 @@ fn names_and_fields_have_rules() {
         "users",
         "Projects",
         "log_handler",
+        "nobody",
         "clusterrunner",
         "BINDER",
     ] {
