@@ -412,6 +412,11 @@ async fn a_pusher_that_leaves_cancels_the_build() {
     })
     .await;
     assert_eq!(ann.get("apps/hill/releases/").await["count"], 1);
+    // She has canceled them from where she pushed.
+    let asked = farm.client().audit(Some("ann"), 100).await.unwrap().entries;
+    let canceled = asked.iter().filter(|entry| entry.what.contains("canceled"));
+    let from: Vec<_> = canceled.map(|entry| entry.from.as_deref()).collect();
+    assert_eq!(from, [Some("127.0.0.1"); 2], "{asked:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

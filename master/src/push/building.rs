@@ -3,7 +3,7 @@
 use super::meeting::{Hook, Left};
 use super::{Opened, Pushes, told};
 use crate::consoles::{ConsoleFailure, Follower, Step, happens};
-use crate::coordinator::{ClusterHandle, CommandFailure, Gone};
+use crate::coordinator::{ClusterHandle, CommandFailure, Gone, asked_from, asking_address};
 use crate::read::builds::ReadError;
 use clusterrunner_common::git::CommitId;
 use clusterrunner_common::ids::BuildId;
@@ -18,6 +18,7 @@ use clusterrunner_core::builds::details::NewDetails;
 use clusterrunner_core::command::Command;
 use clusterrunner_core::event::{BuildFact, Fact};
 use serde_json::Value;
+use std::net::IpAddr;
 
 /// Why a push is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,8 @@ pub(super) struct UnderWay {
     /// The build.
     pub(super) build: BuildId,
     by: Actor,
+    /// The address of who waits.
+    from: Option<IpAddr>,
     cluster: ClusterHandle,
     is_over: bool,
 }
@@ -58,11 +61,12 @@ impl Drop for UnderWay {
             return;
         }
         let (cluster, by, build) = (self.cluster.clone(), self.by, self.build);
-        tokio::spawn(async move {
+        let cancel = async move {
             if let Err(error) = cluster.command(Command::CancelBuild { by, build }).await {
                 tracing::warn!(%error, build.id = %build, "the build of a push could not be canceled");
             }
-        });
+        };
+        tokio::spawn(asked_from(self.from, cancel));
     }
 }
 
@@ -114,6 +118,7 @@ impl Pushes {
         let under_way = UnderWay {
             build: queued.ok_or(Gone)?,
             by,
+            from: asking_address(),
             cluster: self.parts.cluster.clone(),
             is_over: false,
         };

@@ -23,6 +23,7 @@ use clusterrunner_core::event::Fact;
 use clusterrunner_core::instances::instance::InstanceState;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The most characters that are looked at; the core knows how many a command may have.
@@ -132,6 +133,7 @@ async fn begin(
         cluster: api.cluster.clone(),
         instance: instance.ok_or(DeisError::NotFound)?,
         by: granted.asking.actor(),
+        from: asking_address(),
         is_over: false,
     })
 }
@@ -188,6 +190,8 @@ struct StopUnheard {
     cluster: ClusterHandle,
     instance: InstanceId,
     by: Actor,
+    /// The address of who waits.
+    from: Option<IpAddr>,
     is_over: bool,
 }
 
@@ -207,11 +211,12 @@ impl Drop for StopUnheard {
             instance: self.instance,
         };
         let cluster = self.cluster.clone();
-        tokio::spawn(async move {
+        let stopping = async move {
             if let Err(error) = cluster.command(stop).await {
                 tracing::warn!(%error, "could not stop a command that nobody waits for");
             }
-        });
+        };
+        tokio::spawn(asked_from(self.from, stopping));
     }
 }
 
