@@ -78,12 +78,12 @@ fn tell(verified: &AuditVerification, is_whole: bool) {
     let entries = count(verified.entries, "entry");
     let since = match verified.first {
         0 => String::new(),
-        first => format!(", from number {first} on"),
+        first => format!(", from number {first} on; older ones have made room for them"),
     };
     if is_whole {
         output::say(styled(GOOD, format!("The log is whole: {entries}{since}.")));
     } else {
-        output::say(format!("The log has {entries}{since}."));
+        output::say(format!("The log has {entries}."));
     }
     output::say(format!("hash: {}", verified.head));
 }

@@ -182,15 +182,34 @@ pub(crate) fn how_to_name_an_atom(list: impl Display) -> String {
     )
 }
 
-/// `1 atom`, `2 atoms`.
+/// `1 atom`, `2 atoms`, `3 entries`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+    match noun.strip_suffix('y') {
+        _ if number == 1 => format!("{number} {noun}"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_and_several_of_a_thing() {
+        let counted = [
+            (1, "atom"),
+            (0, "atom"),
+            (1, "entry"),
+            (2, "entry"),
+            (2, "day"),
+        ];
+        let counted = counted.map(|(number, noun)| count(number, noun));
+        assert_eq!(
+            counted,
+            ["1 atom", "0 atoms", "1 entry", "2 entries", "2 days"]
+        );
+    }
 
     #[test]
     fn a_setting_is_shown_on_one_line_of_bounded_length() {
