@@ -323,5 +323,13 @@ fn hash(link: Option<&[u8]>) -> String {
     }
 }
 
+/// What a record of the audit log is called.
+pub(super) fn audit_place(key: &[u8]) -> String {
+    format!(
+        "entry {} of the audit log",
+        leading(key).unwrap_or_default()
+    )
+}
+
 #[cfg(test)]
 mod tests;

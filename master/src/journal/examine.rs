@@ -1,5 +1,6 @@
 //! Looks at a journal at rest: what is there, and what is wrong with it.
 
+use super::audit::audit_place;
 use super::live::Live;
 use super::private_copy::{Mended, with_copy, with_mended_copy};
 use super::record::Records;
@@ -114,6 +115,7 @@ fn read(store: &Store) -> Result<Findings, JournalError> {
     }
     let heads = heads(store, &mut problems)?;
     let whole = whole(store, heads, &mut problems)?;
+    look_at_audit_log(store, &mut problems)?;
     let last = whole.last_key_value().map_or(BuildId(0), |(id, _)| *id);
     let mut cluster = live.cluster;
     cluster.reserve_ids(last);
@@ -129,6 +131,20 @@ fn read(store: &Store) -> Result<Findings, JournalError> {
         cluster,
         whole,
     })
+}
+
+/// A repair leaves out what is damaged. Of the end of the log nothing else would tell that then.
+fn look_at_audit_log(store: &Store, problems: &mut Vec<Problem>) -> Result<(), JournalError> {
+    for record in Records::from(&store.audit, &[]) {
+        if let Err(damage) = record? {
+            problems.push(Problem {
+                place: audit_place(&damage.key),
+                what: damage.what.to_owned(),
+                lost: "who asked for what in that turn".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn problem(error: JournalError) -> Result<Problem, JournalError> {

@@ -5,6 +5,7 @@
 //! as `event`, the builds that are over as `ended` and `ended_subjobs`, and the links of the audit log as `audit`, each as
 //! the text that its hash is of.
 
+use super::audit::audit_place;
 use super::examine::examine_store;
 use super::private_copy::{Mended, with_mended_copy};
 use super::record::{Damage, Record, Records, leading, put};
@@ -231,13 +232,6 @@ fn audit_line(record: &Record) -> Vec<u8> {
     let number = leading(&record.key).unwrap_or_default();
     let text = Value::from(String::from_utf8_lossy(&record.text));
     placed(&[("number", number)], "link", text.to_string().as_bytes())
-}
-
-fn audit_place(key: &[u8]) -> String {
-    format!(
-        "entry {} of the audit log",
-        leading(key).unwrap_or_default()
-    )
 }
 
 fn snapshot_line(record: &Record) -> (&'static str, Vec<u8>) {

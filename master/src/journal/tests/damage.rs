@@ -278,6 +278,24 @@ async fn what_comes_before_a_damaged_event_is_saved() {
 }
 
 #[tokio::test]
+async fn damage_to_the_audit_log_is_named() {
+    let damaged =
+        "entry 7 of the audit log: its checksum does not fit - who asked for what in that turn";
+    check_repair(
+        |store| {
+            for number in [3_u64, 7] {
+                let (key, value) = record::only_piece(&number.to_be_bytes(), b"{}").unwrap();
+                store.audit.insert(key, value).unwrap();
+            }
+            spoil(&store.audit, &piece_key(&7_u64.to_be_bytes(), 0));
+        },
+        &[damaged],
+        |master| assert_eq!(master.journal.store.audit.len(), 1),
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn events_that_share_a_record_are_lost_together_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut master = with_events(directory.path(), 2).await;
