@@ -4,6 +4,9 @@
 //! left out or put in later shows, up to the newest hash that somebody has noted elsewhere. A link is given to the engine
 //! before the events that follow from it, so the flush of the events brings it to disk, too. A master that dies between the
 //! two leaves a link of what was asked and had no effect.
+//!
+//! Each link also says where the log begins, since the oldest links make room for new ones: so a beginning that somebody has cut
+//! off shows as well.
 
 use super::JournalError;
 use super::record::{Record, Records, leading, only_piece, put};
@@ -66,6 +69,9 @@ impl Asked {
 struct Link {
     /// The hash of the link before, in hex. Zeros at the beginning.
     previous: String,
+    /// The number of the oldest entry that is kept once this link is there. Links of older versions do not say it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    oldest: Option<u64>,
     entries: Vec<Asked>,
 }
 
@@ -73,7 +79,7 @@ struct Link {
 #[derive(Debug)]
 pub(super) struct AuditEnd {
     links: Tree,
-    /// The numbers of the oldest entry that is kept, and of the next one.
+    /// The numbers of the oldest entry that is to be kept, and of the next one.
     first: u64,
     next: u64,
     /// The hash of the newest link.
@@ -102,6 +108,9 @@ impl AuditEnd {
             // A damaged link hides how many entries it had. The next one takes the number after it, and breaks the chain.
             let entries = newest.as_ref().map_or(1, |link| link.entries.len() as u64);
             end.next = number + entries;
+            // What somebody has cut off is missing until there were no room for it.
+            let oldest = newest.as_ref().and_then(|link| link.oldest);
+            end.first = oldest.unwrap_or(end.first).min(end.first);
             end.head = newest.map_or_else(|| hash(None), |link| link.hash);
         }
         Ok(end)
@@ -117,8 +126,12 @@ impl AuditEnd {
             return Ok(());
         }
         let number = entries.len() as u64;
-        let previous = std::mem::take(&mut self.head);
-        let link = Link { previous, entries };
+        let (pushed_out, oldest) = self.without_room(number)?;
+        let link = Link {
+            previous: std::mem::take(&mut self.head),
+            oldest: Some(oldest),
+            entries,
+        };
         let text = serde_json::to_vec(&link).map_err(JournalError::Encode)?;
         self.head = hash(Some(&text));
         let key = self.next.to_be_bytes();
@@ -132,25 +145,29 @@ impl AuditEnd {
         };
         added.map_err(JournalError::Append)?;
         self.next += number;
-        self.push_out()
+        // Only now: a log that begins before what its end says is whole.
+        for first in pushed_out {
+            let link = self.links.scan_prefix(first.to_be_bytes());
+            store::remove(&self.links, link)?;
+        }
+        self.first = oldest;
+        Ok(())
     }
 
-    fn push_out(&mut self) -> Result<(), JournalError> {
-        for _ in 0..PUSHED_OUT {
-            if self.next - self.first <= self.kept {
+    /// The links for which there is no room beside one with so many entries, and the number of the oldest entry without them.
+    fn without_room(&self, number: u64) -> Result<(Vec<u64>, u64), JournalError> {
+        let next = self.next + number;
+        let (mut pushed_out, mut oldest) = (Vec::new(), self.first);
+        while pushed_out.len() < PUSHED_OUT && oldest < self.next && next - oldest > self.kept {
+            // Behind the last link comes the new one.
+            let second = number_after(&self.links, oldest)?.unwrap_or(self.next);
+            if next - second < self.kept {
                 break;
             }
-            let oldest = self.first.to_be_bytes();
-            let Some(second) = number_after(&self.links, self.first)? else {
-                break;
-            };
-            if self.next - second < self.kept {
-                break;
-            }
-            store::remove(&self.links, self.links.scan_prefix(oldest))?;
-            self.first = second;
+            pushed_out.push(oldest);
+            oldest = second;
         }
-        Ok(())
+        Ok((pushed_out, oldest))
     }
 }
 
@@ -232,7 +249,7 @@ impl AuditLog {
             has_expected: expected.map(|expected| expected == hash(None)),
             fault: None,
         };
-        let mut next = None;
+        let (mut next, mut oldest) = (None, None);
         for record in Records::from(&self.links, &[]) {
             let record = record?;
             let key = record
@@ -252,6 +269,9 @@ impl AuditLog {
                     "it does not follow from what stands before it: one of the two was changed"
                         .to_owned(),
                 ),
+                (Ok(link), None) if number == 0 && link.previous != verified.head => {
+                    Some("it is not the beginning of the log, as its number says".to_owned())
+                }
                 _ => None,
             };
             if verified.fault.is_none() {
@@ -261,11 +281,16 @@ impl AuditLog {
                 verified.first = number;
             }
             let entries = read.as_ref().map_or(1, |link| link.entries.len() as u64);
+            oldest = read.as_ref().ok().and_then(|link| link.oldest).or(oldest);
             verified.entries += entries;
             verified.head = read.map_or_else(|_| hash(None), |link| link.hash);
             let is_expected = expected.is_some_and(|expected| expected == verified.head);
             verified.has_expected = verified.has_expected.map(|has| has || is_expected);
             next = Some(number + entries);
+        }
+        if let Some(oldest) = oldest.filter(|oldest| *oldest < verified.first) {
+            let what = format!("entries from {oldest} on are missing before it");
+            verified.fault = Some((verified.first, what));
         }
         Ok(verified)
     }
@@ -274,6 +299,7 @@ impl AuditLog {
 /// A link with its own hash.
 struct ReadLink {
     previous: String,
+    oldest: Option<u64>,
     hash: String,
     entries: Vec<Asked>,
 }
@@ -283,6 +309,7 @@ impl ReadLink {
         let link: Link = serde_json::from_slice(&record.text).map_err(|error| error.to_string())?;
         Ok(Self {
             previous: link.previous,
+            oldest: link.oldest,
             hash: hash(Some(&record.text)),
             entries: link.entries,
         })

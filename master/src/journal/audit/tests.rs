@@ -104,6 +104,38 @@ async fn what_is_changed_left_out_or_cut_off_shows() {
 }
 
 #[tokio::test]
+async fn a_beginning_that_was_cut_off_shows() {
+    let cut = |directory: &Path, links: &[u64]| {
+        let journal = Journal::open(directory).unwrap();
+        for number in links {
+            let part = journal.store.audit.scan_prefix(number.to_be_bytes());
+            crate::journal::store::remove(&journal.store.audit, part).unwrap();
+        }
+        journal.audit_log().verify(None).unwrap().fault
+    };
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 10, &[1; 8]).await;
+    assert_eq!(cut(directory.path(), &[]), None);
+    let (number, what) = cut(directory.path(), &[0, 1]).unwrap();
+    assert!(number == 2 && what.contains("from 0 on"), "{what}");
+    // A log that goes on does not hide it, until there is no room for what is missing.
+    for kept in [10, 1000] {
+        filled(directory.path(), kept, &[1]).await;
+        let (number, _) = cut(directory.path(), &[]).unwrap();
+        assert_eq!(number, 2);
+    }
+    filled(directory.path(), 10, &[1; 8]).await;
+    assert_eq!(cut(directory.path(), &[]), None);
+    // Where older ones have made room.
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 10, &[1; 25]).await;
+    filled(directory.path(), 1000, &[1]).await;
+    assert_eq!(cut(directory.path(), &[]), None);
+    let (number, what) = cut(directory.path(), &[15]).unwrap();
+    assert!(number == 16 && what.contains("from 15 on"), "{what}");
+}
+
+#[tokio::test]
 async fn the_oldest_make_room_and_the_rest_still_fits_together() {
     let directory = tempfile::tempdir().unwrap();
     filled(directory.path(), 10, &[1; 25]).await;
