@@ -2,7 +2,7 @@
 
 use super::command::Commanded;
 use super::printed::{remove_what_is_left, text_of};
-use super::{RunError, SubjobExecutor};
+use super::{Means, RunError, SubjobExecutor};
 use crate::data_directory::{DataDirectory, remove_all};
 use crate::run::event_log::SubjobEvents;
 use crate::run::file_error::files;
@@ -24,8 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How many bytes of the console of a batch are looked through for lines that name atoms.
+/// How many bytes of the console of a batch are looked through for lines that name atoms: its end. What stands before that may
+/// tell of a failure, so a batch that prints more passes nothing.
 const MOST_CONSOLE: u64 = 16 << 20;
+
+/// Why such a batch passes nothing.
+const NOT_ALL_PRINTED: &str = "not all of the output was looked through";
 
 /// How much of what failed in a batch is shown before the output of an atom that runs again alone: bytes of messages of
 /// its tests, and of the end of the batch's output.
@@ -95,9 +99,7 @@ impl SubjobExecutor {
             self.start_afresh(order.hand_out.build);
         }
         match ended {
-            Ok(Some(end)) => {
-                RunOutcome::Batch(settle(&self.means.data, (order, batch), &end, stop))
-            }
+            Ok(Some(end)) => RunOutcome::Batch(settle(&self.means, (order, batch), &end, stop)),
             Ok(None) => {
                 end_marked_blocking(&mark, self.grace());
                 RunOutcome::Canceled
@@ -148,7 +150,7 @@ impl SubjobExecutor {
 
 /// What the end of a batch's process means for its atoms. Blocks.
 fn settle(
-    data: &DataDirectory,
+    means: &Means,
     (order, batch): (&RunOrder, &BatchOrder),
     end: &AtomEnd,
     stop: &CancellationToken,
@@ -160,9 +162,15 @@ fn settle(
         None => Reported::default(),
     };
     let tests = std::mem::take(&mut reported.tests);
-    let unread = reported.warning();
-    let failed_beside = unread.is_some() || reported.failed_beside;
-    let console = text_of(&end.console, MOST_CONSOLE);
+    let printed = text_of(&end.console, MOST_CONSOLE);
+    let is_cut = means
+        .limits
+        .max_console_size
+        .is_some_and(|max| end.usage.output_bytes > max);
+    let unseen = (is_cut || !printed.is_whole).then(|| NOT_ALL_PRINTED.to_owned());
+    let unread: Vec<String> = reported.warning().into_iter().chain(unseen).collect();
+    let failed_beside = !unread.is_empty() || reported.failed_beside;
+    let console = printed.text;
     let values: Vec<&str> = batch.members.iter().map(|one| one.value.as_str()).collect();
     let directory = order.project_directory.to_string_lossy();
     let ending = BatchEnding {
@@ -178,10 +186,10 @@ fn settle(
         end,
         tests: &tests,
         console: &console,
-        unread: unread.as_deref(),
+        unread: &unread,
         number: batch.members.len(),
     };
-    let mut passed = Passed::new(data, &story, &verdicts, &values);
+    let mut passed = Passed::new(&means.data, &story, &verdicts, &values);
     // Very many may run again for the same reason.
     let mut said: Option<(Again, Arc<str>)> = None;
     let members = batch.members.iter().zip(verdicts);
@@ -213,7 +221,8 @@ struct Story<'a> {
     end: &'a AtomEnd,
     tests: &'a [ReportedTest],
     console: &'a str,
-    unread: Option<&'a str>,
+    /// What was not read of what it left, in words.
+    unread: &'a [String],
     number: usize,
 }
 
@@ -238,7 +247,7 @@ impl Story<'_> {
         let mut said = format!(
             "clusterrunner: this atom ran in a batch of {number} atoms {how}; now it runs alone\n"
         );
-        if let Some(unread) = self.unread {
+        for unread in self.unread {
             said.push_str(&format!("clusterrunner: of the batch, {unread}\n"));
         }
         if again == Again::Unnamed {

@@ -128,7 +128,7 @@ impl SubjobExecutor {
                 if counts(end.exit_code, is_timeout, worker.confirm_failures) {
                     return Ok(Tried::Counts(Box::new(end)));
                 }
-                let again = Again::of(&end, text_of(&end.console, MOST_READ));
+                let again = Again::of(&end, text_of(&end.console, MOST_READ).text);
                 if again.is_failure(order.timeout)
                     && let Some(path) = changed_since(&order.project_directory, began)
                 {

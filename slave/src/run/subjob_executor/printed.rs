@@ -3,25 +3,39 @@
 use crate::data_directory::remove_all;
 use crate::work::{AtomConsole, AtomEnd};
 use clusterrunner_common::disk::regular_file;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+/// What was read of a console.
+#[derive(Debug, Default)]
+pub(super) struct Printed {
+    pub(super) text: String,
+    /// Whether that is all that the console has.
+    pub(super) is_whole: bool,
+}
 
 /// A console; of one that is longer than so many bytes and in a file, the end.
-pub(super) fn text_of(console: &AtomConsole, most: u64) -> String {
-    let bytes = match console {
-        AtomConsole::Memory(text) => text.clone(),
-        AtomConsole::File(path) => {
-            let read = || {
-                let mut file = regular_file::open_itself(path)?;
-                let length = file.metadata()?.len();
-                file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
-                let mut bytes = Vec::new();
-                file.take(most).read_to_end(&mut bytes)?;
-                std::io::Result::Ok(bytes)
-            };
-            read().unwrap_or_default()
-        }
+pub(super) fn text_of(console: &AtomConsole, most: u64) -> Printed {
+    let read = match console {
+        AtomConsole::Memory(text) => Ok((text.clone(), true)),
+        AtomConsole::File(path) => end_of(path, most),
     };
-    String::from_utf8_lossy(&bytes).into_owned()
+    let Ok((bytes, is_whole)) = read else {
+        return Printed::default();
+    };
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|odd| String::from_utf8_lossy(odd.as_bytes()).into_owned());
+    Printed { text, is_whole }
+}
+
+/// The last bytes of a file, at most so many, and whether these are all.
+fn end_of(path: &Path, most: u64) -> io::Result<(Vec<u8>, bool)> {
+    let mut file = regular_file::open_itself(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok((bytes, length <= most))
 }
 
 /// Removes the files of a run that does not count.

@@ -13,6 +13,7 @@ const MAX_CONSOLE: u64 = 64 << 10;
 const BUILD: BuildId = BuildId(1);
 const SUBJOB: SubjobId = SubjobId(3);
 
+mod batches;
 mod workers;
 
 struct Scenario {
@@ -67,6 +68,16 @@ impl Scenario {
     ) -> RunOutcome {
         let order = RunOrder {
             hunt,
+            timeout,
+            ..self.order(atoms)
+        };
+        let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
+        self.executor.run(order, &self.stop, &events)
+    }
+
+    fn order(&self, atoms: &[&str]) -> RunOrder {
+        RunOrder {
+            hunt: None,
             hand_out: HandOut {
                 build: BUILD,
                 subjob: SUBJOB,
@@ -77,15 +88,13 @@ impl Scenario {
             project_directory: self.base.path().to_owned(),
             variables: Arc::default(),
             atomic_commands: atoms.iter().map(|&atom| atom.to_owned()).collect(),
-            timeout,
+            timeout: None,
             batch: None,
             head: None,
             image: None,
             junit: Arc::default(),
             worker: self.worker.clone(),
-        };
-        let events = SubjobEvents::new(EventLog::in_memory(), &order, "a job".to_owned());
-        self.executor.run(order, &self.stop, &events)
+        }
     }
 
     /// What the one file is that an atom may print to.
