@@ -4,6 +4,7 @@
 
 mod learned;
 mod naming;
+mod plans;
 mod sizes;
 mod tap;
 mod verdicts;

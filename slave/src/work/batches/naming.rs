@@ -91,9 +91,18 @@ impl<'a> Names<'a> {
 
     /// The atom that is named by a word alone.
     pub(super) fn atom_of_word(&self, word: &str) -> Option<usize> {
+        self.atoms_of_word(word)?
+    }
+
+    /// Whether a word stands for an atom, or for several.
+    pub(super) fn is_word_for_atoms(&self, word: &str) -> bool {
+        self.atoms_of_word(word).is_some()
+    }
+
+    fn atoms_of_word(&self, word: &str) -> Option<Option<usize>> {
         self.values
             .of(word)
-            .or_else(|| self.values.of(self.in_project(word)))?
+            .or_else(|| self.values.of(self.in_project(word)))
     }
 
     /// The atom that a test belongs to; none where no atom is named, or no single one.

@@ -1,6 +1,7 @@
 //! Lines that name atoms: those of the Test Anything Protocol, `ok <atom>` and `not ok <atom>`, with a number before the atom
 //! or without, those of `go test` for a package, and those of Rust's test programs, `test <atom> ... ok`. Pure.
 
+use super::plans::Plans;
 use std::time::Duration;
 
 /// What a line says of something.
@@ -21,21 +22,22 @@ pub(super) struct Said<'a> {
 pub(super) struct Spoken<'a> {
     /// Line by line. Lines that are indented speak of parts.
     pub(super) said: Vec<Said<'a>>,
-    /// Whether it says itself that tests are missing: by `Bail out!`, or by a plan (`1..9`) for more results than there are.
+    /// Whether it says itself that tests are missing: by `Bail out!`, or by a plan (`1..9`) whose results are not all there.
     pub(super) broke_off: bool,
 }
 
-/// What a console says of a batch whose atoms have these values, in their order.
-pub(super) fn spoken<'a>(console: &'a str, values: &[&str]) -> Spoken<'a> {
+/// What a console says of a batch whose atoms have these values, in their order. `names_atom` knows all words for them.
+pub(super) fn spoken<'a>(
+    console: &'a str,
+    values: &[&str],
+    names_atom: impl Fn(&str) -> bool,
+) -> Spoken<'a> {
     let mut spoken = Spoken::default();
-    let (mut planned, mut results) = (0_u64, 0_u64);
+    let mut plans = Plans::new(values.len(), names_atom);
     let mut numbers = Numbers::default();
     for one in console.lines() {
-        if let Some(plan) = plan(one) {
-            planned = planned.saturating_add(plan);
-        }
+        plans.see(one);
         spoken.broke_off |= one.starts_with("Bail out!");
-        results += u64::from(is_result(one));
         if let Some(said) = line(one) {
             numbers.see(&said, spoken.said.len());
             spoken.said.push(said);
@@ -43,8 +45,9 @@ pub(super) fn spoken<'a>(console: &'a str, values: &[&str]) -> Spoken<'a> {
             spoken.said.push(said);
         }
     }
-    spoken.broke_off |= planned > results;
-    if !numbers.are_names(planned > 0, values) {
+    let are_names = numbers.are_names(plans.are_some, values);
+    spoken.broke_off |= plans.are_unmet();
+    if !are_names {
         for (place, _) in numbers.alone {
             if let Some(said) = spoken.said.get_mut(place) {
                 said.of = ["", ""];
@@ -61,6 +64,8 @@ struct Numbers<'a> {
     last: u64,
     /// Whether all are what TAP would count, which begins anew with each program.
     are_counting: bool,
+    /// Whether there are some with a name behind them.
+    have_names: bool,
     /// Those that stand alone, by the places of what they are said of.
     alone: Vec<(usize, &'a str)>,
 }
@@ -70,6 +75,7 @@ impl Default for Numbers<'_> {
         Self {
             last: 0,
             are_counting: true,
+            have_names: false,
             alone: Vec::new(),
         }
     }
@@ -86,31 +92,21 @@ impl<'a> Numbers<'a> {
         if first == whole {
             self.are_counting &= is_next;
             self.alone.push((place, whole));
+        } else {
+            self.have_names = true;
         }
         self.last = number;
     }
 
-    /// Whether they name atoms. Where TAP would count the same, they do only if both mean the same atoms.
+    /// Whether they name atoms. Where TAP would count the same, they do only if both mean the same atoms, and none is another
+    /// name for a result that is planned.
     fn are_names(&self, has_plan: bool, values: &[&str]) -> bool {
         let alone = self.alone.iter().map(|(_, number)| *number);
         let is_in_order = self.alone.len() <= values.len()
             && alone.eq(values.iter().copied().take(self.alone.len()));
-        is_in_order || !(has_plan || self.are_counting)
+        let are_of_plan = has_plan && self.have_names;
+        (is_in_order && !are_of_plan) || !(has_plan || self.are_counting)
     }
-}
-
-/// How many tests a plan of TAP announces.
-fn plan(line: &str) -> Option<u64> {
-    let number = line.strip_prefix("1..")?;
-    let number = number.split('#').next().unwrap_or(number);
-    number.trim_end().parse().ok()
-}
-
-/// Whether a line is a result of TAP, whatever is behind it.
-fn is_result(line: &str) -> bool {
-    let rest = line.strip_prefix("not ").unwrap_or(line);
-    let rest = rest.strip_prefix("ok");
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
 /// A `not ok` that stands behind text without the end of its line.
@@ -164,7 +160,8 @@ fn line(line: &str) -> Option<Said<'_>> {
     let (passed, rest) = match line.strip_prefix("not ok ") {
         Some(rest) => (false, rest),
         None => match line.strip_prefix("FAIL\t") {
-            Some(rest) => (false, rest),
+            // Of a package that could not be built: `[build failed]`, `[setup failed]`.
+            Some(rest) => (false, rest.split(" [").next().unwrap_or(rest)),
             None => (true, line.strip_prefix("ok ")?),
         },
     };
@@ -216,7 +213,11 @@ mod tests {
     use super::*;
 
     fn said(console: &str) -> Vec<Said<'_>> {
-        spoken(console, &[]).said
+        said_of(console, &[])
+    }
+
+    fn said_of<'a>(console: &'a str, values: &[&str]) -> Vec<Said<'a>> {
+        spoken(console, values, |word| values.contains(&word)).said
     }
 
     #[test]
@@ -224,21 +225,19 @@ mod tests {
         for (console, expected) in [
             ("ok a\nBail out! no database\n", true),
             ("1..3\nok a\nok b\n", true),
-            ("ok a\nok b\n1..3 # all\n", true),
-            ("1..3\nok a\nnot ok b # TODO later\nok\n", false),
-            ("1..2\nok 1\nok 2\nok a\n1..1\nok 1\nok b\n", false),
-            ("1..2\nok 1\n1..3\nok 1\nok 2\n", true),
-            ("1..0 # SKIP\n    1..9\n1..x\n", false),
+            ("1..3\nok 1\nok 2 - died\nok x\n", true),
+            ("1..2\nok 1\nok 2\nok x\n", false),
         ] {
-            assert_eq!(spoken(console, &[]).broke_off, expected, "{console}");
+            let spoken = spoken(console, &["x"], |word| word == "x");
+            assert_eq!(spoken.broke_off, expected, "{console}");
         }
     }
 
     #[test]
     fn a_number_alone_is_a_name_where_it_is_no_count() {
         let names = |console: &str, values: &[&str]| -> Vec<String> {
-            let spoken = spoken(console, values).said;
-            spoken.iter().map(|said| said.of[0].to_owned()).collect()
+            let said = said_of(console, values);
+            said.iter().map(|said| said.of[0].to_owned()).collect()
         };
         let three = "ok 1\nnot ok 2\nok 3\n";
         assert_eq!(names(three, &["3", "2", "1"]), ["", "", ""]);
@@ -253,6 +252,8 @@ mod tests {
         assert_eq!(names("ok 1 - a\nnot ok 2\n", &["a", "2"]), ["1 - a", ""]);
         assert_eq!(names("ok 17\nok 18\n", &["18", "17"]), ["17", "18"]);
         assert_eq!(names("ok 007\n", &["007"]), ["007"]);
+        let planned = "1..4\nok 1 - x\nok 2 - died\nok 3\nok 4\n";
+        assert_eq!(names(planned, &["3", "4"])[2..], ["", ""]);
     }
 
     #[test]
@@ -283,19 +284,21 @@ mod tests {
             ]
         );
         assert_eq!(said[1].took, Some(Duration::from_micros(1500)));
-        assert!(
-            super::spoken("ok x # time=-1ms", &[]).said[0]
-                .took
-                .is_none()
-        );
+        assert!(said_of("ok x # time=-1ms", &[])[0].took.is_none());
     }
 
     #[test]
     fn lines_of_go() {
-        let console = "ok  \texample.com/m/a\t0.003s\nok  \tb\t(cached)\nFAIL\tc\t0.1s\nFAIL\n?   \td\t[no test files]\n--- FAIL: TestX (0.00s)\n";
+        let console = "ok  \texample.com/m/a\t0.003s\nok  \tb\t(cached)\nFAIL\tc\t0.1s\nFAIL\td [build failed]\nFAIL\te f [setup failed]\nFAIL\n?   \td\t[no test files]\n--- FAIL: TestX (0.00s)\n";
         let said = said(console);
         let said = said.iter().map(|said| (said.passed, said.of[1]));
-        let expected = [(true, "example.com/m/a"), (true, "b"), (false, "c")];
+        let expected = [
+            (true, "example.com/m/a"),
+            (true, "b"),
+            (false, "c"),
+            (false, "d"),
+            (false, "e f"),
+        ];
         assert_eq!(said.collect::<Vec<_>>(), expected);
     }
 

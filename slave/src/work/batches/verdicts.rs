@@ -26,7 +26,7 @@ pub(crate) struct BatchEnding<'a> {
     pub(crate) took: Duration,
     /// The tests of its reports.
     pub(crate) tests: &'a [ReportedTest],
-    /// Whether its reports tell of a failure that is of no test, or one of them was not read.
+    /// Whether its reports tell of a failure that is of no test, or not all was read that it reports and prints.
     pub(crate) failed_beside: bool,
     /// What it printed.
     pub(crate) console: &'a str,
@@ -92,7 +92,8 @@ pub(crate) fn judge(
 ) -> (Vec<Verdict>, Option<Duration>) {
     let names = Names::new(project_directory, values.iter().copied());
     let mut told = vec![Told::default(); values.len()];
-    let spoken = tap::spoken(ending.console, values);
+    let names_atom = |word: &str| names.is_word_for_atoms(word);
+    let spoken = tap::spoken(ending.console, values, names_atom);
     let mut is_doubted = ending.failed_beside || spoken.broke_off;
     for (place, test) in ending.tests.iter().enumerate() {
         let has_failed = test.outcome == TestOutcome::Failed;
@@ -288,6 +289,9 @@ mod tests {
             ("Bail out! x\n", "DDDD"),
             ("1..9\n", "DDDD"),
             ("1..4\n", "PPPP"),
+            ("1..3\nok 1\nok 2 - died\nok t/d.py\n", "DDDD"),
+            ("1..3\nok 1\nok 2\nok 3\nok t/d.py\n", "PPPP"),
+            ("FAIL\tt/b.py [build failed]\n", "PFPP"),
             ("not ok\n", "DDDD"),
             ("not ok 4\n", "DDDD"),
             ("not ok 4 - t/b.py/x\n", "DDDD"),
