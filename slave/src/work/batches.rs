@@ -282,20 +282,15 @@ impl Work {
                             self.completed(hand_out, executor, vec![*atom], effects);
                         }
                         Some(BatchEnd::Again { most, head }) => {
-                            self.wait_again(
-                                hand_out,
-                                member,
-                                TriedBefore { most, head },
-                                in_vain,
-                                effects,
-                            );
+                            let tried = Some(TriedBefore { most, head });
+                            self.wait_again(hand_out, member, (tried, in_vain), effects);
                         }
                         None => {
-                            let tried = TriedBefore {
+                            let tried = Some(TriedBefore {
                                 most: 1,
                                 head: "".into(),
-                            };
-                            self.wait_again(hand_out, member, tried, in_vain, effects);
+                            });
+                            self.wait_again(hand_out, member, (tried, in_vain), effects);
                         }
                     }
                 }
@@ -305,9 +300,11 @@ impl Work {
                     self.project_is_gone(leader.build, waiting, effects);
                 }
             }
+            // The stop may have been for one of them alone, of which there is a newer attempt.
             RunOutcome::Canceled | RunOutcome::Completed(_) => {
                 for member in running.members {
-                    self.step_ended(member.waiting.subjob.of(leader.build), None, effects);
+                    let hand_out = member.waiting.subjob.of(leader.build);
+                    self.wait_again(hand_out, member, (None, Duration::ZERO), effects);
                 }
             }
             RunOutcome::Trouble(reason) => {
@@ -320,13 +317,13 @@ impl Work {
         None
     }
 
-    /// Has a hand-out wait where it waited before, if its result is still wanted.
+    /// Has a hand-out wait where it waited before, if its result is still wanted: with what a batch has shown of it, if it has
+    /// shown something, and what that took for nothing.
     fn wait_again(
         &mut self,
         hand_out: HandOut,
         member: Batched,
-        tried: TriedBefore,
-        in_vain: Duration,
+        (tried, in_vain): (Option<TriedBefore>, Duration),
         effects: &mut Vec<Effect>,
     ) {
         let is_wanted = self.step_that_counts(hand_out).is_some();
@@ -337,7 +334,7 @@ impl Work {
             number,
             mut waiting,
         } = member;
-        waiting.tried = Some(tried);
+        waiting.tried = tried.or(waiting.tried);
         let before = build.batches.in_vain.entry(hand_out).or_default();
         *before = before.saturating_add(in_vain);
         build.active.remove(&hand_out);

@@ -137,6 +137,17 @@ fn a_stop_and_a_newer_attempt_find_each_of_them() {
     assert_eq!(runs(&effects), [[1]]);
     assert_eq!(work.executors[0], Some(hand_out(B, 1, 2)));
 
+    // The hand-out that stands for the batch is its process: the others run again.
+    let mut work = ready(1);
+    give(&mut work, start(&[Some(1); 3]));
+    let effects = give(&mut work, super::start(hand_out(B, 0, 2)));
+    assert_eq!(effects, [Effect::Cancel(hand_out(B, 0, 1))]);
+    let effects = give(&mut work, ran(hand_out(B, 0, 1), RunOutcome::Canceled));
+    assert_eq!(runs(&effects), [[1, 2]]);
+    let outcome = batch(vec![passed(), passed()]);
+    let effects = give(&mut work, ran(hand_out(B, 1, 1), outcome));
+    assert_eq!(runs(&effects), [[0]]);
+
     let mut work = ready(1);
     give(&mut work, start(&[Some(1); 3]));
     give(&mut work, Command::TearDown(B));
