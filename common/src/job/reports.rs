@@ -60,6 +60,12 @@ impl From<Patterns> for Vec<String> {
 }
 
 impl Patterns {
+    /// Whether nothing is a report.
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a file is a report.
     #[must_use]
     pub fn has(&self, path: &str) -> bool {

@@ -4,9 +4,14 @@ use super::bounds::{MAX_DIRECTORIES, MAX_ENTRIES, MAX_REPORT, MAX_REPORT_BYTES, 
 use super::{ReportError, Reported};
 use crate::job::reports::Patterns;
 use crate::results::block::tree::{Tree, TreeEntry, tree_entry};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+/// Why it is unknown which reports there are.
+const TOO_MANY: &str = "it has too many files for a search";
+const TOO_DEEP: &str = "it lies too deep for a search";
 
 /// Reads the reports below the directory that an atom left, whose users know it as `known_as`. Ends early where
 /// `is_to_stop` says so. Blocks.
@@ -17,12 +22,32 @@ pub fn collect(
     patterns: &Patterns,
     is_to_stop: &dyn Fn() -> bool,
 ) -> Reported {
+    collect_among(MAX_ENTRIES, (directory, known_as), patterns, is_to_stop)
+}
+
+/// The same where at most so many entries are looked at.
+fn collect_among(
+    most: usize,
+    (directory, known_as): (&Path, &str),
+    patterns: &Patterns,
+    is_to_stop: &dyn Fn() -> bool,
+) -> Reported {
     let mut reported = Reported::default();
-    // What can not be looked through is told when it is packed.
-    let Ok(mut found) = find(directory, patterns, is_to_stop) else {
+    if patterns.are_none() {
         return reported;
+    }
+    let mut search = Search {
+        known_as,
+        patterns,
+        most,
+        found: BTreeMap::new(),
+        links: Vec::new(),
+        reported: &mut reported,
     };
-    found.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+    if let Err(error) = search.run(directory, is_to_stop) {
+        search.reported.leave_out(known_as, &error);
+    }
+    let found = search.finish();
     let mut left = MAX_REPORT_BYTES;
     for (number, (path, size)) in found.iter().enumerate() {
         if is_to_stop() {
@@ -44,38 +69,94 @@ pub fn collect(
     reported
 }
 
-/// The paths and sizes of the reports, in no order.
-fn find(
-    directory: &Path,
-    patterns: &Patterns,
-    is_to_stop: &dyn Fn() -> bool,
-) -> io::Result<Vec<(String, u64)>> {
-    let tree = Tree::open(directory)?;
-    let (mut found, mut seen) = (Vec::new(), 0);
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(inside) = waiting.pop() {
-        let Ok((opened, names)) = tree.directory(&inside) else {
-            continue;
-        };
-        for name in names.filter_map(Result::ok) {
-            seen += 1;
-            if seen > MAX_ENTRIES || is_to_stop() {
-                return Ok(found);
-            }
-            let path = inside.join(&name);
-            match tree_entry(&opened, &name) {
-                Ok(TreeEntry::Directory) if path.components().count() < MAX_DIRECTORIES => {
-                    waiting.push(path);
+/// The search for reports. What it can not look at is noted: there may be reports in it.
+struct Search<'a> {
+    known_as: &'a str,
+    patterns: &'a Patterns,
+    /// How many entries are looked at.
+    most: usize,
+    /// The paths and sizes of the reports.
+    found: BTreeMap<String, u64>,
+    /// What has the name of a report and is a link, and where it leads.
+    links: Vec<(PathBuf, PathBuf)>,
+    reported: &'a mut Reported,
+}
+
+impl Search<'_> {
+    fn run(&mut self, directory: &Path, is_to_stop: &dyn Fn() -> bool) -> io::Result<()> {
+        let tree = Tree::open(directory)?;
+        let mut seen = 0;
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(inside) = waiting.pop() {
+            let (opened, names) = match tree.directory(&inside) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    self.leave_out(&inside, &error);
+                    continue;
                 }
-                Ok(TreeEntry::File(_, metadata)) => {
-                    let path = path.to_str().filter(|path| patterns.has(path));
-                    found.extend(path.map(|path| (path.to_owned(), metadata.len())));
+            };
+            for name in names {
+                seen += 1;
+                if is_to_stop() {
+                    return Ok(());
                 }
-                Ok(TreeEntry::Directory | TreeEntry::Link { .. } | TreeEntry::Other) | Err(_) => {}
+                if seen > self.most {
+                    self.leave_out(Path::new(""), &TOO_MANY);
+                    return Ok(());
+                }
+                match name {
+                    Ok(name) => {
+                        let entry = tree_entry(&opened, &name);
+                        self.see(inside.join(&name), entry, &mut waiting);
+                    }
+                    Err(error) => self.leave_out(&inside, &error),
+                }
             }
         }
+        Ok(())
     }
-    Ok(found)
+
+    fn see(&mut self, path: PathBuf, entry: io::Result<TreeEntry>, waiting: &mut Vec<PathBuf>) {
+        let is_report = self.patterns.has(&path.to_string_lossy());
+        match entry {
+            Ok(TreeEntry::Directory) if path.components().count() < MAX_DIRECTORIES => {
+                waiting.push(path);
+            }
+            Ok(TreeEntry::Directory) => self.leave_out(&path, &TOO_DEEP),
+            Ok(TreeEntry::File(_, metadata)) if is_report => match path.to_str() {
+                Some(path) => {
+                    self.found.insert(path.to_owned(), metadata.len());
+                }
+                None => self.leave_out(&path, &"its path is no UTF-8"),
+            },
+            Ok(TreeEntry::Link { target, .. }) if is_report => self.links.push((path, target)),
+            Ok(TreeEntry::Other) if is_report => self.leave_out(&path, &"it is no file"),
+            Err(error) if is_report => self.leave_out(&path, &error),
+            Ok(TreeEntry::File(..) | TreeEntry::Link { .. } | TreeEntry::Other) | Err(_) => {}
+        }
+    }
+
+    /// What was found. A link is left alone if it is another name of that, in its own directory.
+    fn finish(mut self) -> BTreeMap<String, u64> {
+        for (path, target) in std::mem::take(&mut self.links) {
+            let leads_to = path.with_file_name(&target);
+            let is_known = leads_to
+                .to_str()
+                .is_some_and(|path| self.found.contains_key(path));
+            if !is_known {
+                self.leave_out(&path, &"it is a link");
+            }
+        }
+        self.found
+    }
+
+    fn leave_out(&mut self, path: &Path, why: &dyn std::fmt::Display) {
+        let name = match path.as_os_str().is_empty() {
+            true => self.known_as.to_owned(),
+            false => format!("{}/{}", self.known_as, path.display()),
+        };
+        self.reported.leave_out(&name, why);
+    }
 }
 
 fn content(directory: &Path, inside: &Path) -> io::Result<Vec<u8>> {
@@ -97,11 +178,13 @@ fn content(directory: &Path, inside: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
 
     const REPORT: &str = "<testsuite><testcase name='t'/></testsuite>";
 
     #[test]
-    fn reports_are_found_in_order_and_what_is_no_file_is_left_alone() {
+    fn reports_are_found_in_order_and_what_is_no_file_is_told() {
         let left = tempfile::tempdir().unwrap();
         let deep = left.path().join("a/b");
         std::fs::create_dir_all(&deep).unwrap();
@@ -112,8 +195,12 @@ mod tests {
         std::fs::create_dir(left.path().join("junit-directory.xml")).unwrap();
         let elsewhere = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(elsewhere.path(), report("elsewhere")).unwrap();
-        std::os::unix::fs::symlink(elsewhere.path(), left.path().join("junit-link.xml")).unwrap();
-        let socket = left.path().join("junit-socket.xml");
+        let link = |target: &Path, name: &str| {
+            std::os::unix::fs::symlink(target, left.path().join(name)).unwrap();
+        };
+        link(elsewhere.path(), "other.xml");
+        link(Path::new("junit.xml"), "junit-newest.xml");
+        let socket = left.path().join("socket.xml");
         let _socket = std::os::unix::net::UnixListener::bind(socket).unwrap();
         let large = File::create(left.path().join("junit-large.xml")).unwrap();
         // A file with a hole: it claims a gigabyte and has nothing.
@@ -132,6 +219,48 @@ mod tests {
             &Patterns::default(),
             &|| false,
         );
-        assert!(gone.tests.is_empty() && gone.warning().is_none());
+        assert!(gone.tests.is_empty() && gone.warning().is_some());
+    }
+
+    #[test]
+    fn what_may_be_a_report_and_can_not_be_read_is_told() {
+        let warning = |make: &dyn Fn(&Path), patterns: Patterns| {
+            let left = tempfile::tempdir().unwrap();
+            std::fs::write(left.path().join("junit.xml"), REPORT).unwrap();
+            make(left.path());
+            let found = collect_among(100, (left.path(), "a"), &patterns, &|| false);
+            found.warning()
+        };
+        let link = |left: &Path| {
+            std::fs::write(left.join("out.xml"), REPORT).unwrap();
+            std::os::unix::fs::symlink("out.xml", left.join("junit-2.xml")).unwrap();
+        };
+        let socket = |left: &Path| {
+            std::os::unix::net::UnixListener::bind(left.join("junit-2.xml")).unwrap();
+        };
+        let no_utf8 = |left: &Path| {
+            let name = OsStr::from_bytes(b"junit-\xff.xml");
+            std::fs::write(left.join(name), REPORT).unwrap();
+        };
+        let deep = |left: &Path| {
+            std::fs::create_dir_all(left.join("d/".repeat(MAX_DIRECTORIES))).unwrap();
+        };
+        let many = |left: &Path| {
+            for number in 0..100 {
+                File::create(left.join(number.to_string())).unwrap();
+            }
+        };
+        for (make, expected) in [
+            (&link as &dyn Fn(&Path), "a/junit-2.xml (it is a link)"),
+            (&socket, "a/junit-2.xml (it is no file)"),
+            (&no_utf8, "(its path is no UTF-8)"),
+            (&deep, "d (it lies too deep for a search)"),
+            (&many, "a (it has too many files for a search)"),
+        ] {
+            let said = warning(make, Patterns::default()).unwrap();
+            assert!(said.contains(expected), "{said}");
+        }
+        let none = Patterns::try_from(Vec::new()).unwrap();
+        assert_eq!(warning(&deep, none), None);
     }
 }

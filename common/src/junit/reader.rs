@@ -33,8 +33,8 @@ pub enum ReportError {
 }
 
 /// Reads a report and gives its tests to `take`, in its order. What was given of one that ends in an error is not to be
-/// used. Says whether the report tells of a failure that is of none of its tests: in a suite beside its tests, or since a suite
-/// counts more failures and errors than it has.
+/// used. Says whether the report tells of a failure that is of none of its tests: in a suite beside its tests, deep in a test,
+/// or since a suite counts more failures and errors than it has.
 ///
 /// # Errors
 /// See [`ReportError`].
@@ -129,7 +129,8 @@ impl Place {
         let is_failure = matches!(name, "failure" | "error");
         match &mut self.case {
             Some(case) => {
-                self.failures += u64::from(is_failure);
+                self.failures += u64::from(is_failure && case.is_about_it(self.depth));
+                self.failed_beside |= case.has_stray(name, element, self.depth);
                 case.enter(name, element, self.depth);
             }
             None if name == "testcase" => {
@@ -205,10 +206,11 @@ impl Case {
                 .as_deref()
                 .and_then(named)
                 .unwrap_or_else(|| "(no name)".to_owned()),
-            class: class
-                .as_deref()
-                .and_then(named)
-                .or_else(|| of_suites.clone().find_map(|suite| suite.name.clone())),
+            // One that is said to be empty is none: pytest says so of a file that it could not collect.
+            class: match class {
+                Some(class) => named(&class),
+                None => of_suites.clone().find_map(|suite| suite.name.clone()),
+            },
             file: file
                 .as_deref()
                 .and_then(named)
@@ -225,6 +227,21 @@ impl Case {
         }
     }
 
+    /// Whether an element that begins at this depth can say how it ended.
+    fn is_about_it(&self, depth: usize) -> bool {
+        self.section.is_none() && depth == self.depth + 1
+    }
+
+    /// Whether an element in it tells of a failure that is not its own: of a test in it, say.
+    fn has_stray(&self, name: &str, element: &BytesStart<'_>, depth: usize) -> bool {
+        let is_failed = match name {
+            "failure" | "error" => !self.is_about_it(depth),
+            "testcase" => Self::new(element, depth, &[]).test.outcome == TestOutcome::Failed,
+            _ => false,
+        };
+        is_failed && self.section.is_none()
+    }
+
     fn enter(&mut self, name: &str, element: &BytesStart<'_>, depth: usize) {
         if let Some(section) = &mut self.section {
             // Surefire has the text of attempts before the last one in there, beside what they printed.
@@ -239,7 +256,7 @@ impl Case {
             "flakyFailure" | "flakyError" | "rerunFailure" | "rerunError" => TestOutcome::Flaky,
             _ => return,
         };
-        if depth != self.depth + 1 {
+        if !self.is_about_it(depth) {
             return;
         }
         let [message, kind] = attributes(element, ["message", "type"]);

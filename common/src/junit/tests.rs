@@ -103,9 +103,41 @@ fn failures_that_are_of_no_test_are_told() {
             format!("<testsuite><system-out><error/></system-out>{good}</testsuite>"),
             false,
         ),
+        (
+            format!("<testsuite><testcase name='out'>{bad}</testcase></testsuite>"),
+            true,
+        ),
+        (
+            format!("<testsuite failures='1'><testcase name='out'>{bad}</testcase></testsuite>"),
+            true,
+        ),
+        (
+            "<testsuite><testcase name='out'><testcase name='in' status='failed'/></testcase></testsuite>".to_owned(),
+            true,
+        ),
+        (
+            format!("<testsuite><testcase name='out'>{good}</testcase></testsuite>"),
+            false,
+        ),
+        // Its own failure, with something in it.
+        (
+            "<testsuite failures='1'><testcase name='a'><failure><error/></failure></testcase></testsuite>".to_owned(),
+            false,
+        ),
     ] {
         assert_eq!(read(suite.as_str()).failed_beside, expected, "{suite}");
     }
+}
+
+#[test]
+fn an_empty_class_is_not_that_of_the_suite() {
+    let class = |attributes: &str| {
+        let report = format!("<testsuite name='s'><testcase name='t.a' {attributes}/></testsuite>");
+        read(report).tests[0].class.clone()
+    };
+    assert_eq!(class("classname=''"), None);
+    assert_eq!(class(""), Some("s".to_owned()));
+    assert_eq!(class("classname='c'"), Some("c".to_owned()));
 }
 
 #[test]
