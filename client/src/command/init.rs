@@ -21,6 +21,9 @@ pub(crate) fn run(options: &InitOptions) -> Result<ExitCode, Trouble> {
     let shown = options.path.display();
     let project = Project::read(&options.path)
         .map_err(|error| Trouble::usage(format!("could not look at '{shown}': {error}")))?;
+    if let Some(error) = project.broken_package() {
+        output::note(format!("package.json is not read: {error}"));
+    }
     let jobs = jobs(&project);
     if jobs.is_empty() {
         let trouble = Trouble::usage(format!(

@@ -68,10 +68,22 @@ pub(crate) fn request(
     })
 }
 
+/// A path that begins at the working directory as one from the root, any other URL as it is: the master has another
+/// working directory.
+fn absolute(url: &str) -> String {
+    let first = url.split('/').next();
+    let found = match first {
+        Some("." | "..") => std::fs::canonicalize(url).ok(),
+        _ => None,
+    };
+    let path = found.and_then(|path| path.into_os_string().into_string().ok());
+    path.unwrap_or_else(|| url.to_owned())
+}
+
 fn git_body(git: &GitOptions) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("type".to_owned(), json!("git"));
-    body.insert("url".to_owned(), json!(git.url));
+    body.insert("url".to_owned(), json!(absolute(&git.url)));
     for (name, value) in [
         ("remote", &git.remote),
         ("branch", &git.branch),
@@ -268,4 +280,25 @@ fn parsed(option: &str, text: &str) -> Result<Value, Trouble> {
              or into a file and write @FILE",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::absolute;
+
+    #[test]
+    fn a_path_from_here_becomes_one_from_the_root() {
+        let here = std::env::current_dir().unwrap();
+        let src = here.join("src").canonicalize().unwrap();
+        assert_eq!(absolute("./src"), src.to_str().unwrap());
+        assert_eq!(absolute("../no such directory"), "../no such directory");
+        for url in [
+            "https://example.org/./a.git",
+            "git@host:a/b",
+            "/srv/a",
+            ".hidden",
+        ] {
+            assert_eq!(absolute(url), url);
+        }
+    }
 }

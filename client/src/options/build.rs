@@ -132,7 +132,7 @@ pub(crate) enum ProjectOptions {
 /// Options of `clusterrunner build git`.
 #[derive(Args, Debug)]
 pub(crate) struct GitOptions {
-    /// Where to fetch the repository from
+    /// Where to fetch the repository from: a URL, or a path such as . and /srv/project
     #[arg(long)]
     pub(crate) url: String,
     /// Branch, tag or full ref [default: the repository's own]

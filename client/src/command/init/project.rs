@@ -94,6 +94,12 @@ impl Project {
         self.texts.get(file).map_or("", String::as_str)
     }
 
+    /// Why the manifest of a Node project tells nothing, if it is there and tells nothing.
+    pub(super) fn broken_package(&self) -> Option<serde_json::Error> {
+        let text = self.texts.get("package.json")?;
+        serde_json::from_str::<serde_json::Value>(text).err()
+    }
+
     /// A project of these files and texts.
     #[cfg(test)]
     pub(super) fn of<const N: usize>(files: [(&str, &str); N]) -> Self {
@@ -124,4 +130,21 @@ pub(super) const MAKEFILES: [&str; 3] = ["GNUmakefile", "makefile", "Makefile"];
 /// The last part of a path.
 pub(super) fn name(file: &str) -> &str {
     file.rsplit('/').next().unwrap_or(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Project;
+
+    #[test]
+    fn a_broken_manifest_of_node_is_told() {
+        let broken = Project::of([("package.json", "{bad")]).broken_package();
+        assert!(broken.is_some_and(|error| error.line() == 1));
+        assert!(
+            Project::of([("package.json", "{}")])
+                .broken_package()
+                .is_none()
+        );
+        assert!(Project::of([]).broken_package().is_none());
+    }
 }
