@@ -67,7 +67,11 @@ impl Apps {
     }
 
     pub(super) fn is_derived_right(&self) -> bool {
-        *self == self.clone().restored()
+        let mut derived = Self::default();
+        for app in self.by_project.values() {
+            derived.index(app);
+        }
+        self.by_id == derived.by_id && self.by_domain == derived.by_domain
     }
 
     /// Makes anew what is derived.

@@ -50,21 +50,28 @@ impl Templates {
     }
 
     pub(crate) fn is_derived_right(&self) -> bool {
-        *self == self.clone().restored()
+        self.by_origin == self.origins() && self.by_build == self.builds()
     }
 
     /// Finds anew which template was made last in which way.
     pub(super) fn find_origins(&mut self) {
-        self.by_origin = self.by_id.values().filter_map(origin).collect();
+        self.by_origin = self.origins();
+    }
+
+    fn origins(&self) -> BTreeMap<Origin, TemplateId> {
+        self.by_id.values().filter_map(origin).collect()
+    }
+
+    fn builds(&self) -> BTreeMap<BuildId, String> {
+        let names = self.names.iter();
+        let names = names.map(|(name, known)| (known.build, name.clone()));
+        names.collect()
     }
 
     /// Makes anew what is derived.
     pub(crate) fn restored(mut self) -> Self {
         self.find_origins();
-        let names = self.names.iter();
-        self.by_build = names
-            .map(|(name, known)| (known.build, name.clone()))
-            .collect();
+        self.by_build = self.builds();
         self
     }
 }
