@@ -54,7 +54,8 @@ pub(super) enum HuntHappening {
 impl World {
     /// Looks for hunts after a turn. At rest there is none that anything waits for.
     pub(super) fn hunt(&mut self) {
-        if !self.master.is_up {
+        // No job of the walks says whether it is hunted.
+        if !self.master.is_up || !self.master.hunting.is_on {
             return;
         }
         let at = Timestamp(self.wall_clock());

@@ -174,9 +174,11 @@ impl World {
     /// Whether a machine is connected and has told all, or never comes back.
     fn machine_rests(&self, index: usize) -> bool {
         let machine = &self.machines[index];
-        let known = self.master.farm.cluster.slave_at(&url(index));
-        let is_connected = known.is_some_and(|slave| machine.registration() == Some(slave.id));
-        machine.is_gone || machine.is_up && is_connected && machine.unheard.is_empty()
+        let is_connected = || {
+            let known = self.master.farm.cluster.slave_at(&url(index));
+            known.is_some_and(|slave| machine.registration() == Some(slave.id))
+        };
+        machine.is_gone || machine.is_up && machine.unheard.is_empty() && is_connected()
     }
 
     fn is_quiet(&self) -> bool {
@@ -184,12 +186,12 @@ impl World {
         self.now > CALM_AT
             && self.master.is_up
             && self.master.calls.is_empty()
-            && (0..self.machines.len()).all(|index| self.machine_rests(index))
-            && cluster.builds().all(Build::is_over)
             // Slaves keep builds for a while to hunt for flakes.
             && cluster.leftover.is_empty()
             && cluster.to_be_cleared().is_empty()
+            && cluster.builds().all(Build::is_over)
             && self.instances_rest()
+            && (0..self.machines.len()).all(|index| self.machine_rests(index))
     }
 
     /// When a process goes on that is stopped and would be the one to do this.
