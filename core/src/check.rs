@@ -3,6 +3,7 @@
 use super::Cluster;
 use crate::builds::build::{Build, BuildState};
 use crate::builds::subjob::Subjob;
+use crate::builds::unstarted::Place;
 use crate::scheduling::shares;
 use crate::slaves::doubts::is_in_doubt;
 use crate::slaves::quarantine::is_quarantined;
@@ -51,7 +52,8 @@ impl Cluster {
             format!("build {id}: a subjob was cut off that nobody had")
         })?;
         if let BuildState::Building(progress) = &build.state {
-            let mut seen = BTreeSet::new();
+            // By their number: there may be very many.
+            let mut seen = vec![false; build.subjobs.len()];
             for subjob in progress
                 .unstarted
                 .iter()
@@ -60,17 +62,20 @@ impl Cluster {
                 .chain(progress.running.keys().copied())
                 .chain(progress.kept.keys().copied())
             {
-                must(seen.insert(subjob), || {
-                    format!("build {id} holds subjob {subjob} twice")
+                let held = seen.get_mut(subjob.0 as usize);
+                let is_first = held.is_some_and(|held| !std::mem::replace(held, true));
+                must(is_first, || {
+                    format!("build {id} holds subjob {subjob} twice, or has no such subjob")
                 })?;
             }
-            let (unstarted, again) = build.ordered_unstarted();
-            let is_ordered = unstarted == progress.unstarted && again == progress.again;
+            let place = |subjob| Some(Place::of(subjob, build.subjob(subjob)?));
+            let is_ordered =
+                progress.unstarted.is_ordered_by(place) && progress.again.is_ordered_by(place);
             must(is_ordered, || {
                 format!("build {id}: what waits is out of order")
             })?;
-            for (subjob, state) in build.numbered_subjobs() {
-                must(state.result.is_some() != seen.contains(&subjob), || {
+            for ((subjob, state), is_held) in build.numbered_subjobs().zip(seen) {
+                must(state.result.is_some() != is_held, || {
                     format!("build {id}: subjob {subjob} is lost, or waits though it is finished")
                 })?;
             }
@@ -273,9 +278,7 @@ impl Cluster {
         })?;
         must(self.are_details_right(), || "details".to_owned())?;
         must(self.are_bookmarks_right(), || "bookmarks".to_owned())?;
-        must(self.projects == self.derived_projects([]), || {
-            "projects".to_owned()
-        })?;
+        must(self.are_projects_right(), || "projects".to_owned())?;
         self.check_shares()?;
         let shutting_down = self.slaves.values();
         let shutting_down = shutting_down.filter(|s| s.presence == Presence::ShuttingDown);

@@ -82,6 +82,35 @@ impl Projects {
         Some(project)
     }
 
+    fn are_indexed(&self) -> bool {
+        let Self {
+            last,
+            by_id,
+            by_name,
+            by_source,
+            num_builds,
+        } = self;
+        let mut num_sources = 0;
+        let is_right = |(id, project): (&ProjectId, &Project)| {
+            let name = (project.owner, project.name.clone());
+            let source = (project.owner, project.source.clone());
+            let has_source = !source.1.is_empty();
+            num_sources += usize::from(has_source);
+            let is_found = |those: &BTreeSet<ProjectId>| those.contains(id);
+            *id == project.id
+                && *id <= ProjectId(*last)
+                && !project.name.is_empty()
+                && by_name.get(&name) == Some(id)
+                && by_source.get(&source).is_some_and(is_found) == has_source
+                && (project.is_kept || num_builds.contains_key(id))
+        };
+        by_id.iter().all(is_right)
+            && by_name.len() == by_id.len()
+            && by_source.values().all(|those| !those.is_empty())
+            && by_source.values().map(BTreeSet::len).sum::<usize>() == num_sources
+            && num_builds.keys().all(|id| by_id.contains_key(id))
+    }
+
     fn make(&mut self, id: ProjectId, owner: Owner, new: NewProject, at: Timestamp) {
         self.insert(Project::made(id, owner, new, at));
     }
@@ -255,6 +284,22 @@ impl Cluster {
         if self.projects.remove_build(id) {
             self.bookmarks.leave_project_out(id);
         }
+    }
+
+    /// Whether what is derived of projects fits them and the builds, and each has a name, and a reason to be there.
+    pub(crate) fn are_projects_right(&self) -> bool {
+        let mut num_builds: BTreeMap<ProjectId, u64> = BTreeMap::new();
+        let builds = self.builds.values().map(|build| (build.id, build.project));
+        // With the end of the journal the project of an archived build may be lost.
+        let is_known = |project| self.projects.by_id.contains_key(&project);
+        let ended = self.ended.iter().map(|(id, ended)| (*id, ended.project));
+        let ended = ended.filter(|(_, project)| is_known(*project));
+        for (build, project) in builds.chain(ended) {
+            if !self.is_deleted(build) {
+                *num_builds.entry(project).or_default() += 1;
+            }
+        }
+        num_builds == self.projects.num_builds && self.projects.are_indexed()
     }
 
     /// The projects as they follow from those that are known and from the builds that are kept. `put_away` names projects

@@ -72,6 +72,14 @@ impl Unstarted {
         self.expected_ms
     }
 
+    /// Whether each stands where it belongs, and the sum is theirs.
+    pub(crate) fn is_ordered_by(&self, place: impl Fn(SubjobId) -> Option<Place>) -> bool {
+        let mut places = self.places.iter();
+        let each = self.places.iter().map(|place| place.expected_ms.0);
+        places.all(|is| place(is.id).as_ref() == Some(is))
+            && each.fold(0, u64::saturating_add) == self.expected_ms
+    }
+
     pub(crate) fn insert(&mut self, place: Place) {
         if self.places.insert(place) {
             self.expected_ms = self.expected_ms.saturating_add(place.expected_ms.0);
