@@ -7,7 +7,7 @@ mod words;
 
 pub use arguments::{Copying, copying, form, number_of_port};
 pub use bases::{From, NOTHING, bases, from, with_bases};
-pub use words::{Lookup, variables, words};
+pub use words::{Lookup, WrongWords, variables, words};
 
 use crate::text::nearest::nearest;
 use crate::text::printable::plain;

@@ -1,6 +1,6 @@
 //! What the arguments of some instructions mean.
 
-use super::words::{Lookup, words};
+use super::words::{Lookup, WrongWords, words};
 use super::{Instruction, WrongDockerfile};
 
 /// A list of words in JSON.
@@ -37,7 +37,7 @@ pub struct Copying {
 /// # Errors
 /// When one is missing, or its words can not be read.
 pub fn copying(instruction: &Instruction, lookup: Lookup<'_>) -> Result<Copying, WrongDockerfile> {
-    let wrong = |sentence: String| instruction.wrong(sentence);
+    let wrong = |words: WrongWords| instruction.wrong(words);
     let mut paths = match form(instruction) {
         Ok(list) => {
             let mut paths = Vec::new();
@@ -54,7 +54,8 @@ pub fn copying(instruction: &Instruction, lookup: Lookup<'_>) -> Result<Copying,
     let is_short = paths.is_empty() && instruction.documents.is_empty();
     if target.is_empty() || is_short {
         let word = instruction.word();
-        return Err(wrong(format!("{word} needs a source and a destination.")));
+        let sentence = format!("{word} needs a source and a destination.");
+        return Err(instruction.wrong(sentence));
     }
     Ok(Copying {
         sources: paths,

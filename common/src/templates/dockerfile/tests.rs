@@ -87,13 +87,25 @@ fn words_lose_their_quotes_and_get_variables() {
         words(" a  $A ", '\\', false, &lookup).unwrap(),
         ["a  one two "]
     );
-    for text in ["'a", "\"a", "${A", "${}", "${B:?}", "${A:}", "${A%x}"] {
-        split(text).unwrap_err();
+    for (text, wrong) in [
+        ("'a", WrongWords::OpenSingleQuote),
+        ("\"a", WrongWords::OpenDoubleQuote),
+        ("${A", WrongWords::OpenBrace),
+        ("${}", WrongWords::Nameless(String::new())),
+        ("${B:?}", WrongWords::NotSet("B".to_owned())),
+        ("${A:}", WrongWords::UnknownUse("A:".to_owned())),
+        ("${A%x}", WrongWords::UnknownUse("A%x".to_owned())),
+    ] {
+        assert_eq!(split(text), Err(wrong), "{text}");
     }
+    let wrong = WrongWords::UnknownUse("A%x".to_owned());
+    assert_eq!(wrong.to_string(), "`${A%x}` is no way to use a variable.");
+    assert_eq!(WrongWords::OpenBrace.to_string(), "a `${` is not closed.");
     let deep = format!("{}{}", "${B:-".repeat(100), "}".repeat(100));
-    assert!(split(&deep).unwrap_err().contains("too deep"));
+    assert_eq!(split(&deep), Err(WrongWords::TooDeep));
     let long = |_: &str| Some("x".repeat(100_000));
-    words(&"$A".repeat(100), '\\', true, &long).unwrap_err();
+    let many = words(&"$A".repeat(100), '\\', true, &long);
+    assert_eq!(many, Err(WrongWords::TooLong));
 }
 
 #[test]

@@ -9,16 +9,51 @@ const MOST_LEVELS: usize = 16;
 /// The most bytes of all words: each variable may be put in often.
 const LONGEST: usize = 1 << 20;
 
+/// Why the words of an instruction can not be read; each says so as a sentence behind "line 3: ".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongWords {
+    /// Variables put in too much.
+    #[error("its words are too long.")]
+    TooLong,
+    /// A `'` without another one.
+    #[error("a single quote is not closed.")]
+    OpenSingleQuote,
+    /// A `"` without another one.
+    #[error("a double quote is not closed.")]
+    OpenDoubleQuote,
+    /// A `${` without a `}`.
+    #[error("a `${{` is not closed.")]
+    OpenBrace,
+    /// What stands between the braces begins with no name.
+    #[error("`${{{0}}}` names no variable.")]
+    Nameless(String),
+    /// A variable that must be set, as in `${NAME?}`, is not.
+    #[error("the variable {0} is not set.")]
+    NotSet(String),
+    /// What stands between the braces behind the name is not known.
+    #[error("`${{{0}}}` is no way to use a variable.")]
+    UnknownUse(String),
+    /// Variables stand in what replaces others, again and again.
+    #[error("variables stand too deep in others.")]
+    TooDeep,
+}
+
+impl From<WrongWords> for String {
+    fn from(wrong: WrongWords) -> Self {
+        wrong.to_string()
+    }
+}
+
 /// Splits a text at its blanks, or takes all of it as one word.
 ///
 /// # Errors
-/// A sentence.
+/// What is wrong with them.
 pub fn words(
     text: &str,
     escape: char,
     splits: bool,
     lookup: Lookup<'_>,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, WrongWords> {
     let mut reader = Reader {
         rest: text,
         escape,
@@ -39,8 +74,8 @@ pub fn words(
 /// Puts variables into a text and leaves all else as it is.
 ///
 /// # Errors
-/// A sentence.
-pub fn variables(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
+/// What is wrong with them.
+pub fn variables(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, WrongWords> {
     let mut reader = Reader {
         rest: text,
         escape,
@@ -79,15 +114,15 @@ impl<'a> Reader<'a> {
         Some(next)
     }
 
-    fn push(&mut self, out: &mut String, text: &str) -> Result<(), String> {
+    fn push(&mut self, out: &mut String, text: &str) -> Result<(), WrongWords> {
         let left = self.left.checked_sub(text.len());
-        self.left = left.ok_or("its words are too long.")?;
+        self.left = left.ok_or(WrongWords::TooLong)?;
         out.push_str(text);
         Ok(())
     }
 
     /// One word, up to a blank where it `splits`.
-    fn word(&mut self, splits: bool) -> Result<String, String> {
+    fn word(&mut self, splits: bool) -> Result<String, WrongWords> {
         let mut out = String::new();
         let mut is_double_quoted = false;
         while let Some(character) = self.rest.chars().next() {
@@ -101,7 +136,7 @@ impl<'a> Reader<'a> {
                     let (quoted, rest) = self
                         .rest
                         .split_once('\'')
-                        .ok_or("a single quote is not closed.")?;
+                        .ok_or(WrongWords::OpenSingleQuote)?;
                     self.push(&mut out, quoted)?;
                     self.rest = rest;
                 }
@@ -122,15 +157,15 @@ impl<'a> Reader<'a> {
             }
         }
         match is_double_quoted {
-            true => Err("a double quote is not closed.".to_owned()),
+            true => Err(WrongWords::OpenDoubleQuote),
             false => Ok(out),
         }
     }
 
     /// What stands for a variable, behind its `$`.
-    fn variable(&mut self) -> Result<String, String> {
+    fn variable(&mut self) -> Result<String, WrongWords> {
         if let Some(inner) = self.rest.strip_prefix('{') {
-            let end = closing(inner, self.escape).ok_or("a `${` is not closed.")?;
+            let end = closing(inner, self.escape).ok_or(WrongWords::OpenBrace)?;
             self.rest = &inner[end + 1..];
             return self.braced(&inner[..end]);
         }
@@ -142,11 +177,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn braced(&mut self, inner: &str) -> Result<String, String> {
+    fn braced(&mut self, inner: &str) -> Result<String, WrongWords> {
         let name = name(inner);
         let modifier = &inner[name.len()..];
         if name.is_empty() {
-            return Err(format!("`${{{inner}}}` names no variable."));
+            return Err(WrongWords::Nameless(inner.to_owned()));
         }
         let value = (self.lookup)(name);
         let (modifier, is_empty_unset) = match modifier.strip_prefix(':') {
@@ -160,15 +195,15 @@ impl<'a> Reader<'a> {
             (Some('-'), None) | (Some('+'), Some(_)) => self.inner(&modifier[1..]),
             (Some('+'), None) => Ok(String::new()),
             (Some('?'), Some(value)) => Ok(value),
-            (Some('?'), None) => Err(format!("the variable {name} is not set.")),
-            _ => Err(format!("`${{{inner}}}` is no way to use a variable.")),
+            (Some('?'), None) => Err(WrongWords::NotSet(name.to_owned())),
+            _ => Err(WrongWords::UnknownUse(inner.to_owned())),
         }
     }
 
     /// A word in the place of a variable.
-    fn inner(&mut self, text: &str) -> Result<String, String> {
+    fn inner(&mut self, text: &str) -> Result<String, WrongWords> {
         if self.level == MOST_LEVELS {
-            return Err("variables stand too deep in others.".to_owned());
+            return Err(WrongWords::TooDeep);
         }
         let mut reader = Reader {
             rest: text,
