@@ -93,6 +93,38 @@ enum Bounds<T> {
     Between(T, T),
 }
 
+/// What is wrong with a query, as a sentence with the cure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum WrongQuery {
+    #[error("{} is no condition: {CURE}.", quoted(.0))]
+    NoCondition(String),
+    #[error("{}: the condition is empty: {CURE}.", quoted(.0))]
+    EmptyCondition(String),
+    #[error("It names more than {MAX_VALUES} values.")]
+    TooManyValues,
+    #[error(
+        "{} is no field of a build: ask for id, name, user, project, status, tags, commit, created_at, updated_at, \
+         started_at or finished_at.",
+        quoted(.0)
+    )]
+    NoField(String),
+    #[error(
+        "{0}: only times and ids can be compared: write {0}:<value>, {0}:<one>|<other> or {0}:~<value>."
+    )]
+    NotComparable(String),
+    #[error("{0}: a value is empty: write {0}:<one>|<other>.")]
+    EmptyValue(String),
+    #[error("{field}: {} is no time: write 2018-08-19 or 2018-08-19T22:06:35+02:00.", quoted(.value))]
+    NoTime { field: String, value: String },
+    #[error("{field}: {} is no number.", quoted(.value))]
+    NoNumber { field: String, value: String },
+    #[error("{field}: {} is no status: a build is {}.", quoted(.value), STATUSES[..OURS].join(", "))]
+    NoStatus { field: String, value: String },
+}
+
+const CURE: &str =
+    "write <field>:<condition>, such as status:running|failed or created_at:>=2018-08-19";
+
 impl Query {
     /// The value of the parameter; an empty one asks nothing.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidParameter> {
@@ -105,7 +137,7 @@ impl Query {
             let condition = Condition::parse(part.trim()).map_err(invalid)?;
             num_values += 1 + part.matches('|').count();
             if num_values > MAX_VALUES {
-                return Err(invalid(format!("It names more than {MAX_VALUES} values.")));
+                return Err(invalid(WrongQuery::TooManyValues));
             }
             query.conditions.push(condition);
         }
@@ -118,25 +150,22 @@ impl Query {
     }
 }
 
-fn invalid(sentence: String) -> InvalidParameter {
-    InvalidParameter::new("query", sentence)
+fn invalid(wrong: WrongQuery) -> InvalidParameter {
+    InvalidParameter::new("query", wrong.to_string())
 }
 
 impl Condition {
-    fn parse(part: &str) -> Result<Self, String> {
-        let cure =
-            "write <field>:<condition>, such as status:running|failed or created_at:>=2018-08-19";
+    fn parse(part: &str) -> Result<Self, WrongQuery> {
         let (field, condition) = part
             .split_once(':')
-            .ok_or_else(|| format!("{} is no condition: {cure}.", quoted(part)))?;
+            .ok_or_else(|| WrongQuery::NoCondition(part.to_owned()))?;
         let (field, condition) = (field.trim(), condition.trim());
         let (is_negated, condition) = match condition.strip_prefix('~') {
             Some(rest) => (true, rest.trim()),
             None => (false, condition),
         };
         if condition.is_empty() {
-            let said = quoted(part);
-            return Err(format!("{said}: the condition is empty: {cure}."));
+            return Err(WrongQuery::EmptyCondition(part.to_owned()));
         }
         let asked = match Moment::named(field) {
             Some(moment) => Bounds::parse(field, condition, time).map(|b| Asked::Time(moment, b)),
@@ -163,24 +192,27 @@ impl Condition {
     }
 }
 
-fn time(field: &str, text: &str) -> Result<Period, String> {
-    Period::parse(text).ok_or_else(|| {
-        let said = quoted(text);
-        format!("{field}: {said} is no time: write 2018-08-19 or 2018-08-19T22:06:35+02:00.")
+fn time(field: &str, text: &str) -> Result<Period, WrongQuery> {
+    Period::parse(text).ok_or_else(|| WrongQuery::NoTime {
+        field: field.to_owned(),
+        value: text.to_owned(),
     })
 }
 
-fn number(field: &str, text: &str) -> Result<u64, String> {
+fn number(field: &str, text: &str) -> Result<u64, WrongQuery> {
     let is_number = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
     match is_number {
         // More than any id.
         true => Ok(text.parse().unwrap_or(u64::MAX)),
-        false => Err(format!("{field}: {} is no number.", quoted(text))),
+        false => Err(WrongQuery::NoNumber {
+            field: field.to_owned(),
+            value: text.to_owned(),
+        }),
     }
 }
 
 /// The condition of a field that can not be compared.
-fn text(field: &str, condition: &str) -> Result<Asked, String> {
+fn text(field: &str, condition: &str) -> Result<Asked, WrongQuery> {
     let known = match field {
         "name" => TextField::Name,
         "user" => TextField::User,
@@ -188,32 +220,22 @@ fn text(field: &str, condition: &str) -> Result<Asked, String> {
         "status" => TextField::Status,
         "tags" => TextField::Tags,
         "commit" => TextField::Commit,
-        _ => {
-            let said = quoted(field);
-            return Err(format!(
-                "{said} is no field of a build: ask for id, name, user, project, status, tags, commit, created_at, \
-                 updated_at, started_at or finished_at."
-            ));
-        }
+        _ => return Err(WrongQuery::NoField(field.to_owned())),
     };
     if condition.starts_with(['<', '>']) {
-        return Err(format!(
-            "{field}: only times and ids can be compared: write {field}:<value>, {field}:<one>|<other> or \
-             {field}:~<value>."
-        ));
+        return Err(WrongQuery::NotComparable(field.to_owned()));
     }
     let values: Vec<String> = condition.split('|').map(|v| v.trim().to_owned()).collect();
     if values.iter().any(String::is_empty) {
-        return Err(format!(
-            "{field}: a value is empty: write {field}:<one>|<other>."
-        ));
+        return Err(WrongQuery::EmptyValue(field.to_owned()));
     }
     if known == TextField::Status
         && let Some(other) = values.iter().find(|v| !STATUSES.contains(&v.as_str()))
     {
-        let ours = STATUSES[..OURS].join(", ");
-        let said = quoted(other);
-        return Err(format!("{field}: {said} is no status: a build is {ours}."));
+        return Err(WrongQuery::NoStatus {
+            field: field.to_owned(),
+            value: other.clone(),
+        });
     }
     Ok(Asked::Text(known, values))
 }
@@ -242,8 +264,8 @@ impl<T> Bounds<T> {
     fn parse(
         field: &str,
         condition: &str,
-        value: impl Fn(&str, &str) -> Result<T, String>,
-    ) -> Result<Self, String> {
+        value: impl Fn(&str, &str) -> Result<T, WrongQuery>,
+    ) -> Result<Self, WrongQuery> {
         let value = |text: &str| value(field, text.trim());
         if let Some((first, last)) = condition.split_once("..") {
             return Ok(Self::Between(value(first)?, value(last)?));
