@@ -52,6 +52,43 @@ pub struct InvalidPage {
     value: String,
 }
 
+/// What is wrong with the parameters of a query. The text goes to the caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WrongQuery {
+    /// It is no list of parameters.
+    #[error("{0}")]
+    Unreadable(String),
+    #[error(transparent)]
+    Number(#[from] InvalidPage),
+    #[error("Parameter '{name}' must be {expected}.")]
+    Missing {
+        name: &'static str,
+        expected: &'static str,
+    },
+    #[error(
+        "Say whose history: 'atom' with the value of an atom, 'test' with the name of a test, or 'name' for both; one of \
+         them."
+    )]
+    NotOneHistory,
+    #[error("'{name}' must be {expected}, not '{value}'.")]
+    Value {
+        name: &'static str,
+        expected: String,
+        value: String,
+    },
+}
+
+impl WrongQuery {
+    /// A parameter with a value that it can not have.
+    pub(super) fn value(name: &'static str, expected: impl Into<String>, value: &str) -> Self {
+        Self::Value {
+            name,
+            expected: expected.into(),
+            value: value.to_owned(),
+        }
+    }
+}
+
 impl Page {
     /// The whole list.
     pub const ALL: Self = Self {
@@ -165,16 +202,14 @@ impl<S: Send + Sync> FromRequestParts<S> for WantedTests {
                 None | Some("") => false,
                 Some("slowest") => true,
                 Some(other) => {
-                    return Err(bad_request(format!(
-                        "'sort' must be slowest, not '{other}'."
-                    )));
+                    return Err(bad_request(WrongQuery::value("sort", "slowest", other)));
                 }
             },
         })
     }
 }
 
-fn outcomes(names: &str) -> Result<Vec<TestOutcome>, String> {
+fn outcomes(names: &str) -> Result<Vec<TestOutcome>, WrongQuery> {
     let names = names.split(',').map(str::trim);
     let outcomes = names.filter(|name| !name.is_empty()).map(|name| {
         let found = TestOutcome::ALL
@@ -182,20 +217,20 @@ fn outcomes(names: &str) -> Result<Vec<TestOutcome>, String> {
             .find(|known| known.name() == name);
         found.ok_or_else(|| {
             let expected = TestOutcome::ALL.map(TestOutcome::name).join(", ");
-            format!("'outcome' must be of {expected}, not '{name}'.")
+            WrongQuery::value("outcome", format!("of {expected}"), name)
         })
     });
     outcomes.collect()
 }
 
-fn of_query(parts: &Parts, limits: Limits) -> Result<Page, String> {
+fn of_query(parts: &Parts, limits: Limits) -> Result<Page, WrongQuery> {
     let query = QueryText::of(parts)?;
     let page = Page::parse_within(query.last("offset"), query.last("limit"), limits);
-    page.map_err(|error| error.to_string())
+    Ok(page?)
 }
 
-pub(super) fn bad_request(error: String) -> Response {
-    refusal(StatusCode::BAD_REQUEST, error)
+pub(super) fn bad_request(wrong: WrongQuery) -> Response {
+    refusal(StatusCode::BAD_REQUEST, wrong.to_string())
 }
 
 /// A part of a list of objects, as an extractor: 20 of them where nobody says how many, 200 at most, on paths of both
@@ -232,9 +267,8 @@ impl<S: Send + Sync> FromRequestParts<S> for NewestFirst {
     }
 }
 
-fn before(text: Option<&str>) -> Result<Option<u64>, String> {
-    let before = text.map(|text| number("before", text)).transpose();
-    let before = before.map_err(|error| error.to_string())?;
+fn before(text: Option<&str>) -> Result<Option<u64>, WrongQuery> {
+    let before = text.map(|text| number("before", text)).transpose()?;
     Ok(before.map(|id| u64::try_from(id).unwrap_or(u64::MAX)))
 }
 
@@ -251,15 +285,13 @@ impl Newest {
     /// Reads the parameters.
     ///
     /// # Errors
-    /// The text to answer with: one of them is wrong.
-    fn parse(first: Option<&str>, last: Option<&str>, page: Page) -> Result<Self, String> {
+    /// One of them is wrong.
+    fn parse(first: Option<&str>, last: Option<&str>, page: Page) -> Result<Self, WrongQuery> {
         match first {
             None | Some("false") => return Ok(Self::No),
             Some("true") => {}
             Some(other) => {
-                return Err(format!(
-                    "'newest_first' must be true or false, not '{other}'."
-                ));
+                return Err(WrongQuery::value("newest_first", "true or false", other));
             }
         }
         Ok(Self::Before(before(last)?, page.limit))
@@ -285,10 +317,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Newest {
 pub(super) struct QueryText(Vec<(String, String)>);
 
 impl QueryText {
-    pub(super) fn of(parts: &Parts) -> Result<Self, String> {
+    pub(super) fn of(parts: &Parts) -> Result<Self, WrongQuery> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(query)) => Ok(Self(query)),
-            Err(error) => Err(error.body_text()),
+            Err(error) => Err(WrongQuery::Unreadable(error.body_text())),
         }
     }
 
@@ -314,7 +346,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
         let mut known = SubjobFilter::ALL.into_iter();
         let filter = known.find(|filter| filter.name() == name);
         let expected = SubjobFilter::ALL.map(SubjobFilter::name).join(" or ");
-        let wrong = || bad_request(format!("'state' must be {expected}, not '{name}'."));
+        let wrong = || bad_request(WrongQuery::value("state", expected, name));
         let filter = filter.ok_or_else(wrong)?;
         Ok(Self(Some(filter)))
     }
@@ -384,7 +416,7 @@ mod tests {
             ("yes", None, "'newest_first'"),
             ("true", Some("x"), "'before'"),
         ] {
-            let error = parse(Some(first), before).unwrap_err();
+            let error = parse(Some(first), before).unwrap_err().to_string();
             assert!(error.starts_with(name), "{error}");
         }
     }

@@ -1,6 +1,6 @@
 //! Which entries of the audit log are wanted: `?before=...&limit=...&by=...`, and of a look at all of it `?head=...`.
 
-use super::page::{QueryText, bad_request};
+use super::page::{QueryText, WrongQuery, bad_request};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -45,10 +45,13 @@ impl<S: Send + Sync> FromRequestParts<S> for WantedAudit {
     }
 }
 
-fn number(query: &QueryText, name: &str) -> Result<Option<u64>, String> {
+fn number(query: &QueryText, name: &'static str) -> Result<Option<u64>, WrongQuery> {
     let text = query.last(name).filter(|text| !text.is_empty());
-    let number = text.map(str::parse).transpose();
-    number.map_err(|_| format!("'{name}' must be a number from 0 on."))
+    let number = text.map(|text| {
+        let number = text.parse();
+        number.map_err(|_| WrongQuery::value(name, "a number from 0 on", text))
+    });
+    number.transpose()
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for ExpectedHead {
@@ -61,8 +64,8 @@ impl<S: Send + Sync> FromRequestParts<S> for ExpectedHead {
         };
         let is_hash = head.len() == 64 && head.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hash {
-            let wrong = "'head' must be the 64 hex digits that an earlier answer had as `head`.";
-            return Err(bad_request(wrong.to_owned()));
+            let expected = "the 64 hex digits that an earlier answer had as `head`";
+            return Err(bad_request(WrongQuery::value("head", expected, head)));
         }
         Ok(Self(Some(head.to_ascii_lowercase())))
     }

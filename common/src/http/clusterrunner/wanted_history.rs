@@ -1,6 +1,6 @@
 //! Whose history is wanted: `?atom=...` or `?test=...` or `?name=...`, of `?project=...&job=...`.
 
-use super::page::{QueryText, bad_request};
+use super::page::{QueryText, WrongQuery, bad_request};
 use crate::api::history::HistoryKind;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -66,11 +66,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WantedHistory {
                 kind,
                 of: WantedJobs::of(&query),
             }),
-            _ => Err(bad_request(
-                "Say whose history: 'atom' with the value of an atom, 'test' with the name of a test, or 'name' for both; \
-                 one of them."
-                    .to_owned(),
-            )),
+            _ => Err(bad_request(WrongQuery::NotOneHistory)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a plan is asked for: `?slaves=8`, `?under=300`.
 
-use super::page::{QueryText, bad_request};
+use super::page::{QueryText, WrongQuery, bad_request};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -22,22 +22,21 @@ pub struct WantedPlan {
 }
 
 impl WantedPlan {
-    fn of(query: &QueryText) -> Result<Self, String> {
+    fn of(query: &QueryText) -> Result<Self, WrongQuery> {
         let given = |name| query.last(name).filter(|value| !value.is_empty());
         let slaves = given("slaves").map(|text| {
             let number = text.parse().ok();
             let number = number.filter(|number| (1..=MOST_SLAVES).contains(number));
             number.ok_or_else(|| {
-                format!("'slaves' must be a whole number from 1 to {MOST_SLAVES}, not '{text}'.")
+                let expected = format!("a whole number from 1 to {MOST_SLAVES}");
+                WrongQuery::value("slaves", expected, text)
             })
         });
         let under = given("under").map(|text| {
             let seconds = text.parse().ok();
             let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
             let time = time.filter(|time| !time.is_zero() && *time <= LONGEST);
-            time.ok_or_else(|| {
-                format!("'under' must be a number of seconds, more than 0, not '{text}'.")
-            })
+            time.ok_or_else(|| WrongQuery::value("under", "a number of seconds, more than 0", text))
         });
         Ok(Self {
             slaves: slaves.transpose()?,
