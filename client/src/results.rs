@@ -8,7 +8,7 @@ pub mod single;
 mod unpack;
 
 pub use left_out::LeftOut;
-use place::Place;
+use place::ResultsPlace;
 pub use place::{Destination, KEPT};
 pub use unpack::{Unpacked, unpack};
 
@@ -113,7 +113,9 @@ pub struct Fetched {
 /// It holds something else, or nothing can be written there.
 pub fn check(destination: &Destination) -> Result<(), ResultsError> {
     // Made to see whether it can be, and removed at once.
-    Place::find(destination)?.workshop("check.").map(drop)
+    ResultsPlace::find(destination)?
+        .workshop("check.")
+        .map(drop)
 }
 
 /// Fetches the results of a finished build. Everything happens in a directory of its own first, so a directory holds
@@ -126,7 +128,7 @@ pub async fn fetch(
     build: BuildId,
     destination: &Destination,
 ) -> Result<Fetched, ResultsError> {
-    let place = Place::find(destination)?;
+    let place = ResultsPlace::find(destination)?;
     place.prepare(build)?;
     let workshop = place.workshop(&format!("{build}."))?;
     let archive = workshop.path().join("artifacts.tar.gz");

@@ -3,7 +3,7 @@
 use super::Cluster;
 use crate::builds::build::{Build, BuildState};
 use crate::builds::subjob::Subjob;
-use crate::builds::unstarted::Place;
+use crate::builds::unstarted::QueuePlace;
 use crate::scheduling::shares;
 use crate::slaves::doubts::is_in_doubt;
 use crate::slaves::quarantine::is_quarantined;
@@ -68,7 +68,7 @@ impl Cluster {
                     format!("build {id} holds subjob {subjob} twice, or has no such subjob")
                 })?;
             }
-            let place = |subjob| Some(Place::of(subjob, build.subjob(subjob)?));
+            let place = |subjob| Some(QueuePlace::of(subjob, build.subjob(subjob)?));
             let is_ordered =
                 progress.unstarted.is_ordered_by(place) && progress.again.is_ordered_by(place);
             must(is_ordered, || {

@@ -28,7 +28,7 @@ use chance::normal;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
 use farm::{Farm, Times};
-use scene::Place;
+use scene::SetupProgress;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,7 +155,7 @@ fn ends_of(way: &Way<'_>, copy: Cluster, wanted: Option<BuildId>) -> BTreeMap<Bu
     }
     for (slave, there) in &scene.slaves {
         for (build, place) in &there.places {
-            if let Place::SettingUp { since } = place {
+            if let SetupProgress::SettingUp { since } = place {
                 let since = since.unwrap_or(scene.now);
                 farm.resume_set_up(*build, *slave, us_until(since, scene.now));
             }

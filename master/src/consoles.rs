@@ -40,7 +40,7 @@ pub(crate) struct Consoles {
 
 /// Where the output of an atom is.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum ConsolePlace {
     /// On the master, under this hand-out.
     Here(Attempt),
     /// On the slave that runs it.
@@ -135,7 +135,7 @@ impl Consoles {
         &self,
         (build, subjob, atom): AtomPlace,
         wanted: Option<Attempt>,
-    ) -> Result<Place, ConsoleFailure> {
+    ) -> Result<ConsolePlace, ConsoleFailure> {
         let live = self.builds.live(build, move |cluster, known| {
             let state = known.subjob(subjob).ok_or(Refusal::UnknownSubjob(subjob))?;
             let counted = attempt_that_counted(state, atom)?.or(cut_off(known, subjob));
@@ -151,9 +151,9 @@ impl Consoles {
                 return stored_attempt(state, counted.or(runs), wanted);
             }
             let slave = running.and_then(|(slave, _)| cluster.slave(*slave));
-            let on = |slave: &Slave| Place::OnSlave(SlaveAddress::of(slave));
+            let on = |slave: &Slave| ConsolePlace::OnSlave(SlaveAddress::of(slave));
             let shown = known.shown_attempt(subjob, state);
-            let here = || shown.map_or(Place::Nowhere, Place::Here);
+            let here = || shown.map_or(ConsolePlace::Nowhere, ConsolePlace::Here);
             Ok::<_, ConsoleFailure>(slave.map_or_else(here, on))
         });
         if let Some(place) = live.await? {
@@ -165,7 +165,7 @@ impl Consoles {
             return stored_attempt(&state, counted, wanted);
         }
         let shown = archived.build.shown_attempt(subjob, &state);
-        Ok(shown.map_or(Place::Nowhere, Place::Here))
+        Ok(shown.map_or(ConsolePlace::Nowhere, ConsolePlace::Here))
     }
 
     /// The whole output of an atom that has ended.
@@ -195,7 +195,7 @@ impl Consoles {
         lines: Lines,
     ) -> Result<ConsoleBody, ConsoleFailure> {
         match self.place(atom, attempt).await? {
-            Place::Here(attempt) => {
+            ConsolePlace::Here(attempt) => {
                 let console = self.stored(atom, attempt).await?;
                 let turn = self.turns.take().await;
                 let read = tokio::task::spawn_blocking(move || {
@@ -211,8 +211,8 @@ impl Consoles {
                 });
                 Ok(read.await.map_err(broken_off)??)
             }
-            Place::OnSlave(slave) => self.piece_on(&slave, atom, lines).await,
-            Place::Nowhere => Err(ConsoleFailure::Missing),
+            ConsolePlace::OnSlave(slave) => self.piece_on(&slave, atom, lines).await,
+            ConsolePlace::Nowhere => Err(ConsoleFailure::Missing),
         }
     }
 
@@ -294,11 +294,11 @@ fn stored_attempt(
     subjob: &Subjob,
     counted: Option<Attempt>,
     wanted: Attempt,
-) -> Result<Place, ConsoleFailure> {
+) -> Result<ConsolePlace, ConsoleFailure> {
     let failed = subjob.failed_attempts().iter();
     let all: Vec<Attempt> = failed.map(|failed| failed.attempt).chain(counted).collect();
     match all.contains(&wanted) {
-        true => Ok(Place::Here(wanted)),
+        true => Ok(ConsolePlace::Here(wanted)),
         false => Err(ConsoleFailure::UnknownAttempt(wanted, all)),
     }
 }

@@ -29,7 +29,7 @@ mod timings;
 pub use audit::{Asked, AuditEntry, AuditLog, Verified};
 pub use ended::{EndedBuild, EndedBuilds};
 pub use error::JournalError;
-pub use histories::{Entry, Histories, HistoryJob, Kind, Place, Seen, What};
+pub use histories::{Entry, Histories, HistoryJob, HistoryPlace, Kind, Seen, What};
 pub use live::Problem;
 pub use notified::{Notified, StatusName, Told};
 pub use timings::{JobKey, Run, Timings};

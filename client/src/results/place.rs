@@ -29,7 +29,7 @@ pub enum Destination {
 
 /// A place that was looked at.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ResultsPlace {
     kind: Kind,
     /// The directory that was named, as an absolute path.
     directory: PathBuf,
@@ -56,7 +56,7 @@ pub(super) struct InPlace {
     pub(super) no_link: Option<String>,
 }
 
-impl Place {
+impl ResultsPlace {
     /// Looks at a place, and refuses one that holds anything but old results.
     pub(super) fn find(destination: &Destination) -> Result<Self, ResultsError> {
         let (kind, given) = match destination {

@@ -20,7 +20,7 @@ use git2::{ErrorClass, ErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use super::GitOptions;
-use super::url::{GitUrl, Place};
+use super::url::{GitUrl, RepositoryPlace};
 use wire::{Failure, Wire};
 
 thread_local! {
@@ -160,25 +160,23 @@ impl Subtransport {
         // Checked again: the operator's git configuration may have replaced the URL (`url.<base>.insteadOf`).
         let url = GitUrl::parse(url, false).map_err(|error| Failure::new(error.to_string()))?;
         match (url.place(), action) {
-            (Place::Http(url), Service::UploadPackLs) => {
+            (RepositoryPlace::Http(url), Service::UploadPackLs) => {
                 let wire = Wire::new(&options, cancel)?;
                 let (conversation, stream) = http::Conversation::begin(wire, url, &options)?;
                 self.http.replace(Some(conversation));
                 Ok(Box::new(stream))
             }
-            (Place::Http(_), Service::UploadPack) => match self.http.borrow().as_ref() {
+            (RepositoryPlace::Http(_), Service::UploadPack) => match self.http.borrow().as_ref() {
                 Some(conversation) => Ok(Box::new(conversation.request())),
                 None => Err(Failure::new(
                     "the server was asked for objects before its refs",
                 )),
             },
-            (Place::Ssh(address), Service::UploadPackLs) => Ok(Box::new(stream::open_ssh(
-                Wire::new(&options, cancel)?,
-                address,
-                &options,
-            )?)),
+            (RepositoryPlace::Ssh(address), Service::UploadPackLs) => Ok(Box::new(
+                stream::open_ssh(Wire::new(&options, cancel)?, address, &options)?,
+            )),
             (
-                Place::Daemon {
+                RepositoryPlace::Daemon {
                     host, port, path, ..
                 },
                 Service::UploadPackLs,
@@ -190,14 +188,14 @@ impl Subtransport {
                 options.limits.refs,
             )?)),
             (
-                Place::Ssh(_)
-                | Place::Daemon { .. }
-                | Place::Local(_)
-                | Place::Sent(_)
-                | Place::Own(_),
+                RepositoryPlace::Ssh(_)
+                | RepositoryPlace::Daemon { .. }
+                | RepositoryPlace::Local(_)
+                | RepositoryPlace::Sent(_)
+                | RepositoryPlace::Own(_),
                 _,
             )
-            | (Place::Http(_), Service::ReceivePack | Service::ReceivePackLs) => {
+            | (RepositoryPlace::Http(_), Service::ReceivePack | Service::ReceivePackLs) => {
                 Err(Failure::new("nothing is ever pushed from here"))
             }
         }

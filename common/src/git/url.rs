@@ -5,7 +5,7 @@ mod place;
 mod tests;
 
 use place::SENT;
-pub(super) use place::{Place, SshAddress};
+pub(super) use place::{RepositoryPlace, SshAddress};
 
 use super::address::{host_of, path_start, percent_decoded};
 use super::url_error::{GitUrlError, MAXIMUM_LENGTH, forbidden_character, malformed};
@@ -25,7 +25,7 @@ const READABLE_LENGTH: usize = 60;
 /// show it without user name and password where it has a password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct GitUrl {
-    place: Place,
+    place: RepositoryPlace,
 }
 
 impl GitUrl {
@@ -45,7 +45,7 @@ impl GitUrl {
         if let Some(reason) = forbidden_character(text) {
             return Err(malformed(text, reason));
         }
-        let place = Place::parse(text, allow_local_sources)?;
+        let place = RepositoryPlace::parse(text, allow_local_sources)?;
         Ok(Self { place })
     }
 
@@ -53,14 +53,14 @@ impl GitUrl {
     #[must_use]
     pub fn own(project: ProjectId) -> Self {
         Self {
-            place: Place::Own(project),
+            place: RepositoryPlace::Own(project),
         }
     }
 
     /// Whether no server has it: clients send it, and it can not be fetched.
     #[must_use]
     pub fn is_sent(&self) -> bool {
-        matches!(self.place, Place::Sent(_))
+        matches!(self.place, RepositoryPlace::Sent(_))
     }
 
     /// The name of the folder for what clients send on top of this repository: beside that of its own mirror, so that
@@ -75,10 +75,12 @@ impl GitUrl {
     #[must_use]
     pub fn host_and_path(&self) -> Option<(String, String)> {
         let (host, path) = match &self.place {
-            Place::Http(url) => (url.host_str()?, percent_decoded(url.path())?),
-            Place::Ssh(ssh) => (host_of(&ssh.destination), ssh.path.clone()),
-            Place::Daemon { host, path, .. } => (&**host, path.clone()),
-            Place::Local(_) | Place::Sent(_) | Place::Own(_) => return None,
+            RepositoryPlace::Http(url) => (url.host_str()?, percent_decoded(url.path())?),
+            RepositoryPlace::Ssh(ssh) => (host_of(&ssh.destination), ssh.path.clone()),
+            RepositoryPlace::Daemon { host, path, .. } => (&**host, path.clone()),
+            RepositoryPlace::Local(_) | RepositoryPlace::Sent(_) | RepositoryPlace::Own(_) => {
+                return None;
+            }
         };
         let path = path.trim_matches('/');
         let path = path.strip_suffix(".git").unwrap_or(path);
@@ -91,12 +93,14 @@ impl GitUrl {
         let full = self.address();
         let digest = hex::encode(Sha256::digest(full.as_bytes()));
         let shown = match &self.place {
-            Place::Http(url) => format!("{}/{}", url.host_str().unwrap_or_default(), url.path()),
-            Place::Ssh(ssh) => format!("{}/{}", host_of(&ssh.destination), ssh.path),
-            Place::Daemon { host, path, .. } => format!("{host}/{path}"),
-            Place::Local(path) => path.to_string_lossy().into_owned(),
-            Place::Sent(name) => name.clone(),
-            Place::Own(_) => full.clone(),
+            RepositoryPlace::Http(url) => {
+                format!("{}/{}", url.host_str().unwrap_or_default(), url.path())
+            }
+            RepositoryPlace::Ssh(ssh) => format!("{}/{}", host_of(&ssh.destination), ssh.path),
+            RepositoryPlace::Daemon { host, path, .. } => format!("{host}/{path}"),
+            RepositoryPlace::Local(path) => path.to_string_lossy().into_owned(),
+            RepositoryPlace::Sent(name) => name.clone(),
+            RepositoryPlace::Own(_) => full.clone(),
         };
         let shown = shown.trim_end_matches('/');
         let shown = shown.strip_suffix(".git").unwrap_or(shown);
@@ -116,7 +120,7 @@ impl GitUrl {
 
     /// The URL for other machines: without user name and password where these open it.
     pub fn without_credentials(&self) -> String {
-        let Place::Http(url) = &self.place else {
+        let RepositoryPlace::Http(url) = &self.place else {
             return self.address();
         };
         let mut url = url.clone();
@@ -130,30 +134,30 @@ impl GitUrl {
     /// The whole URL, with credentials, as libgit2 is told it.
     pub(super) fn address(&self) -> String {
         match &self.place {
-            Place::Http(url) => url.as_str().to_owned(),
-            Place::Ssh(ssh) => ssh.text.clone(),
-            Place::Daemon { text, .. } => text.clone(),
-            Place::Local(path) => path.to_string_lossy().into_owned(),
-            Place::Sent(name) => format!("{SENT}://{name}"),
-            Place::Own(project) => format!("project {project}"),
+            RepositoryPlace::Http(url) => url.as_str().to_owned(),
+            RepositoryPlace::Ssh(ssh) => ssh.text.clone(),
+            RepositoryPlace::Daemon { text, .. } => text.clone(),
+            RepositoryPlace::Local(path) => path.to_string_lossy().into_owned(),
+            RepositoryPlace::Sent(name) => format!("{SENT}://{name}"),
+            RepositoryPlace::Own(project) => format!("project {project}"),
         }
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &RepositoryPlace {
         &self.place
     }
 
     /// The directory, if the repository lies on this machine's disk.
     pub(super) fn local_path(&self) -> Option<&Path> {
         match &self.place {
-            Place::Local(path) => Some(path),
+            RepositoryPlace::Local(path) => Some(path),
             _ => None,
         }
     }
 
     /// `text` without this URL's user name and password, wherever they stand in it.
     pub(super) fn redact(&self, text: &str) -> String {
-        let Place::Http(url) = &self.place else {
+        let RepositoryPlace::Http(url) = &self.place else {
             return text.to_owned();
         };
         let mut text = text.replace(url.as_str(), &self.to_string());
@@ -204,7 +208,7 @@ impl GitUrl {
 impl fmt::Display for GitUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Http(url) => formatter.write_str(&without_credentials(url)),
+            RepositoryPlace::Http(url) => formatter.write_str(&without_credentials(url)),
             _ => formatter.write_str(&self.address()),
         }
     }

@@ -18,18 +18,18 @@ pub const MOST_LEVELS: usize = 32;
 /// The text is no JSON, has a name twice, is nested too deeply, or is not of the wanted form.
 pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    Walk(&Place::Outermost).deserialize(&mut reader)?;
+    Walk(&JsonPlace::Outermost).deserialize(&mut reader)?;
     serde_json::from_slice(text)
 }
 
 /// Where a value stands.
-enum Place<'a> {
+enum JsonPlace<'a> {
     Outermost,
-    Member(&'a Place<'a>, &'a str),
-    Element(&'a Place<'a>, usize),
+    Member(&'a JsonPlace<'a>, &'a str),
+    Element(&'a JsonPlace<'a>, usize),
 }
 
-impl Place<'_> {
+impl JsonPlace<'_> {
     /// How many lists and objects there are around it.
     fn depth(&self) -> usize {
         match self {
@@ -54,7 +54,7 @@ impl Place<'_> {
 }
 
 /// Walks through any JSON.
-struct Walk<'a>(&'a Place<'a>);
+struct Walk<'a>(&'a JsonPlace<'a>);
 
 impl Walk<'_> {
     fn enter<E: serde::de::Error>(&self) -> Result<(), E> {
@@ -112,7 +112,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         self.enter()?;
         let mut index = 0;
         while elements
-            .next_element_seed(Walk(&Place::Element(self.0, index)))?
+            .next_element_seed(Walk(&JsonPlace::Element(self.0, index)))?
             .is_some()
         {
             index += 1;
@@ -129,7 +129,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
                     "the name '{name}' is there twice in one object"
                 )));
             }
-            members.next_value_seed(Walk(&Place::Member(self.0, &name)))?;
+            members.next_value_seed(Walk(&JsonPlace::Member(self.0, &name)))?;
             names.insert(name);
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// A process type and a number: a place that one instance has at a time, and a second one while a release takes the place
 /// of another.
-type Place<'a> = (&'a str, u32);
+type ProcessPlace<'a> = (&'a str, u32);
 
 impl Cluster {
     /// Costs builds nothing: only what happens to an app or its instances makes it due.
@@ -27,7 +27,7 @@ impl Cluster {
     }
 
     fn next_of_app(&self, app: &App) -> Option<Fact> {
-        let mut places: BTreeMap<Place<'_>, Vec<&Instance>> = BTreeMap::new();
+        let mut places: BTreeMap<ProcessPlace<'_>, Vec<&Instance>> = BTreeMap::new();
         for instance in self.app_instances(app.project) {
             if let Purpose::App { process, num, .. } = &instance.purpose {
                 places.entry((process, *num)).or_default().push(instance);
@@ -54,7 +54,7 @@ impl Cluster {
     fn next_of_place(
         &self,
         app: &App,
-        (process, num): Place<'_>,
+        (process, num): ProcessPlace<'_>,
         those: &[&Instance],
     ) -> Option<(InstanceId, InstanceFact)> {
         let is_wanted = num <= app.num_wanted(process);

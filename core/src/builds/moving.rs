@@ -4,7 +4,7 @@ use crate::builds::build::{Build, BuildState};
 use crate::builds::mishaps::FailedAttempt;
 use crate::builds::outcome::AtomOutcome;
 use crate::builds::progress::Progress;
-use crate::builds::unstarted::{Place, Unstarted};
+use crate::builds::unstarted::{QueuePlace, Unstarted};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ impl Build {
             self.state = BuildState::Building(Progress {
                 unstarted: self
                     .numbered_subjobs()
-                    .map(|(id, subjob)| Place::of(id, subjob))
+                    .map(|(id, subjob)| QueuePlace::of(id, subjob))
                     .collect(),
                 set_aside: BTreeSet::new(),
                 again: Unstarted::default(),
@@ -38,7 +38,7 @@ impl Build {
 
     /// Those of its subjobs that wait, and those that are run again, each where it belongs.
     pub(crate) fn ordered_unstarted(&self) -> (Unstarted, Unstarted) {
-        let place = |id| Some(Place::of(id, self.subjob(id)?));
+        let place = |id| Some(QueuePlace::of(id, self.subjob(id)?));
         match self.progress() {
             Some(progress) => (
                 progress.unstarted.iter().filter_map(place).collect(),
@@ -69,7 +69,7 @@ impl Build {
     pub(crate) fn suspect(&mut self, id: SubjobId) {
         let subjob = self.subjob_mut(id);
         subjob.mishaps_mut().slaves_lost += 1;
-        let (is_suspect, place) = (subjob.is_suspect(), Place::of(id, subjob));
+        let (is_suspect, place) = (subjob.is_suspect(), QueuePlace::of(id, subjob));
         if is_suspect
             && let BuildState::Building(progress) = &mut self.state
             && (progress.unstarted.remove(place) || progress.again.remove(place))
@@ -103,7 +103,7 @@ impl Build {
         let attempts = attempt.0.saturating_sub(self.attempts_from);
         let handed_out = self.subjob_mut(subjob);
         // Where it stands changes with its attempts.
-        let place = Place::of(subjob, handed_out);
+        let place = QueuePlace::of(subjob, handed_out);
         handed_out.attempts = attempts;
         handed_out.slave = Some(slave);
         handed_out.take_mishap(|mishaps| mishaps.outlived_master = false);
@@ -117,7 +117,7 @@ impl Build {
 
     /// Notes that a slave still has the result of a subjob that waits for another.
     pub(crate) fn keep(&mut self, subjob: SubjobId, slave: SlaveId, attempt: Attempt) {
-        let place = Place::of(subjob, self.subjob_mut(subjob));
+        let place = QueuePlace::of(subjob, self.subjob_mut(subjob));
         if let BuildState::Building(progress) = &mut self.state {
             progress.unstarted.remove(place);
             progress.again.remove(place);
@@ -192,7 +192,7 @@ impl Build {
             && returned.mishaps().unusable_from.is_empty()
             && returned.mishaps().doubted_from.is_none();
         let has_failed = !returned.failed_attempts().is_empty();
-        let place = Place::of(subjob, returned);
+        let place = QueuePlace::of(subjob, returned);
         if let BuildState::Building(progress) = &mut self.state {
             progress.running.remove(&subjob);
             progress.kept.remove(&subjob);

@@ -14,19 +14,19 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<SubjobId>", into = "Vec<SubjobId>")]
 pub struct Unstarted {
-    places: BTreeSet<Place>,
+    places: BTreeSet<QueuePlace>,
     expected_ms: u64,
 }
 
 /// Where a subjob stands among those that wait; the smallest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct QueuePlace {
     was_never_out: bool,
     expected_ms: Reverse<u64>,
     id: SubjobId,
 }
 
-impl Place {
+impl QueuePlace {
     pub(crate) fn of(id: SubjobId, subjob: &Subjob) -> Self {
         Self {
             was_never_out: subjob.attempts == 0,
@@ -73,21 +73,21 @@ impl Unstarted {
     }
 
     /// Whether each stands where it belongs, and the sum is theirs.
-    pub(crate) fn is_ordered_by(&self, place: impl Fn(SubjobId) -> Option<Place>) -> bool {
+    pub(crate) fn is_ordered_by(&self, place: impl Fn(SubjobId) -> Option<QueuePlace>) -> bool {
         let mut places = self.places.iter();
         let each = self.places.iter().map(|place| place.expected_ms.0);
         places.all(|is| place(is.id).as_ref() == Some(is))
             && each.fold(0, u64::saturating_add) == self.expected_ms
     }
 
-    pub(crate) fn insert(&mut self, place: Place) {
+    pub(crate) fn insert(&mut self, place: QueuePlace) {
         if self.places.insert(place) {
             self.expected_ms = self.expected_ms.saturating_add(place.expected_ms.0);
         }
     }
 
     /// Whether it was there.
-    pub(crate) fn remove(&mut self, place: Place) -> bool {
+    pub(crate) fn remove(&mut self, place: QueuePlace) -> bool {
         let was_there = self.places.remove(&place);
         if was_there {
             self.expected_ms = self.expected_ms.saturating_sub(place.expected_ms.0);
@@ -96,10 +96,10 @@ impl Unstarted {
     }
 }
 
-impl FromIterator<Place> for Unstarted {
-    fn from_iter<T: IntoIterator<Item = Place>>(places: T) -> Self {
+impl FromIterator<QueuePlace> for Unstarted {
+    fn from_iter<T: IntoIterator<Item = QueuePlace>>(places: T) -> Self {
         // Made at once the set has no gaps, which would stay and cost as much as it does.
-        let places: BTreeSet<Place> = places.into_iter().collect();
+        let places: BTreeSet<QueuePlace> = places.into_iter().collect();
         let each = places.iter().map(|place| place.expected_ms.0);
         let expected_ms = each.fold(0, u64::saturating_add);
         Self {
@@ -111,7 +111,7 @@ impl FromIterator<Place> for Unstarted {
 
 impl From<Vec<SubjobId>> for Unstarted {
     fn from(ids: Vec<SubjobId>) -> Self {
-        let place = |id| Place {
+        let place = |id| QueuePlace {
             was_never_out: true,
             expected_ms: Reverse(0),
             id,
@@ -130,10 +130,10 @@ impl From<Unstarted> for Vec<SubjobId> {
 mod tests {
     use super::*;
 
-    fn place(id: u32, expected_ms: u64, attempts: u32) -> Place {
+    fn place(id: u32, expected_ms: u64, attempts: u32) -> QueuePlace {
         let mut subjob = Subjob::new(vec!["a".into()].into(), vec![expected_ms].into());
         subjob.attempts = attempts;
-        Place::of(SubjobId(id), &subjob)
+        QueuePlace::of(SubjobId(id), &subjob)
     }
 
     fn ids(unstarted: &Unstarted) -> Vec<u32> {

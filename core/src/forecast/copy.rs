@@ -1,7 +1,7 @@
 //! A cluster made of what a forecast knows: the facts that lead to where the farm stands, taken in by the same
 //! [`Cluster::apply`] as those of the journal. A lot is a subjob of it with one atom; its id is the lot's place.
 
-use super::scene::{BuildThere, Place, Scene, SlaveThere};
+use super::scene::{BuildThere, Scene, SetupProgress, SlaveThere};
 use crate::Cluster;
 use crate::accounts::owner::Owner;
 use crate::actor::Actor;
@@ -111,15 +111,21 @@ impl Copy {
     }
 
     /// A set-up that is over took as long as those of the build do, so that the scheduler weighs others as it does live.
-    fn set_up(&mut self, slave: SlaveId, build: BuildId, place: Place, setup_ms: Option<u64>) {
+    fn set_up(
+        &mut self,
+        slave: SlaveId,
+        build: BuildId,
+        place: SetupProgress,
+        setup_ms: Option<u64>,
+    ) {
         let began = match place {
-            Place::SettingUp { since } => since.unwrap_or(self.now),
-            Place::Ready => Timestamp(self.now.0.saturating_sub(setup_ms.unwrap_or(0))),
+            SetupProgress::SettingUp { since } => since.unwrap_or(self.now),
+            SetupProgress::Ready => Timestamp(self.now.0.saturating_sub(setup_ms.unwrap_or(0))),
         };
         let start_index = 0;
         let requested = BuildFact::SetupRequested { slave, start_index };
         self.take_at(began, Fact::Build(build, requested));
-        if let Place::Ready = place {
+        if let SetupProgress::Ready = place {
             self.of_build(build, BuildFact::SetupCompleted { slave });
         }
     }

@@ -45,12 +45,12 @@ pub struct SlaveThere {
     pub(super) is_legacy: bool,
     pub(super) labels: BTreeSet<String>,
     pub(super) hosting: Option<Hosting>,
-    pub(super) places: BTreeMap<BuildId, Place>,
+    pub(super) places: BTreeMap<BuildId, SetupProgress>,
 }
 
 /// How far a build is on a slave.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Place {
+pub(super) enum SetupProgress {
     SettingUp { since: Option<Timestamp> },
     Ready,
 }
@@ -141,8 +141,8 @@ impl Scene {
             .values()
             .filter_map(|slave| slave.places.get(&build));
         let since = places.filter_map(|place| match place {
-            Place::SettingUp { since } => *since,
-            Place::Ready => None,
+            SetupProgress::SettingUp { since } => *since,
+            SetupProgress::Ready => None,
         });
         since.map(|since| self.now.0.saturating_sub(since.0)).max()
     }
@@ -152,8 +152,8 @@ impl SlaveThere {
     fn of(slave: &Slave) -> Self {
         let places = slave.builds.iter().filter_map(|(build, place)| {
             let place = match place {
-                BuildOnSlave::SettingUp { since, .. } => Place::SettingUp { since: *since },
-                BuildOnSlave::Ready => Place::Ready,
+                BuildOnSlave::SettingUp { since, .. } => SetupProgress::SettingUp { since: *since },
+                BuildOnSlave::Ready => SetupProgress::Ready,
                 BuildOnSlave::TearingDown => return None,
             };
             Some((*build, place))

@@ -375,7 +375,9 @@ fn a_set_up_takes_as_long_as_earlier_ones_or_as_it_has_taken() {
     scene.builds.get_mut(&BUILD).unwrap().setup_ms = None;
     for slave in scene.slaves.values_mut() {
         let since = Some(Timestamp(NOW.0 - 100_000));
-        slave.places.insert(BUILD, Place::SettingUp { since });
+        slave
+            .places
+            .insert(BUILD, SetupProgress::SettingUp { since });
     }
     // It is about to end if it takes no longer than it did already.
     assert!(ends(&scene, None) < without + 50_000);

@@ -25,7 +25,7 @@ pub(crate) struct Sockets {
 
 /// A place for a socket, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct SocketPermit {
     user: UserId,
     of_users: Arc<Mutex<HashMap<UserId, usize>>>,
     _place: OwnedSemaphorePermit,
@@ -44,7 +44,7 @@ impl Sockets {
     }
 
     /// A place for a socket of this user, if there is one.
-    pub(crate) fn place(&self, user: UserId) -> Option<Place> {
+    pub(crate) fn place(&self, user: UserId) -> Option<SocketPermit> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let mut of_users = lock(&self.of_users);
         let open = of_users.entry(user).or_default();
@@ -52,7 +52,7 @@ impl Sockets {
             return None;
         }
         *open += 1;
-        Some(Place {
+        Some(SocketPermit {
             user,
             of_users: Arc::clone(&self.of_users),
             _place: place,
@@ -60,7 +60,7 @@ impl Sockets {
     }
 }
 
-impl Drop for Place {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
         let mut of_users = lock(&self.of_users);
         if let Some(open) = of_users.get_mut(&self.user) {

@@ -50,7 +50,7 @@ type Key = [u8; 2 * HASH];
 
 /// Where an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(Key);
+pub struct HistoryPlace(Key);
 
 /// The atoms and tests of a build that count already. Of each kind it takes as many as a job may have, so that very many
 /// tests leave room for the atoms.
@@ -211,7 +211,7 @@ impl Histories {
     pub fn with_flakes(
         &self,
         job: &HistoryJob,
-        mut visit: impl FnMut(Place, &Entry),
+        mut visit: impl FnMut(HistoryPlace, &Entry),
     ) -> Result<(), JournalError> {
         let prefix = with(WITH_FLAKES, &job.key());
         for key in self.store.histories.scan_prefix(prefix).keys() {
@@ -220,7 +220,7 @@ impl Histories {
             if let Some(key) = key
                 && let Some(entry) = self.entry(key)?
             {
-                visit(Place(*key), &entry);
+                visit(HistoryPlace(*key), &entry);
             }
         }
         Ok(())
@@ -230,7 +230,7 @@ impl Histories {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn at(&self, place: &Place) -> Result<Option<Entry>, JournalError> {
+    pub fn at(&self, place: &HistoryPlace) -> Result<Option<Entry>, JournalError> {
         self.entry(&place.0)
     }
 

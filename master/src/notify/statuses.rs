@@ -2,7 +2,7 @@
 
 use super::queue::Notice;
 use super::request::Outgoing;
-use super::subject::{Place, Subject};
+use super::subject::{ProjectOrigin, Subject};
 use clusterrunner_common::api::BuildResult;
 use clusterrunner_common::settings::{CommitStatuses, Forge};
 use clusterrunner_common::text::printable::plain;
@@ -97,7 +97,7 @@ pub(super) fn name(statuses: &CommitStatuses, subject: &Subject) -> String {
 }
 
 /// Whether a project may be on that server.
-pub(super) fn is_there(statuses: &CommitStatuses, place: &Place) -> bool {
+pub(super) fn is_there(statuses: &CommitStatuses, place: &ProjectOrigin) -> bool {
     // Any text that is as long as a commit.
     address(statuses, place, "").is_some()
 }
@@ -109,8 +109,8 @@ pub(super) fn is_known_already(forge: Forge, status: u16, body: &str) -> bool {
 
 /// Where the status of a commit is set. Only names that need no encoding are taken, so nothing in a request for a build can
 /// lead elsewhere.
-fn address(statuses: &CommitStatuses, place: &Place, commit: &str) -> Option<Url> {
-    let Place::Server { host, path } = place else {
+fn address(statuses: &CommitStatuses, place: &ProjectOrigin, commit: &str) -> Option<Url> {
+    let ProjectOrigin::Server { host, path } = place else {
         return None;
     };
     if !statuses.hosts.contains(host) {

@@ -17,7 +17,7 @@ pub(super) struct Subject {
     pub(super) view: BuildView,
     /// When it was accepted.
     pub(super) queued: Timestamp,
-    pub(super) place: Place,
+    pub(super) place: ProjectOrigin,
     /// The full id of its commit, if it is known and there is one.
     pub(super) commit: Option<String>,
     pub(super) branch: Option<String>,
@@ -27,7 +27,7 @@ pub(super) struct Subject {
 
 /// Where a project comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ProjectOrigin {
     /// A repository on a server.
     Server {
         /// In lower case.
@@ -39,7 +39,7 @@ pub(super) enum Place {
     Elsewhere(String),
 }
 
-impl Place {
+impl ProjectOrigin {
     pub(super) fn of(request: &BuildRequest) -> Self {
         match &request.project {
             ProjectSource::Git { url, .. } => {
@@ -88,7 +88,7 @@ impl Subject {
         Self {
             view: shapes::in_version(view, ApiVersion::V2),
             queued: build.timestamps.queued.unwrap_or(Timestamp(0)),
-            place: Place::of(&build.request),
+            place: ProjectOrigin::of(&build.request),
             commit: commit.filter(|commit| is_full_commit(commit)),
             branch,
             // In a matrix each build is told apart, and has a status of its own.

@@ -1,7 +1,7 @@
 //! The receivers of notices, and which builds each is told of. Pure.
 
 use super::statuses;
-use super::subject::{Place, is_full_commit};
+use super::subject::{ProjectOrigin, is_full_commit};
 use clusterrunner_common::settings::{Forge, NotifyReceiver, NotifyTarget, OnFinish};
 use clusterrunner_common::text::path_pattern::fits;
 use clusterrunner_common::work::{BuildEvent, BuildRequest, ProjectSource};
@@ -100,7 +100,7 @@ impl Target {
 
     /// Whether a build is told of.
     pub(super) fn wants_build(&self, request: &BuildRequest) -> bool {
-        let place = Place::of(request);
+        let place = ProjectOrigin::of(request);
         let name = place.name();
         let is_of_project =
             self.projects.is_empty() || self.projects.iter().any(|pattern| fits(pattern, &name));

@@ -20,7 +20,7 @@ pub(super) struct Places {
 
 /// A place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct PushPlace {
     user: UserId,
     of_users: Arc<Mutex<HashMap<UserId, usize>>>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Only {
 
 impl Places {
     /// A place for what this user wants, if there is one.
-    pub(super) fn place(&self, user: UserId) -> Option<Place> {
+    pub(super) fn place(&self, user: UserId) -> Option<PushPlace> {
         let mut of_users = lock(&self.of_users);
         let in_all: usize = of_users.values().sum();
         let of_user = of_users.get(&user).copied().unwrap_or_default();
@@ -42,7 +42,7 @@ impl Places {
             return None;
         }
         of_users.insert(user, of_user + 1);
-        Some(Place {
+        Some(PushPlace {
             user,
             of_users: Arc::clone(&self.of_users),
         })
@@ -63,7 +63,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for PushPlace {
     fn drop(&mut self) {
         let mut of_users = lock(&self.of_users);
         if let Some(number) = of_users.get_mut(&self.user) {
@@ -88,10 +88,10 @@ mod tests {
     #[test]
     fn places_are_bounded_for_each_user_and_in_all() {
         let places = Places::default();
-        let of = |user: u64| -> Vec<Place> {
+        let of = |user: u64| -> Vec<PushPlace> {
             std::iter::from_fn(|| places.place(UserId(user))).collect()
         };
-        let all: Vec<Vec<Place>> = (1..=9).map(of).collect();
+        let all: Vec<Vec<PushPlace>> = (1..=9).map(of).collect();
         let numbers: Vec<usize> = all.iter().map(Vec::len).collect();
         assert_eq!(numbers, [8, 8, 8, 8, 8, 8, 8, 8, 0]);
         drop(all);

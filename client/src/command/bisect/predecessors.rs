@@ -27,7 +27,7 @@ pub(super) enum NoFailure {
 }
 
 /// When an atom began, and where: on which slave, and on which of its executors.
-type Place<'a> = (f64, &'a str, ExecutorIndex);
+type RunPlace<'a> = (f64, &'a str, ExecutorIndex);
 
 /// Finds an atom that failed among the subjobs of its build, and what ran before it: on its executor, or on all
 /// executors of its slave.
@@ -57,7 +57,7 @@ pub(super) fn failure(
     };
     let (at, slave, executor) = place.ok_or(NoFailure::Unplaced)?;
     let before = all().filter_map(|(other, url)| {
-        let is_there = |(began, url, on): &Place<'_>| {
+        let is_there = |(began, url, on): &RunPlace<'_>| {
             *began < at && *url == slave && (on_whole_slave || *on == executor)
         };
         // Each attempt may have left something behind; the first one decides the order.
@@ -75,7 +75,7 @@ pub(super) fn failure(
     })
 }
 
-fn place_of(attempt: &AttemptView) -> Option<Place<'_>> {
+fn place_of(attempt: &AttemptView) -> Option<RunPlace<'_>> {
     let AttemptView {
         started_at,
         slave_url,
@@ -85,7 +85,7 @@ fn place_of(attempt: &AttemptView) -> Option<Place<'_>> {
     Some(((*started_at)?, slave_url.as_deref()?, (*executor_id)?))
 }
 
-fn place<'a>(atom: &AtomView, slave: Option<&'a str>) -> Option<Place<'a>> {
+fn place<'a>(atom: &AtomView, slave: Option<&'a str>) -> Option<RunPlace<'a>> {
     Some((atom.started_at?, slave?, atom.executor_id?))
 }
 

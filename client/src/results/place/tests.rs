@@ -2,7 +2,7 @@ use super::*;
 use crate::results::BUILD_FILE;
 
 fn put(destination: &Destination, build: u64) -> InPlace {
-    let place = Place::find(destination).unwrap();
+    let place = ResultsPlace::find(destination).unwrap();
     place.prepare(BuildId(build)).unwrap();
     let workshop = place.workshop("test.").unwrap();
     let results = workshop.path().join("results");
@@ -29,7 +29,7 @@ fn names(root: &Path) -> Vec<String> {
 }
 
 fn check_unfit(unfit: &Destination) {
-    let error = Place::find(unfit).unwrap_err().to_string();
+    let error = ResultsPlace::find(unfit).unwrap_err().to_string();
     assert!(error.contains("is not a place for results"), "{error}");
 }
 
@@ -37,7 +37,9 @@ fn check_unfit(unfit: &Destination) {
 fn a_place_needs_a_name() {
     for nameless in ["/", "..", "a/.."] {
         for destination in [Destination::Among, Destination::Exactly] {
-            let error = Place::find(&destination(nameless.into())).err().unwrap();
+            let error = ResultsPlace::find(&destination(nameless.into()))
+                .err()
+                .unwrap();
             assert!(matches!(error, ResultsError::NoName { .. }), "{error}");
         }
     }
@@ -164,7 +166,10 @@ fn nothing_but_old_results_is_ever_replaced() {
     let above = here.parent().unwrap().to_owned();
     for destination in [Destination::Among, Destination::Exactly] {
         for fit in ["new", "new/deeper", "empty"] {
-            assert!(Place::find(&destination(root.join(fit))).is_ok(), "{fit}");
+            assert!(
+                ResultsPlace::find(&destination(root.join(fit))).is_ok(),
+                "{fit}"
+            );
         }
         for unfit in ["file", "project", "link"] {
             check_unfit(&destination(root.join(unfit)));
@@ -173,11 +178,14 @@ fn nothing_but_old_results_is_ever_replaced() {
             check_unfit(&destination(unfit.clone()));
         }
         for unfit in [".", "..", "/", "x/.."] {
-            assert!(Place::find(&destination(unfit.into())).is_err(), "{unfit}");
+            assert!(
+                ResultsPlace::find(&destination(unfit.into())).is_err(),
+                "{unfit}"
+            );
         }
     }
     put(&exactly(root), 3);
-    assert!(Place::find(&exactly(root)).is_ok());
+    assert!(ResultsPlace::find(&exactly(root)).is_ok());
     // Others may call their own directory so.
     std::fs::create_dir_all(root.join("other/build_results/src")).unwrap();
     check_unfit(&among(&root.join("other")));
@@ -193,7 +201,7 @@ fn a_mark_goes_through_no_link_that_an_archive_brought() {
     for name in [BUILD_FILE, ".gitignore"] {
         std::os::unix::fs::symlink(&mine, results.join(name)).unwrap();
     }
-    let place = Place::find(&exactly(root)).unwrap();
+    let place = ResultsPlace::find(&exactly(root)).unwrap();
     place.put(&results, BuildId(1)).unwrap();
     assert_eq!(std::fs::read_to_string(mine).unwrap(), "mine");
     assert_eq!(build_of(&root.join("build_results")), Some(BuildId(1)));

@@ -15,7 +15,7 @@ pub(super) const SENT: &str = "sent";
 const LONGEST_NAME: usize = 200;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(in crate::git) enum Place {
+pub(in crate::git) enum RepositoryPlace {
     Http(Url),
     Ssh(SshAddress),
     Daemon {
@@ -42,7 +42,7 @@ pub(in crate::git) struct SshAddress {
     pub(super) text: String,
 }
 
-impl Place {
+impl RepositoryPlace {
     /// `text` has no blanks around it and no character that is forbidden.
     pub(super) fn parse(text: &str, allow_local_sources: bool) -> Result<Self, GitUrlError> {
         if text.starts_with('/') {
@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-fn http(text: &str) -> Result<Place, GitUrlError> {
+fn http(text: &str) -> Result<RepositoryPlace, GitUrlError> {
     let url = Url::parse(text).map_err(|_| malformed(text, "it is not a valid URL"))?;
     let host = url.host_str().unwrap_or_default();
     if host.is_empty() || host.starts_with('-') {
@@ -96,10 +96,10 @@ fn http(text: &str) -> Result<Place, GitUrlError> {
             "its path contains an escaped control character or quote",
         ));
     }
-    Ok(Place::Http(url))
+    Ok(RepositoryPlace::Http(url))
 }
 
-fn ssh(text: &str, rest: &str) -> Result<Place, GitUrlError> {
+fn ssh(text: &str, rest: &str) -> Result<RepositoryPlace, GitUrlError> {
     let (authority, path) = split_authority(text, rest)?;
     let (user, host, port) = parse_authority(text, authority)?;
     if user.is_some_and(|user| user.contains(':')) {
@@ -114,7 +114,7 @@ fn ssh(text: &str, rest: &str) -> Result<Place, GitUrlError> {
     } else {
         &path
     };
-    Ok(Place::Ssh(SshAddress {
+    Ok(RepositoryPlace::Ssh(SshAddress {
         destination: destination(user, host),
         port,
         path: path.to_owned(),
@@ -122,12 +122,12 @@ fn ssh(text: &str, rest: &str) -> Result<Place, GitUrlError> {
     }))
 }
 
-fn scp(text: &str, authority: &str, path: &str) -> Result<Place, GitUrlError> {
+fn scp(text: &str, authority: &str, path: &str) -> Result<RepositoryPlace, GitUrlError> {
     let (user, host, _) = parse_authority(text, authority)?;
     if user.is_some_and(|user| user.contains(':')) || path.is_empty() || path.starts_with('-') {
         return Err(malformed(text, "it is not of the form user@host:path"));
     }
-    Ok(Place::Ssh(SshAddress {
+    Ok(RepositoryPlace::Ssh(SshAddress {
         destination: destination(user, host),
         port: None,
         path: path.to_owned(),
@@ -135,14 +135,14 @@ fn scp(text: &str, authority: &str, path: &str) -> Result<Place, GitUrlError> {
     }))
 }
 
-fn daemon(text: &str, rest: &str) -> Result<Place, GitUrlError> {
+fn daemon(text: &str, rest: &str) -> Result<RepositoryPlace, GitUrlError> {
     const GIT_DAEMON_PORT: u16 = 9418;
     let (authority, path) = split_authority(text, rest)?;
     let (user, host, port) = parse_authority(text, authority)?;
     if user.is_some() {
         return Err(malformed(text, "git:// can not use a user name"));
     }
-    Ok(Place::Daemon {
+    Ok(RepositoryPlace::Daemon {
         host: host.to_owned(),
         port: port.unwrap_or(GIT_DAEMON_PORT),
         path,
@@ -150,9 +150,9 @@ fn daemon(text: &str, rest: &str) -> Result<Place, GitUrlError> {
     })
 }
 
-fn local(text: &str, path: &str, allowed: bool) -> Result<Place, GitUrlError> {
+fn local(text: &str, path: &str, allowed: bool) -> Result<RepositoryPlace, GitUrlError> {
     if allowed {
-        Ok(Place::Local(PathBuf::from(path)))
+        Ok(RepositoryPlace::Local(PathBuf::from(path)))
     } else {
         Err(GitUrlError::LocalNotAllowed {
             url: redact_url(text),
@@ -161,10 +161,10 @@ fn local(text: &str, path: &str, allowed: bool) -> Result<Place, GitUrlError> {
 }
 
 /// A name of letters, digits, `.`, `_` and `-`.
-fn sent(text: &str, name: &str) -> Result<Place, GitUrlError> {
+fn sent(text: &str, name: &str) -> Result<RepositoryPlace, GitUrlError> {
     let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_good) {
-        true => Ok(Place::Sent(name.to_owned())),
+        true => Ok(RepositoryPlace::Sent(name.to_owned())),
         false => Err(malformed(
             text,
             "code that was sent has a name of letters, digits, '.', '_' and '-'",

@@ -7,7 +7,7 @@ fn parse(text: &str) -> Result<GitUrl, GitUrlError> {
 
 fn ssh_parts(text: &str) -> (String, Option<u16>, String) {
     match parse(text).unwrap().place {
-        Place::Ssh(ssh) => (ssh.destination, ssh.port, ssh.path),
+        RepositoryPlace::Ssh(ssh) => (ssh.destination, ssh.port, ssh.path),
         _ => panic!("{text} is not ssh"),
     }
 }

@@ -4,7 +4,7 @@
 use super::downloads::in_turn;
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::consoles::{AtomPlace, Place};
+use crate::consoles::{AtomPlace, ConsolePlace};
 use crate::store::results::{Artifact, Results, is_damage};
 use axum::Json;
 use axum::body::Body;
@@ -116,8 +116,8 @@ async fn attempt(api: &Api, atom: AtomPlace, query: Option<&str>) -> Result<Atte
     let none = || ApiError::NoArtifacts(build, subjob, id);
     let place = api.consoles().place(atom, wanted).await;
     match place.map_err(|error| super::console::of_attempt(error, atom, none()))? {
-        Place::Here(attempt) => Ok(attempt),
-        Place::OnSlave(_) | Place::Nowhere => Err(none()),
+        ConsolePlace::Here(attempt) => Ok(attempt),
+        ConsolePlace::OnSlave(_) | ConsolePlace::Nowhere => Err(none()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::downloads::in_turn;
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::consoles::{AtomPlace, ConsoleFailure, Consoles, Lines, Place, SlaveStep};
+use crate::consoles::{AtomPlace, ConsoleFailure, ConsolePlace, Consoles, Lines, SlaveStep};
 use crate::store::results::StoredConsole;
 use axum::Json;
 use axum::body::Body;
@@ -55,7 +55,7 @@ async fn stream(
 ) -> Result<Response, ApiError> {
     let consoles = api.consoles();
     let place = consoles.place(atom, attempt).await;
-    let Place::Here(attempt) = place.map_err(|error| of_atom(error, atom))? else {
+    let ConsolePlace::Here(attempt) = place.map_err(|error| of_atom(error, atom))? else {
         let error = "'offset_byte' is for atoms that have ended; ask for lines of this one.";
         return Err(ApiError::Invalid(error.to_owned()));
     };

@@ -5,7 +5,7 @@ use super::error::PolyaxonError;
 use super::granted::{Granted, GrantedBuild, Reading};
 use super::pages::{List, Page};
 use super::query::Query;
-use super::shapes::builds::{Around, BuildView, Details, Known, ListedBuild, Place};
+use super::shapes::builds::{Around, BuildView, Details, Known, ListedBuild, ProjectNames};
 use super::sort::{self, Sort};
 use axum::Json;
 use axum::extract::State;
@@ -60,7 +60,7 @@ pub(super) async fn views(
         let look = move |cluster: &Cluster| {
             let views = seen.filter_map(|(id, (known, details))| {
                 let project = cluster.project_of(id)?;
-                let place = Place {
+                let place = ProjectNames {
                     owner: cluster.owner_name(project.owner)?,
                     project: project.name(),
                 };
@@ -76,8 +76,8 @@ pub(super) async fn views(
 
 impl<N> Granted<N> {
     /// Its names.
-    fn place(&self) -> Place<'_> {
-        Place {
+    fn place(&self) -> ProjectNames<'_> {
+        ProjectNames {
             owner: &self.owner,
             project: self.project.name(),
         }
@@ -111,7 +111,7 @@ async fn sorted(
     query: &Query,
 ) -> Result<Vec<BuildId>, PolyaxonError> {
     let all = api.builds.of_project(of.project.id).await?;
-    let mut found: Vec<sort::Place> = Vec::new();
+    let mut found: Vec<sort::SortKey> = Vec::new();
     for some in all.chunks(AT_ONCE) {
         let known = looked_at(api, of, some).await?;
         let rows = known

@@ -57,7 +57,7 @@ pub(super) struct Sort {
 
 /// What is kept of a build while a list is sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SortKey {
     pub(super) at: Option<Timestamp>,
     pub(super) id: BuildId,
 }
@@ -96,13 +96,13 @@ impl Sort {
     }
 
     /// Where a build with these times is to stand.
-    pub(super) fn place(self, id: BuildId, moments: &Moments) -> Place {
+    pub(super) fn place(self, id: BuildId, moments: &Moments) -> SortKey {
         let at = moments.get(self.by);
-        Place { at, id }
+        SortKey { at, id }
     }
 
     /// Which of two comes first. What has not happened is last in both directions.
-    pub(super) fn compare(self, one: &Place, other: &Place) -> Ordering {
+    pub(super) fn compare(self, one: &SortKey, other: &SortKey) -> Ordering {
         let not_yet = one.at.is_none().cmp(&other.at.is_none());
         let by_time = match self.newest_first {
             true => (Reverse(one.at), Reverse(one.id)).cmp(&(Reverse(other.at), Reverse(other.id))),
@@ -119,7 +119,7 @@ mod tests {
 
     fn sorted(sort: &str, times: &[Option<u64>]) -> Vec<u64> {
         let sort = Sort::parse(sort).unwrap();
-        let mut places: Vec<Place> = (1..)
+        let mut places: Vec<SortKey> = (1..)
             .zip(times)
             .map(|(id, time)| {
                 let moments = Moments {

@@ -1,6 +1,6 @@
 //! A build for tests of requests.
 
-use super::{Place, Subject};
+use super::{ProjectOrigin, Subject};
 use clusterrunner_common::clock::Timestamp;
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ pub(in crate::notify) fn subject(repository: &str, fields: &Value) -> Subject {
     Subject {
         view: serde_json::from_value(view).unwrap(),
         queued: Timestamp(1_700_000_000_000),
-        place: Place::of(&request),
+        place: ProjectOrigin::of(&request),
         commit: Some(COMMIT.to_owned()),
         branch: Some("main".to_owned()),
         job: Some("Unit".to_owned()),

@@ -12,7 +12,7 @@ pub use reported::StoredTests;
 
 use super::archive::Archive;
 use super::incoming::Incoming;
-use super::index::{self, BlockPlace, Index, IndexSum, Key, Place, RECORD};
+use super::index::{self, BlockPlace, Index, IndexSum, Key, RECORD, StoredPlace};
 use appending::Appending;
 use clusterrunner_common::lock::lock;
 use orphans::Orphans;
@@ -180,7 +180,7 @@ impl BuildStore {
         records_end: u64,
         blocks_end: u64,
         unsynced: &mut Vec<PathBuf>,
-    ) -> io::Result<Vec<(Key, Place)>> {
+    ) -> io::Result<Vec<(Key, StoredPlace)>> {
         let files = self.files()?;
         let (mut added, mut tests) = (Vec::new(), Vec::new());
         let mut end = blocks_end;
@@ -213,7 +213,7 @@ impl BuildStore {
                 }
             };
             let placed = block.results.into_iter().map(|(key, offset, length)| {
-                let place = Place {
+                let place = StoredPlace {
                     block: place,
                     offset,
                     length,

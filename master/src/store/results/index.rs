@@ -13,7 +13,7 @@ pub(super) type Key = (SubjobId, Attempt);
 
 /// Where a result lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct StoredPlace {
     /// Its block.
     pub(super) block: BlockPlace,
     /// Where the result begins, in bytes of the uncompressed block.
@@ -39,7 +39,7 @@ impl BlockPlace {
     }
 }
 
-pub(super) fn encode(key: Key, place: Place) -> [u8; RECORD] {
+pub(super) fn encode(key: Key, place: StoredPlace) -> [u8; RECORD] {
     let (SubjobId(subjob), Attempt(attempt)) = key;
     let mut record = [0; RECORD];
     let mut rest = &mut record[..];
@@ -63,7 +63,7 @@ pub(super) fn encode(key: Key, place: Place) -> [u8; RECORD] {
     record
 }
 
-fn decode(record: &[u8; RECORD]) -> Option<(Key, Place)> {
+fn decode(record: &[u8; RECORD]) -> Option<(Key, StoredPlace)> {
     let (content, checksum) = record.split_last_chunk::<4>()?;
     if crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
         return None;
@@ -80,7 +80,7 @@ fn decode(record: &[u8; RECORD]) -> Option<(Key, Place)> {
         offset: next()?,
         length: next()?,
     };
-    let place = Place {
+    let place = StoredPlace {
         block,
         offset: next()?,
         length: next()?,
@@ -102,7 +102,7 @@ pub(super) struct Index {
     /// By subjob, where there is no more to say than fits.
     usual: Vec<Packed>,
     /// Those of earlier or later attempts, and those with large numbers.
-    others: HashMap<Key, (u32, Place)>,
+    others: HashMap<Key, (u32, StoredPlace)>,
     blocks: Vec<KnownBlock>,
     /// Where the next record goes: behind all that may say something, also if it is damaged.
     pub(super) length: u64,
@@ -133,7 +133,7 @@ struct KnownBlock {
 /// A result that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) place: Place,
+    pub(super) place: StoredPlace,
     /// How many results its block holds.
     pub(super) in_block: usize,
 }
@@ -168,7 +168,7 @@ impl Index {
     }
 
     /// Takes a record in. A result that comes once more takes the place of the one before.
-    pub(super) fn add(&mut self, key: Key, place: Place) {
+    pub(super) fn add(&mut self, key: Key, place: StoredPlace) {
         if place.block.file == 0 {
             self.blocks_end = self.blocks_end.max(place.block.end());
         } else {
@@ -223,7 +223,7 @@ impl Index {
             Some(packed) => {
                 let block = self.blocks.get(packed.block as usize)?.place;
                 let (offset, length) = (packed.offset.into(), packed.length.into());
-                let place = Place {
+                let place = StoredPlace {
                     block,
                     offset,
                     length,
@@ -263,7 +263,7 @@ impl Index {
 }
 
 impl Packed {
-    fn of((_, attempt): Key, block: u32, place: Place) -> Option<Self> {
+    fn of((_, attempt): Key, block: u32, place: StoredPlace) -> Option<Self> {
         let fits = attempt.0 != 0 && block != u32::MAX;
         Some(Self {
             attempt: attempt.0,
@@ -297,13 +297,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn place(offset: u64) -> Place {
+    fn place(offset: u64) -> StoredPlace {
         let block = BlockPlace {
             file: 0,
             offset,
             length: 10,
         };
-        Place {
+        StoredPlace {
             block,
             offset: 512,
             length: u64::MAX,
@@ -370,7 +370,7 @@ mod tests {
                 let block = BlockPlace { file: *file, offset: number * 10, length: 10 };
                 for (subjob, attempt, offset, length) in results {
                     let key = (SubjobId(*subjob), Attempt(*attempt));
-                    let place = Place { block, offset: *offset, length: *length };
+                    let place = StoredPlace { block, offset: *offset, length: *length };
                     index.add(key, place);
                     plain.insert(key, Found { place, in_block: results.len() });
                     keys.push(key);

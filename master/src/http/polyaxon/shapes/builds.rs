@@ -55,7 +55,7 @@ pub(in crate::http::polyaxon) struct Around {
 
 /// The names of a build's project.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::http::polyaxon) struct Place<'a> {
+pub(in crate::http::polyaxon) struct ProjectNames<'a> {
     /// The name of the project's owner.
     pub(in crate::http::polyaxon) owner: &'a str,
     /// The name of the project.
@@ -143,7 +143,7 @@ impl Known {
     pub(in crate::http::polyaxon) fn row<'a>(
         &'a self,
         around: &'a Around,
-        place: Place<'a>,
+        place: ProjectNames<'a>,
     ) -> Row<'a> {
         Row {
             id: self.id,
@@ -158,7 +158,7 @@ impl Known {
         }
     }
 
-    fn head(&self, around: &Around, Place { owner, project }: Place<'_>) -> Head {
+    fn head(&self, around: &Around, ProjectNames { owner, project }: ProjectNames<'_>) -> Head {
         let moments = self.moments(around);
         let id = self.id;
         Head {
@@ -182,7 +182,7 @@ impl Known {
     pub(in crate::http::polyaxon) fn listed(
         &self,
         around: &Around,
-        place: Place<'_>,
+        place: ProjectNames<'_>,
     ) -> ListedBuild {
         let head = self.head(around, place);
         let bookmarked = around.is_bookmarked;
@@ -210,7 +210,7 @@ impl Details {
         self,
         known: &Known,
         around: &Around,
-        place: Place<'_>,
+        place: ProjectNames<'_>,
     ) -> BuildView {
         BuildView {
             head: known.head(around, place),

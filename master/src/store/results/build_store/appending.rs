@@ -1,7 +1,7 @@
 //! Blocks on their way to the disk.
 
 use super::BuildStore;
-use crate::store::results::index::{Key, Place, RECORD};
+use crate::store::results::index::{Key, RECORD, StoredPlace};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use std::sync::MutexGuard;
 #[derive(Debug)]
 pub(in crate::store::results) struct Appending<'a> {
     pub(super) store: &'a BuildStore,
-    pub(super) added: Vec<(Key, Place)>,
+    pub(super) added: Vec<(Key, StoredPlace)>,
     pub(super) records_end: u64,
     pub(super) blocks_end: u64,
     pub(super) unsynced: MutexGuard<'a, Vec<PathBuf>>,
@@ -29,7 +29,7 @@ impl Appending<'_> {
         // before the block does, nor if there are names of files without content. With everything
         // written, the first sync does most of the others' work.
         let files = self.store.files()?;
-        let in_blocks = |(_, place): &(Key, Place)| place.block.file == 0;
+        let in_blocks = |(_, place): &(Key, StoredPlace)| place.block.file == 0;
         if self.added.iter().any(in_blocks) {
             files.blocks.sync_data()?;
         }

@@ -3,7 +3,7 @@
 
 use super::{BuildStore, LARGE};
 use crate::store::results::archive::{Archive, Piece};
-use crate::store::results::index::{BlockPlace, Found, Place};
+use crate::store::results::index::{BlockPlace, Found, StoredPlace};
 use clusterrunner_common::ids::SubjobId;
 use clusterrunner_common::results::block::check_results;
 use flate2::bufread::GzDecoder;
@@ -107,7 +107,7 @@ impl Orphans {
             if named.contains(&(block, offset)) {
                 continue;
             }
-            let place = Place {
+            let place = StoredPlace {
                 block,
                 offset,
                 length,

@@ -2,7 +2,7 @@
 
 use super::orphans::Orphans;
 use super::{BuildStore, CHECKED_BLOCK, Placed, SMALL_CONSOLE};
-use crate::store::results::index::{BlockPlace, Found, Key, Place};
+use crate::store::results::index::{BlockPlace, Found, Key, StoredPlace};
 use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
 use clusterrunner_common::results::artifact::{CONSOLE_FILE, directory_name};
 use clusterrunner_common::results::block::{checked_content_of, checked_files_of, content_of};
@@ -98,7 +98,7 @@ impl BuildStore {
     ///
     /// # Errors
     /// The disk refuses, or there is no such result (`NotFound`).
-    pub(in crate::store::results) fn place_of(&self, key: Key) -> io::Result<Place> {
+    pub(in crate::store::results) fn place_of(&self, key: Key) -> io::Result<StoredPlace> {
         let known = self.index().find(key);
         let found = match known {
             Some(found) => Some(found),
