@@ -153,7 +153,11 @@ async fn serve_connections(
         };
         let admitted = tokio::select! {
             () = stop.cancelled() => break,
-            admitted = connections.admit() => admitted,
+            admitted = connections.admit(peer) => admitted,
+        };
+        let Some(admitted) = admitted else {
+            tracing::debug!(?peer, "a connection too many of one peer was closed");
+            continue;
         };
         let activity = Arc::clone(&admitted.activity);
         let service = Answerer::new(router.clone(), peer, &activity, &budget);
