@@ -190,9 +190,10 @@ impl Connections {
         Self::shared(most, most / 4 * QUARTERS_OF_PEER)
     }
 
+    /// So many, all of which one peer may have.
     #[cfg(test)]
     pub(super) fn at_most(most: usize) -> Arc<Self> {
-        Self::shared(most, most)
+        Self::shared(most, usize::MAX)
     }
 
     /// So many, of which one peer may have a part.
