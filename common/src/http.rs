@@ -153,7 +153,11 @@ async fn serve_connections(
         };
         let admitted = tokio::select! {
             () = stop.cancelled() => break,
-            admitted = connections.admit() => admitted,
+            admitted = connections.admit(peer) => admitted,
+        };
+        let Some(admitted) = admitted else {
+            tracing::debug!(?peer, "a connection too many of one peer was closed");
+            continue;
         };
         let activity = Arc::clone(&admitted.activity);
         let service = Answerer::new(router.clone(), peer, &activity, &budget);
@@ -263,7 +267,7 @@ async fn handshake(tls: &TlsDoor, mut stream: TcpStream) -> io::Result<TlsStream
         let_go(stream).await?;
         return Err(io::Error::other("the peer speaks plain HTTP"));
     }
-    match tls.acceptor().accept(stream).into_fallible().await {
+    match tls.acceptor().await.accept(stream).into_fallible().await {
         Ok(stream) => Ok(stream),
         Err((error, stream)) => {
             // What is wrong has been sent to the peer, who may be in the middle of a request already.

@@ -6,18 +6,34 @@
 
 #![expect(clippy::expect_used, reason = "a broken promise is told by a panic")]
 
+mod consoles;
+mod dockerfiles;
 mod git_trees;
 mod jobs;
+mod journals;
 mod junit_reports;
+mod path_claims;
+mod procfiles;
 mod requests;
 mod result_blocks;
 mod settings;
+mod signatures;
+mod ssh_commands;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
+pub use consoles::consoles;
+pub use dockerfiles::dockerfiles;
 pub use git_trees::git_trees;
 pub use jobs::jobs;
+pub use journals::journals;
 pub use junit_reports::junit_reports;
+pub use path_claims::path_claims;
+pub use procfiles::procfiles;
 pub use requests::requests;
 pub use result_blocks::result_blocks;
 pub use settings::settings;
+pub use signatures::signatures;
+pub use ssh_commands::ssh_commands;
+pub use uploads::uploads;

@@ -12,6 +12,29 @@ const CASES: u32 = 2_000;
 /// Cases where each makes files.
 const FEW_CASES: u32 = 100;
 
+/// Cases where each makes a journal.
+const VERY_FEW_CASES: u32 = 20;
+
+type Target = fn(&[u8]);
+
+/// All targets by their names.
+const TARGETS: [(&str, Target); 14] = [
+    ("consoles", crate::consoles),
+    ("dockerfiles", crate::dockerfiles),
+    ("git_trees", crate::git_trees),
+    ("jobs", crate::jobs),
+    ("journals", crate::journals),
+    ("junit_reports", crate::junit_reports),
+    ("path_claims", crate::path_claims),
+    ("procfiles", crate::procfiles),
+    ("requests", crate::requests),
+    ("result_blocks", crate::result_blocks),
+    ("settings", crate::settings),
+    ("signatures", crate::signatures),
+    ("ssh_commands", crate::ssh_commands),
+    ("uploads", crate::uploads),
+];
+
 /// One change of a seed.
 #[derive(Clone, Debug)]
 enum Change {
@@ -56,7 +79,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn check(name: &str, target: fn(&[u8]), cases: u32) {
+fn check(name: &str, target: Target, cases: u32) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("seeds")
         .join(name);
@@ -116,4 +139,66 @@ fn blocks_are_refused_or_hold_what_was_checked() {
 #[test]
 fn trees_are_refused_or_laid_out_in_their_place() {
     check("git_trees", crate::git_trees, FEW_CASES);
+}
+
+#[test]
+fn signatures_of_strangers_are_never_right() {
+    check("signatures", crate::signatures, CASES);
+}
+
+#[test]
+fn consoles_are_shown_whole_and_do_nothing() {
+    check("consoles", crate::consoles, CASES);
+}
+
+#[test]
+fn dockerfiles_are_read_or_refused() {
+    check("dockerfiles", crate::dockerfiles, CASES);
+}
+
+#[test]
+fn procfiles_are_read_or_refused() {
+    check("procfiles", crate::procfiles, CASES);
+}
+
+#[test]
+fn uploads_are_read_to_their_end_or_refused() {
+    check("uploads", crate::uploads, CASES);
+}
+
+#[test]
+fn command_lines_of_ssh_mean_git_or_nothing() {
+    check("ssh_commands", crate::ssh_commands, CASES);
+}
+
+#[test]
+fn each_path_has_one_owner() {
+    check("path_claims", crate::path_claims, CASES);
+}
+
+#[test]
+fn exports_are_refused_or_become_journals() {
+    check("journals", crate::journals, VERY_FEW_CASES);
+}
+
+/// Runs one target for so many seconds: `CLUSTERRUNNER_FUZZ=consoles:60`. How long targets ran like that stands in
+/// docs/security.md.
+#[test]
+fn a_target_runs_for_as_long_as_is_asked_for() {
+    let Ok(asked) = std::env::var("CLUSTERRUNNER_FUZZ") else {
+        return;
+    };
+    let (name, seconds) = asked.split_once(':').expect("TARGET:SECONDS");
+    let (_, target) = TARGETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("a target");
+    let until =
+        std::time::Instant::now() + std::time::Duration::from_secs(seconds.parse().unwrap());
+    let mut cases = 0_u64;
+    while std::time::Instant::now() < until {
+        check(name, *target, FEW_CASES);
+        cases += u64::from(FEW_CASES);
+    }
+    println!("{name}: {cases} cases");
 }

@@ -30,6 +30,9 @@ pub mod notify;
 
 pub mod round_trip;
 
+#[doc(hidden)]
+pub mod trial;
+
 mod assembly;
 
 mod options;

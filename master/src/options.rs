@@ -51,6 +51,7 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     let environment = |name: &str| std::env::var(name).ok();
     let settings = load_master(common.config_file.as_deref(), environment, &flags)?;
     let general = &settings.general;
+    general.https.outlive_hangups();
     logging::start(
         general.log_level,
         !options.log_file_only,

@@ -21,6 +21,7 @@ mod tree;
 
 pub(crate) use bases::GivenBase;
 pub(crate) use places::TemplatePlaces;
+pub(crate) use procfile::number_of_types;
 
 use crate::containers::{ContainerRuntime, RUNTIME_VARIABLE};
 use bases::{Bases, LaidBase};

@@ -143,6 +143,7 @@ impl SlaveOptions {
 /// When it can not start; the message says what to do.
 pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Result<()> {
     let settings = options.load(common)?;
+    settings.general.https.outlive_hangups();
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
     let listener = listen(address).await?;
     let port = listener.local_addr()?.port();

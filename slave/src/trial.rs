@@ -15,6 +15,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Reads the text of a Procfile: how many process types it has.
+///
+/// # Errors
+/// What is wrong with it, in one sentence.
+pub fn process_types(text: &str) -> Result<usize, String> {
+    crate::build_template::number_of_types(text)
+}
+
 /// How much of a console is kept, by default.
 const MAX_CONSOLE_SIZE: u64 = 64 << 20;
 

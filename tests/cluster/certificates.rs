@@ -195,6 +195,29 @@ async fn a_certificate_is_renewed_while_a_build_runs() {
     }
 }
 
+/// The first bit of the signals that a process has something to do at.
+fn listens_for_hangups(process: u32) -> Option<bool> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))?;
+    let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+    Some(caught & 1 == 1)
+}
+
+#[tokio::test]
+async fn a_hangup_before_the_door_is_open_ends_nobody() {
+    let mut farm = farm();
+    farm.start_master_unseen();
+    let master = farm.master_process();
+    wait_for("SIGHUP is no end any more", async || {
+        listens_for_hangups(master)?.then_some(())
+    })
+    .await;
+    processes::signal(master, Signal::HUP);
+    wait_until_shown(&farm, &farm.master_address()).await;
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_certificate_is_told_with_the_cure() {
     // By a name that it does not have.
@@ -269,7 +292,7 @@ async fn only_callers_with_a_certificate_are_heard_where_the_settings_say_so() {
         stranger.stderr.contains("https_client_cert_file"),
         "{stranger:#?}"
     );
-    init(&farm, &["--name", "alice"]);
+    init(&farm, &["--person", "alice"]);
     let shows = |directory: &str| {
         let file = |ending| {
             farm.path(directory)
@@ -289,7 +312,7 @@ async fn only_callers_with_a_certificate_are_heard_where_the_settings_say_so() {
     init(
         &farm,
         &[
-            "--name",
+            "--person",
             "alice",
             "--directory",
             elsewhere.to_str().unwrap(),

@@ -37,6 +37,8 @@ mod wait;
 mod accounts;
 mod atomizers;
 mod atoms;
+#[path = "../attacks/mod.rs"]
+mod attacks;
 mod audit;
 mod bad_atoms;
 mod bad_line;

@@ -2,7 +2,7 @@
 
 mod commands;
 mod example;
-mod receiver;
+pub(crate) mod receiver;
 mod secure;
 mod standing;
 mod statuses;

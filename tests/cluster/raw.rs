@@ -101,6 +101,11 @@ impl Raw {
 
     /// Sends it with these headers.
     pub(crate) async fn send(&self, proof: &Proof) -> Answer {
+        self.sent(proof).await.unwrap()
+    }
+
+    /// [`Raw::send`], where the other side may end the connection before all is sent.
+    pub(crate) async fn sent(&self, proof: &Proof) -> reqwest::Result<Answer> {
         install_crypto();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -117,10 +122,10 @@ impl Raw {
         if let Some(content_type) = &self.content_type {
             request = request.header("content-type", content_type);
         }
-        let response = request.send().await.unwrap();
+        let response = request.send().await?;
         let status = response.status().as_u16();
-        let body = response.bytes().await.unwrap();
+        let body = response.bytes().await?;
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        Answer { status, body }
+        Ok(Answer { status, body })
     }
 }

@@ -17,6 +17,9 @@ use store::{CA_FILE, CA_KEY_FILE, Machine, Made, Store, StoreError, Stored};
 /// The longest file of certificates that is shown, in bytes.
 const MAX_FILE: u64 = 16 << 20;
 
+/// The settings whose files hold authorities.
+const AUTHORITIES: [&str; 2] = ["https_ca_file", "https_client_ca_file"];
+
 /// Where the settings lines suppose the files on other machines.
 const THERE: &str = "/etc/clusterrunner";
 
@@ -38,6 +41,8 @@ fn directory(given: Option<&PathBuf>, settings: &Settings) -> PathBuf {
 
 fn init(options: &TlsInitOptions, settings: &Settings) -> Result<ExitCode, Trouble> {
     let named = options.names.iter().map(|name| Machine::parse(name));
+    let persons = options.persons.iter().map(|name| Machine::person(name));
+    let named = named.chain(persons);
     let mut machines = named.collect::<Result<Vec<_>, _>>().map_err(trouble)?;
     let now = Timestamp::now();
     let store =
@@ -66,7 +71,11 @@ fn init(options: &TlsInitOptions, settings: &Settings) -> Result<ExitCode, Troub
         let made = store
             .certificate(machine, options.renew && number < wanted, now)
             .map_err(trouble)?;
-        table.add(row(&made.certificate.names.join(", "), &made));
+        let whose = match machine.is_person() {
+            true => format!("{} (a person)", machine.file_name),
+            false => made.certificate.names.join(", "),
+        };
+        table.add(row(&whose, &made));
         stored.push((machine, made));
     }
     table.print();
@@ -96,9 +105,17 @@ fn row(whose: &str, stored: &Stored) -> [Cell; 4] {
     ]
 }
 
-/// Says what a machine needs.
+/// Says what a machine or a person needs.
 fn explain(machine: &Machine, made: &Stored, store: &Store, settings: &Settings) {
     let name = &machine.file_name;
+    if machine.is_person() {
+        output::say(format!(
+            "\n{name} needs {name}.pem, {name}.key (mode 0600) and {CA_FILE}, for instance beside clusterrunner.conf, and \
+             in that file, below [general]:\n  https_client_cert_file = {name}.pem\n  https_client_key_file = \
+             {name}.key\n  https_ca_file = {CA_FILE}"
+        ));
+        return;
+    }
     let is_here = machine.names[0]
         .to_string()
         .eq_ignore_ascii_case(&settings.hostname);
@@ -237,13 +254,7 @@ pub(crate) fn flaws(settings: &Settings) -> Option<Vec<Flaw>> {
     let now = Timestamp::now();
     let of = |(setting, path): (&'static str, PathBuf)| {
         let flaws: Vec<(bool, String)> = match read(&path) {
-            Ok(found) => found
-                .iter()
-                .filter_map(|one| {
-                    let is_soon = matches!(one.standing(now), Standing::EndsSoon(_));
-                    Some((!is_soon, one.trouble(now)?))
-                })
-                .collect(),
+            Ok(found) => flaws_of(setting, &found, now),
             Err(error) => vec![(true, error)],
         };
         flaws
@@ -257,9 +268,66 @@ pub(crate) fn flaws(settings: &Settings) -> Option<Vec<Flaw>> {
     Some(files.into_iter().flat_map(of).collect())
 }
 
+/// What is wrong with the certificates of one file, and whether nobody believes them because of that. Of authorities one is
+/// enough that is valid: an old one may stay beside the new one. Of a host's the first counts, which is its own.
+fn flaws_of(setting: &str, found: &[Certificate], now: Timestamp) -> Vec<(bool, String)> {
+    let counts =
+        |one: &Certificate| matches!(one.standing(now), Standing::Valid | Standing::EndsSoon(_));
+    let is_usable = match AUTHORITIES.contains(&setting) {
+        true => found.iter().any(counts),
+        false => found.first().is_some_and(counts),
+    };
+    let troubles = found.iter().filter_map(|one| one.trouble(now));
+    troubles.map(|trouble| (!is_usable, trouble)).collect()
+}
+
 pub(crate) fn trouble(error: StoreError) -> Trouble {
     match &error {
-        StoreError::Name { .. } | StoreError::Taken => Trouble::usage(error.to_string()),
+        StoreError::Name { .. } | StoreError::Person { .. } | StoreError::Taken => {
+            Trouble::usage(error.to_string())
+        }
         _ => Trouble::new(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn until(day: u64) -> Certificate {
+        const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+        Certificate {
+            subject: format!("CN=until {day}"),
+            names: Vec::new(),
+            is_authority: false,
+            is_for_hosts: true,
+            from: Timestamp(0),
+            until: Timestamp(day * DAY_MS),
+        }
+    }
+
+    /// Whether something is in the way at day 100, and how much is told.
+    fn found(setting: &str, ends: &[u64]) -> (bool, usize) {
+        let certificates: Vec<_> = ends.iter().map(|day| until(*day)).collect();
+        let flaws = flaws_of(setting, &certificates, until(100).until);
+        (
+            flaws.iter().any(|(is_in_the_way, _)| *is_in_the_way),
+            flaws.len(),
+        )
+    }
+
+    #[test]
+    fn an_authority_that_has_ended_is_in_nobodys_way_beside_one_that_is_valid() {
+        for (ends, expected) in [
+            (&[500][..], (false, 0)),
+            (&[50, 500], (false, 1)),
+            (&[110], (false, 1)),
+            (&[50, 60], (true, 2)),
+        ] {
+            assert_eq!(found("https_ca_file", ends), expected, "{ends:?}");
+        }
+        // The certificate of the host itself is the first; an old authority may follow it.
+        assert_eq!(found("https_cert_file", &[500, 50]), (false, 1));
+        assert_eq!(found("https_cert_file", &[50, 500]), (true, 1));
     }
 }

@@ -16,6 +16,7 @@ Examples:
   clusterrunner tls init                              for this machine
   clusterrunner tls init --name farm-1 --name farm-2.example.org,10.0.0.2
                                                       two machines; the second has a name and an address
+  clusterrunner tls init --person alice               somebody who calls; no machine can be her
   clusterrunner tls show                              what there is, and when it ends";
 
 /// Options of `clusterrunner tls`.
@@ -50,7 +51,10 @@ pub(crate) struct TlsInitOptions {
     /// A machine as others call it, and its further names behind commas; may be repeated [default: this machine]
     #[arg(long = "name", value_name = "HOST[,NAME...]", num_args = 1.., action = clap::ArgAction::Append)]
     pub(crate) names: Vec<String>,
-    /// Renew the certificates of these machines even if they are valid for long
+    /// Somebody who calls a farm that wants certificates of its callers (https_client_ca_file); may be repeated
+    #[arg(long = "person", value_name = "NAME", num_args = 1.., action = clap::ArgAction::Append)]
+    pub(crate) persons: Vec<String>,
+    /// Renew the certificates of these machines and persons even if they are valid for long
     #[arg(long)]
     pub(crate) renew: bool,
 }

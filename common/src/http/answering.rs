@@ -8,7 +8,7 @@ use super::rest::Rest;
 use super::{Inside, refusal};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::service::Service;
@@ -90,11 +90,28 @@ fn with_rest(request: hyper::Request<Incoming>) -> Request {
 
 /// What no request may be, whatever it asks for.
 fn refused(request: &Request<Incoming>) -> Option<Response> {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    (hosts > 1).then(|| {
-        let error = "A request must have one Host header, not several.";
-        refusal(StatusCode::BAD_REQUEST, error)
-    })
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    let error = if second.is_some() {
+        "A request must have one Host header, not several."
+    } else if is_for_another_host(request.uri(), first) {
+        "The request line and the Host header of a request must name the same host."
+    } else {
+        return None;
+    };
+    Some(refusal(StatusCode::BAD_REQUEST, error))
+}
+
+/// Whether a request line names a host (as to a proxy) that is not the one of the header: who looks at one of them would
+/// think that it is for somebody else than who looks at the other.
+fn is_for_another_host(uri: &Uri, host: Option<&HeaderValue>) -> bool {
+    match (uri.authority(), host) {
+        (Some(named), Some(host)) => !named
+            .as_str()
+            .as_bytes()
+            .eq_ignore_ascii_case(host.as_bytes()),
+        (None, _) | (_, None) => false,
+    }
 }
 
 enum Making<F> {

@@ -1,11 +1,16 @@
 //! How many connections a daemon has open, and which one goes where there are too many.
 //!
 //! Connections take descriptors, and what runs builds needs descriptors too. So connections get a part of
-//! them only, and where that is used up the connection that has been idle longest makes room for a new one.
+//! them only, and where that is used up a connection that is idle makes room for a new one: of the peer that has most of
+//! them the one that has been idle longest. No peer gets all: what one can not have is for the others, however busy it
+//! keeps its connections.
 
+use super::peer::Peer;
 use crate::lock::lock;
 use crate::process::open_files;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +22,13 @@ const MOST_CONNECTIONS: usize = 8192;
 
 /// The fewest, so that a daemon can be asked at all.
 const FEWEST_CONNECTIONS: usize = 16;
+
+/// The part of all connections that one peer may have, in quarters. Behind a proxy, or on one machine, all callers of a farm
+/// are one peer.
+const QUARTERS_OF_PEER: usize = 3;
+
+/// The bits of an address of version 6 that a provider gives to one customer.
+const CUSTOMER_BITS: u32 = 64;
 
 /// While all connections are busy, how long to wait before looking for an idle one again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -106,11 +118,57 @@ impl Drop for UnderWay {
 pub(super) struct Connections {
     room: Arc<Semaphore>,
     most: usize,
+    most_of_peer: usize,
     became_idle: Arc<AtomicU64>,
     next: AtomicU64,
-    open: Mutex<BTreeMap<u64, Arc<Activity>>>,
+    open: Mutex<Open>,
     /// Whether the log knows that there are too many.
     is_told: AtomicBool,
+    /// Whether it knows that a peer wants more than its part.
+    is_peer_told: AtomicBool,
+}
+
+/// Those that are open, by their numbers, and how many each peer has.
+#[derive(Debug, Default)]
+struct Open {
+    all: BTreeMap<u64, (Whose, Arc<Activity>)>,
+    of_peers: HashMap<Whose, usize>,
+}
+
+/// Whose connections count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Whose(Option<IpAddr>);
+
+impl From<Peer> for Whose {
+    fn from(Peer(address): Peer) -> Self {
+        Self(address.map(|address| match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let customer = address.to_bits() >> CUSTOMER_BITS << CUSTOMER_BITS;
+                IpAddr::V6(Ipv6Addr::from_bits(customer))
+            }
+            address => address,
+        }))
+    }
+}
+
+impl Open {
+    fn number_of(&self, whose: Whose) -> usize {
+        self.of_peers.get(&whose).copied().unwrap_or_default()
+    }
+
+    /// Tells the connection of `whose`, or of whoever has most, that has been idle longest to close. Whether there is one.
+    fn close_longest_idle(&self, whose: Option<Whose>) -> bool {
+        let idle = self.all.values().filter_map(|(of, activity)| {
+            let since = activity.idle_since()?;
+            let is_meant = whose.is_none_or(|whose| whose == *of);
+            is_meant.then(|| (Reverse(self.number_of(*of)), since, activity))
+        });
+        let longest = idle.min_by_key(|(number, since, _)| (*number, *since));
+        if let Some((_, _, longest)) = longest {
+            longest.close.notify_one();
+        }
+        longest.is_some()
+    }
 }
 
 /// A connection that has its place until this is dropped.
@@ -118,6 +176,7 @@ pub(super) struct Connections {
 pub(super) struct Admitted {
     connections: Arc<Connections>,
     number: u64,
+    whose: Whose,
     pub(super) activity: Arc<Activity>,
     _room: OwnedSemaphorePermit,
 }
@@ -127,13 +186,23 @@ impl Connections {
     /// commands and its own calls.
     pub(super) fn of_this_process() -> Arc<Self> {
         let descriptors = open_files::limit().unwrap_or(usize::MAX);
-        Self::at_most((descriptors / 2).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS))
+        let most = (descriptors / 2).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS);
+        Self::shared(most, most / 4 * QUARTERS_OF_PEER)
     }
 
+    /// So many, all of which one peer may have.
+    #[cfg(test)]
     pub(super) fn at_most(most: usize) -> Arc<Self> {
+        Self::shared(most, usize::MAX)
+    }
+
+    /// So many, of which one peer may have a part.
+    pub(super) fn shared(most: usize, most_of_peer: usize) -> Arc<Self> {
         Arc::new(Self {
             room: Arc::new(Semaphore::new(most)),
             most,
+            most_of_peer,
+            is_peer_told: AtomicBool::new(false),
             became_idle: Arc::default(),
             next: AtomicU64::new(0),
             open: Mutex::default(),
@@ -141,13 +210,42 @@ impl Connections {
         })
     }
 
-    /// Waits for a place, for which the connection that has been idle longest may have to go.
-    pub(super) async fn admit(self: &Arc<Self>) -> Admitted {
+    /// Waits for a place, for which an idle connection may have to go. None where the peer keeps as many busy as one may
+    /// have: nobody waits for that.
+    pub(super) async fn admit(self: &Arc<Self>, peer: Peer) -> Option<Admitted> {
+        let whose = Whose::from(peer);
+        if !self.is_in_its_part(whose) {
+            return None;
+        }
+        Some(self.place(whose).await)
+    }
+
+    fn is_in_its_part(&self, whose: Whose) -> bool {
+        let open = self.open();
+        let number = open.number_of(whose);
+        if number < self.most_of_peer {
+            if number < self.most_of_peer / 2 {
+                self.is_peer_told.store(false, Ordering::Relaxed);
+            }
+            return true;
+        }
+        if !self.is_peer_told.swap(true, Ordering::Relaxed) {
+            let peer = whose.0.map(|address| address.to_string());
+            tracing::warn!(
+                connections = number,
+                peer,
+                "one peer has as many connections as one may have: it gets no more while they are busy"
+            );
+        }
+        open.close_longest_idle(Some(whose))
+    }
+
+    async fn place(self: &Arc<Self>, whose: Whose) -> Admitted {
         if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
             if self.room.available_permits() > self.most / 2 {
                 self.is_told.store(false, Ordering::Relaxed);
             }
-            return self.admitted(room);
+            return self.admitted(room, whose);
         }
         if !self.is_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -156,10 +254,10 @@ impl Connections {
             );
         }
         loop {
-            self.close_longest_idle();
+            self.open().close_longest_idle(None);
             let room = Arc::clone(&self.room).acquire_owned();
             match tokio::time::timeout(LOOK_AGAIN, room).await {
-                Ok(Ok(room)) => return self.admitted(room),
+                Ok(Ok(room)) => return self.admitted(room, whose),
                 // It is never closed; were it, there would be no place to wait for.
                 Ok(Err(_)) => std::future::pending().await,
                 Err(_) => {}
@@ -167,49 +265,58 @@ impl Connections {
         }
     }
 
-    fn admitted(self: &Arc<Self>, room: OwnedSemaphorePermit) -> Admitted {
+    fn admitted(self: &Arc<Self>, room: OwnedSemaphorePermit, whose: Whose) -> Admitted {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity::new(&self.became_idle));
-        self.open().insert(number, Arc::clone(&activity));
+        let mut open = self.open();
+        open.all.insert(number, (whose, Arc::clone(&activity)));
+        *open.of_peers.entry(whose).or_default() += 1;
+        drop(open);
         Admitted {
             connections: Arc::clone(self),
             number,
+            whose,
             activity,
             _room: room,
         }
     }
 
-    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Activity>>> {
+    fn open(&self) -> std::sync::MutexGuard<'_, Open> {
         lock(&self.open)
     }
 
     /// How many there are.
     #[cfg(test)]
     pub(super) fn number(&self) -> usize {
-        self.open().len()
-    }
-
-    fn close_longest_idle(&self) {
-        let open = self.open();
-        let idle = open.values().filter_map(|activity| {
-            let since = activity.idle_since()?;
-            Some((since, activity))
-        });
-        if let Some((_, longest)) = idle.min_by_key(|(since, _)| *since) {
-            longest.close.notify_one();
-        }
+        self.open().all.len()
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.connections.open().remove(&self.number);
+        let mut open = self.connections.open();
+        open.all.remove(&self.number);
+        if let Some(number) = open.of_peers.get_mut(&self.whose) {
+            *number -= 1;
+            if *number == 0 {
+                open.of_peers.remove(&self.whose);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    async fn admit_from(connections: &Arc<Connections>, peer: &str) -> Option<Admitted> {
+        let peer = Peer(Some(peer.parse().unwrap()));
+        connections.admit(peer).await
+    }
+
+    async fn admit(connections: &Arc<Connections>) -> Admitted {
+        admit_from(connections, "10.0.0.1").await.unwrap()
+    }
 
     /// Whether the connection was told to close.
     async fn is_closed(admitted: &Admitted) -> bool {
@@ -220,13 +327,13 @@ mod tests {
     #[tokio::test]
     async fn the_longest_idle_connection_makes_room_and_a_busy_one_does_not() {
         let connections = Connections::at_most(3);
-        let busy = connections.admit().await;
+        let busy = admit(&connections).await;
         let _answer = busy.activity.begin();
-        let (idle_again, idle) = (connections.admit().await, connections.admit().await);
+        let (idle_again, idle) = (admit(&connections).await, admit(&connections).await);
         drop(idle_again.activity.begin());
         let waiting = {
             let connections = Arc::clone(&connections);
-            tokio::spawn(async move { connections.admit().await })
+            tokio::spawn(async move { admit(&connections).await })
         };
         assert!(is_closed(&idle).await);
         assert!(!is_closed(&busy).await && !is_closed(&idle_again).await);
@@ -240,15 +347,45 @@ mod tests {
     #[tokio::test]
     async fn where_all_are_busy_a_new_one_waits_for_the_first_that_is_not() {
         let connections = Connections::at_most(1);
-        let busy = connections.admit().await;
+        let busy = admit(&connections).await;
         let answer = busy.activity.begin();
-        let waiting = tokio::time::timeout(3 * LOOK_AGAIN, connections.admit());
+        let waiting = tokio::time::timeout(3 * LOOK_AGAIN, admit(&connections));
         assert!(waiting.await.is_err());
         drop(answer);
         let ends = async {
             busy.activity.closed().await;
             drop(busy);
         };
-        let (_new, ()) = tokio::join!(connections.admit(), ends);
+        let (_new, ()) = tokio::join!(admit(&connections), ends);
+    }
+
+    #[tokio::test]
+    async fn no_peer_keeps_the_others_out_however_busy_it_is() {
+        let connections = Connections::shared(4, 2);
+        let (first, second) = (admit(&connections).await, admit(&connections).await);
+        let busy = (first.activity.begin(), second.activity.begin());
+        assert!(admit_from(&connections, "10.0.0.1").await.is_none());
+        assert!(admit_from(&connections, "::ffff:10.0.0.1").await.is_none());
+        let other = admit_from(&connections, "10.0.0.2").await.unwrap();
+        drop(busy.0);
+        let again = admit_from(&connections, "10.0.0.1").await.unwrap();
+        assert!(is_closed(&first).await && !is_closed(&other).await);
+        drop((first, second, other, again));
+        assert!(connections.open().of_peers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_has_most_makes_room() {
+        let connections = Connections::shared(3, 3);
+        let oldest = admit_from(&connections, "2001:db8::1").await.unwrap();
+        let of_many = admit_from(&connections, "2001:db8:0:1::1").await.unwrap();
+        let _newest = admit_from(&connections, "2001:db8:0:1:5::1").await.unwrap();
+        let waiting = {
+            let connections = Arc::clone(&connections);
+            tokio::spawn(async move { admit_from(&connections, "2001:db8:0:2::1").await })
+        };
+        assert!(is_closed(&of_many).await && !is_closed(&oldest).await);
+        drop(of_many);
+        assert!(waiting.await.unwrap().is_some());
     }
 }

@@ -102,6 +102,11 @@ async fn heads_that_others_may_read_otherwise_are_refused() {
             "GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n",
             "400 Bad Request",
         ),
+        ("GET http://a/ HTTP/1.1\r\nHost: A\r\n\r\n", "200 OK"),
+        (
+            "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "400 Bad Request",
+        ),
         (&long, "431 Request Header Fields Too Large"),
     ] {
         let answers = server.answers(request).await;

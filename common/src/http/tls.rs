@@ -1,7 +1,7 @@
 //! HTTPS: the certificate that a daemon shows, whose certificates a caller believes, and what is read of both.
 //!
-//! Files that change count as soon as they do ([`TlsDoor::keep_fresh`]), for connections that begin after that. Those of the
-//! system's authorities are read once, when they are needed first.
+//! Files that change count as soon as they do, for connections that begin after that. Those of the system's authorities are
+//! read once, when they are needed first.
 
 pub mod authority;
 mod calling;
@@ -9,6 +9,7 @@ pub mod certificate;
 mod door;
 mod failure;
 mod fresh;
+mod hangup;
 
 pub use door::TlsDoor;
 pub(crate) use failure::failure;

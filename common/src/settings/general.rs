@@ -139,17 +139,20 @@ impl GeneralSettings {
     }
 }
 
+/// In the place of a file: the authorities that the system knows.
+const SYSTEM: &str = "SYSTEM";
+
 /// HTTPS, as far as it can be read without its files.
 fn https(layers: &Layers<'_>) -> Result<HttpsSettings, SettingsError> {
-    let authorities = layers.path_if_set(CA_KEY)?;
+    let authorities = match layers.path_if_set(CA_KEY)? {
+        Some(name) if name == Path::new(SYSTEM) => Some(Authorities::System),
+        _ => layers.file_if_set(CA_KEY)?.map(Authorities::File),
+    };
     Ok(HttpsSettings {
         identity: identity(layers, IDENTITY_KEYS)?,
-        authorities: authorities.map(|file| match file {
-            name if name == Path::new("SYSTEM") => Authorities::System,
-            file => Authorities::File(file),
-        }),
+        authorities,
         client_identity: identity(layers, CLIENT_KEYS)?,
-        client_authorities: layers.path_if_set(CLIENT_CA_KEY)?,
+        client_authorities: layers.file_if_set(CLIENT_CA_KEY)?,
     })
 }
 
@@ -159,7 +162,7 @@ fn identity(
     (certificate, key): (&'static str, &'static str),
 ) -> Result<Option<Identity>, SettingsError> {
     let half = |set, missing| SettingsError::HalfIdentity { set, missing };
-    match (layers.path_if_set(certificate)?, layers.path_if_set(key)?) {
+    match (layers.file_if_set(certificate)?, layers.file_if_set(key)?) {
         (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
         (None, None) => Ok(None),
         (Some(_), None) => Err(half(certificate, key)),

@@ -126,6 +126,22 @@ impl<'a> Layers<'a> {
             .transpose()
     }
 
+    /// A file that is named from the directory of the settings file that names it, unless the whole path is given: commands
+    /// and daemons read the same settings wherever they are started.
+    pub(super) fn file_if_set(&self, key: &'static str) -> Result<Option<PathBuf>, SettingsError> {
+        let Some(path) = self.path_if_set(key)? else {
+            return Ok(None);
+        };
+        let found = self.find(key, self.program.section());
+        Ok(Some(match found.map(|found| found.origin) {
+            Some(Origin::File { path: file, .. }) if path.is_relative() => {
+                let directory = file.parent().unwrap_or(Path::new(""));
+                directory.join(path)
+            }
+            _ => path,
+        }))
+    }
+
     pub(super) fn path(&self, key: &'static str) -> Result<PathBuf, SettingsError> {
         self.path_if_set(key)?
             .ok_or_else(|| no_default(key, "the shipped settings have none"))

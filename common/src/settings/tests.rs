@@ -212,6 +212,10 @@ fn https_is_on_where_a_certificate_or_an_authority_is_named() {
     assert_eq!(callers.client_authorities, Some("/people.pem".into()));
     let me = callers.client_identity.map(|own| own.certificate);
     assert_eq!(me, Some("/me.pem".into()));
+    let near = Place::new("[general]\nhttps_ca_file = tls/ca.pem\n");
+    let file = near.master().general.https.authorities;
+    let beside = near.file().parent().unwrap().join("tls/ca.pem");
+    assert_eq!(file, Some(Authorities::File(beside)));
     let half = Place::new("[general]\nhttps_client_cert_file = /me.pem\n").error();
     assert!(half.contains("\"https_client_key_file\" is not"), "{half}");
     let half = Place::new("[slave]\nhttps_cert_file = /c.pem\n");

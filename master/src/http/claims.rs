@@ -124,6 +124,19 @@ fn owner_of_builds(
     }
 }
 
+/// The name of the API that owns a path for a `GET` without headers. For fuzzers.
+#[must_use]
+pub(crate) fn owner_of_path(path: &str) -> &'static str {
+    match owner(&Method::GET, path, &HeaderMap::new(), Some(b"")) {
+        Some(Family::ClusterRunner) | None => "clusterrunner",
+        Some(Family::Polyaxon) => "polyaxon",
+        Some(Family::Binder) => "binder",
+        Some(Family::Deis) => "deis",
+        Some(Family::Git) => "git",
+        Some(Family::Page) => "page",
+    }
+}
+
 fn asks_clusterrunner(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let mut accepted = accepted.filter_map(|accepted| accepted.to_str().ok());

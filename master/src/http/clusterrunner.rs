@@ -49,6 +49,7 @@ pub(crate) use builds::checked as checked_request;
 pub(crate) use downloads::Downloads;
 pub(crate) use events::Live;
 pub(crate) use hosting::LastReports;
+pub(crate) use multipart::read_upload;
 pub(crate) use original::{LEGACY_WARNING, legacy_proof};
 pub(crate) use requests::{is_open, session_opens, shows_more, takes_body_digest, takes_token};
 

@@ -1,11 +1,12 @@
 //! What becomes of the head of a request on its way to a program, and of the head of its answer on the way back. Pure.
 
 use axum::http::header::{
-    CONNECTION, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, COOKIE, EXPECT, HOST, LOCATION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, request};
+use clusterrunner_common::auth::gate::SESSION_COOKIE;
 use std::net::IpAddr;
 
 /// What is in front of the key of an instance.
@@ -86,6 +87,7 @@ pub(super) fn outgoing(
     let upgrade = upgrade.filter(|_| names(&parts.headers, "upgrade"));
     let headers = &mut parts.headers;
     drop_hop_by_hop(headers);
+    drop_session(headers);
     // The body is asked for here.
     headers.remove(EXPECT);
     if let Some(upgrade) = upgrade {
@@ -119,6 +121,7 @@ pub(super) fn outgoing(
 pub(super) fn incoming(headers: &mut HeaderMap, is_upgrade: bool, cut: Option<&str>) {
     let upgrade = headers.get(UPGRADE).cloned().filter(|_| is_upgrade);
     drop_hop_by_hop(headers);
+    drop_new_session(headers);
     if let Some(upgrade) = upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, upgrade);
@@ -133,6 +136,47 @@ pub(super) fn incoming(headers: &mut HeaderMap, is_upgrade: bool, cut: Option<&s
     if let Some(below) = below {
         headers.insert(LOCATION, below);
     }
+}
+
+/// Takes the cookie out by which a user is signed in to the farm's page: browsers send it to all that has the farm's name, and
+/// who runs the program is not to have it.
+fn drop_session(headers: &mut HeaderMap) {
+    let is_session = |cookie: &[u8]| name_of(cookie) == SESSION_COOKIE.as_bytes();
+    let values = headers.get_all(COOKIE).into_iter();
+    let mut cookies = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    if !cookies.any(is_session) {
+        return;
+    }
+    let values = headers.get_all(COOKIE).into_iter();
+    let cookies = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let others: Vec<&[u8]> = cookies
+        .filter(|cookie| !is_session(cookie))
+        .map(<[u8]>::trim_ascii)
+        .collect();
+    // What is left is a part of what was a value.
+    let others = HeaderValue::from_bytes(&others.join(&b"; "[..])).ok();
+    headers.remove(COOKIE);
+    if let Some(others) = others.filter(|others| !others.is_empty()) {
+        headers.insert(COOKIE, others);
+    }
+}
+
+/// Takes out what would sign a user in to the farm's page as somebody else.
+fn drop_new_session(headers: &mut HeaderMap) {
+    let values: Vec<HeaderValue> = headers.get_all(SET_COOKIE).into_iter().cloned().collect();
+    let is_session = |value: &HeaderValue| name_of(value.as_bytes()) == SESSION_COOKIE.as_bytes();
+    if values.iter().any(is_session) {
+        headers.remove(SET_COOKIE);
+        for other in values.into_iter().filter(|value| !is_session(value)) {
+            headers.append(SET_COOKIE, other);
+        }
+    }
+}
+
+/// The name of a cookie.
+fn name_of(cookie: &[u8]) -> &[u8] {
+    let end = cookie.iter().position(|byte| *byte == b'=');
+    cookie[..end.unwrap_or(cookie.len())].trim_ascii()
 }
 
 /// Whether `Connection` has this word.
@@ -277,6 +321,34 @@ mod tests {
         assert_eq!(
             [&headers["connection"], &headers["upgrade"]],
             ["Upgrade", "websocket"]
+        );
+    }
+
+    #[test]
+    fn the_cookie_of_the_farms_page_is_for_the_farm_alone() {
+        let session = format!("{SESSION_COOKIE}=secret");
+        for (given, seen) in [
+            (&[&*session][..], &[][..]),
+            (&["a=b; c=d"], &["a=b; c=d"]),
+            (&[&format!("a=b;{session}; c=d")], &["a=b; c=d"]),
+            (&["a=b", &session, "c=d"], &["a=b; c=d"]),
+            (
+                &[&format!(" {SESSION_COOKIE} =x; my_{session}")],
+                &[&*format!("my_{session}")],
+            ),
+        ] {
+            let given: Vec<_> = given.iter().map(|value| ("cookie", *value)).collect();
+            let headers = sent("/user/KEY/", false, &given).headers;
+            assert_eq!(Vec::from_iter(headers.get_all(COOKIE)), seen, "{given:?}");
+        }
+        let mut headers = HeaderMap::new();
+        for value in ["a=b", &format!("{session}; Path=/"), "c=d; HttpOnly"] {
+            headers.append(SET_COOKIE, value.parse().unwrap());
+        }
+        incoming(&mut headers, false, None);
+        assert_eq!(
+            Vec::from_iter(headers.get_all(SET_COOKIE)),
+            ["a=b", "c=d; HttpOnly"]
         );
     }
 

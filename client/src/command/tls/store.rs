@@ -28,6 +28,9 @@ pub(crate) const CA_SUBJECT: &str = "ClusterRunner authority";
 /// The name that the authority's files have, and so no machine.
 const CA_NAME: &str = "ca";
 
+/// The longest name of a person, in characters: that of a common name.
+const LONGEST_PERSON: usize = 64;
+
 /// The longest file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -47,6 +50,10 @@ const BEFORE: Duration = DAY;
 pub(crate) enum StoreError {
     #[error("'{name}' is no machine: {source}")]
     Name { name: String, source: NoHost },
+    #[error(
+        "'{name}' is no person here: expected letters, digits, '-', '_', '.' and '@', such as alice"
+    )]
+    Person { name: String },
     #[error(
         "a machine can not be called {CA_NAME} here, since the authority's files are; call it by a longer name first"
     )]
@@ -72,12 +79,12 @@ pub(crate) enum StoreError {
     },
 }
 
-/// A machine, with all the names that its certificate is to have.
+/// A machine, with all the names that its certificate is to have; or a person, whose certificate is only for calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// The name of its files.
     pub(crate) file_name: String,
-    /// As it is called: by others first.
+    /// As it is called: by others first. None for a person.
     pub(crate) names: Vec<HostName>,
 }
 
@@ -110,6 +117,33 @@ impl Machine {
                 .collect::<Vec<_>>(),
         );
         Ok(Self { file_name, names })
+    }
+}
+
+impl Machine {
+    /// Reads the name of a person.
+    pub(crate) fn person(name: &str) -> Result<Self, StoreError> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
+        if name.is_empty()
+            || name.len() > LONGEST_PERSON
+            || name.starts_with('.')
+            || !name.bytes().all(is_plain)
+        {
+            return Err(StoreError::Person {
+                name: name.to_owned(),
+            });
+        }
+        match name == CA_NAME {
+            true => Err(StoreError::Taken),
+            false => Ok(Self {
+                file_name: name.to_owned(),
+                names: Vec::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn is_person(&self) -> bool {
+        self.names.is_empty()
     }
 }
 
@@ -191,7 +225,7 @@ impl Store {
         })
     }
 
-    /// The machines that this authority has certificates of in its directory, by the names in these.
+    /// The machines and persons that this authority has certificates of in its directory, by the names in these.
     pub(crate) fn machines(&self) -> Result<Vec<Machine>, StoreError> {
         let failed = |source| disk(&self.directory, source);
         let mut machines = Vec::new();
@@ -245,6 +279,7 @@ impl Store {
             };
             let has = |name: &HostName| certificate.names.contains(&name.to_string());
             certificate.standing(now) == Standing::Valid
+                && certificate.is_for_hosts != machine.is_person()
                 && machine.names.iter().all(has)
                 && self.authority.has_certified(pem, &key)
         };
@@ -254,9 +289,16 @@ impl Store {
                 let mut term = term(now, DAYS);
                 // Nothing is valid for longer than its authority.
                 term.until = term.until.min(self.own.certificate.until);
-                let pem = self
-                    .authority
-                    .certify(&key, &machine.names, random_bytes(), term);
+                let pem = match machine.is_person() {
+                    true => {
+                        let name = &machine.file_name;
+                        self.authority
+                            .certify_caller(&key, name, random_bytes(), term)
+                    }
+                    false => self
+                        .authority
+                        .certify(&key, &machine.names, random_bytes(), term),
+                };
                 let pem = pem.map_err(|source| StoreError::Certificate {
                     path: path.clone(),
                     source,
@@ -367,110 +409,4 @@ fn place(path: &Path, text: &str, mode: u32) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp(1_800_000_000_000);
-
-    fn later(days: u32) -> Timestamp {
-        Timestamp(NOW.0 + u64::try_from((DAY * days).as_millis()).unwrap())
-    }
-
-    fn machine(text: &str) -> Machine {
-        Machine::parse(text).unwrap()
-    }
-
-    #[test]
-    fn another_run_keeps_what_is_good_and_adds_what_is_new() {
-        let parent = tempfile::tempdir().unwrap();
-        let directory = parent.path().join("deep/tls");
-        let store = Store::open(&directory, NOW).unwrap();
-        let first = store.certificate(&machine("farm-1"), false, NOW).unwrap();
-        assert_eq!((store.own.made, first.made), (Made::New, Made::New));
-        assert_eq!(
-            first.certificate.names,
-            ["farm-1", "localhost", "127.0.0.1", "::1"]
-        );
-        for key in [&first.key, &store.own.key] {
-            assert_eq!(
-                fs::metadata(key).unwrap().permissions().mode() & 0o777,
-                0o600
-            );
-        }
-        let pem = fs::read(&first.path).unwrap();
-
-        let again = Store::open(&directory, later(300)).unwrap();
-        assert_eq!(again.own.made, Made::Kept);
-        let made = |text: &str, renew, day| {
-            again
-                .certificate(&machine(text), renew, later(day))
-                .unwrap()
-                .made
-        };
-        assert_eq!(made("farm-1", false, 300), Made::Kept);
-        assert_eq!(fs::read(&first.path).unwrap(), pem);
-        assert_eq!(made("farm-2,10.0.0.2", false, 300), Made::New);
-        // Soon over, with another name, and because it is wanted; the key stays.
-        let key = fs::read(&first.key).unwrap();
-        assert_eq!(made("farm-1", false, 340), Made::Renewed);
-        assert_eq!(made("farm-1,10.0.0.1", false, 340), Made::Renewed);
-        assert_eq!(made("farm-1,10.0.0.1", true, 340), Made::Renewed);
-        assert_eq!(made("farm-1", false, 340), Made::Kept);
-        assert_eq!(fs::read(&first.key).unwrap(), key);
-        // All of them are found again, with their names, and nothing else.
-        fs::write(directory.join("other.pem"), "no certificate").unwrap();
-        fs::copy(&first.key, directory.join("other.key")).unwrap();
-        let known = again.machines().unwrap();
-        assert_eq!(
-            known,
-            [machine("farm-1,10.0.0.1"), machine("farm-2,10.0.0.2")]
-        );
-    }
-
-    #[test]
-    fn what_broke_off_is_finished_and_what_is_wrong_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = |name: &str| directory.path().join(name);
-        let open = || Store::open(directory.path(), NOW);
-        let name = open().unwrap().own.certificate.subject;
-        // Killed before the certificate was there.
-        fs::remove_file(file(CA_FILE)).unwrap();
-        let store = open().unwrap();
-        assert_ne!(store.own.certificate.subject, name);
-        // Of an authority that is no more.
-        assert_eq!(
-            store.certificate(&machine("a"), false, NOW).unwrap().made,
-            Made::New
-        );
-        fs::remove_file(file(CA_FILE)).unwrap();
-        let store = open().unwrap();
-        assert_eq!(
-            store.certificate(&machine("a"), false, NOW).unwrap().made,
-            Made::Renewed
-        );
-
-        fs::set_permissions(file(CA_KEY_FILE), fs::Permissions::from_mode(0o640)).unwrap();
-        let error = open().err().unwrap().to_string();
-        assert!(error.contains("chmod 600"), "{error}");
-        fs::remove_file(file(CA_KEY_FILE)).unwrap();
-        let error = open().err().unwrap().to_string();
-        assert!(error.contains("without ca.key"), "{error}");
-        let late = tempfile::tempdir().unwrap();
-        drop(Store::open(late.path(), NOW).unwrap());
-        let error = Store::open(late.path(), later(4000)).err().unwrap();
-        assert!(matches!(error, StoreError::Ended { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_machine_has_a_name_that_is_a_file() {
-        assert_eq!(machine("*.apps.org").file_name, "all.apps.org");
-        assert_eq!(machine("B,a").file_name, "b");
-        assert!(matches!(Machine::parse("ca"), Err(StoreError::Taken)));
-        for text in ["", "a,", "../a", "a/b", ".", ".."] {
-            assert!(
-                matches!(Machine::parse(text), Err(StoreError::Name { .. })),
-                "{text}"
-            );
-        }
-    }
-}
+mod tests;

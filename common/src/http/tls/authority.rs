@@ -199,6 +199,27 @@ impl Authority {
         Ok(certificate.to_pem(LineEnding::LF)?)
     }
 
+    /// Signs a certificate for the key of somebody who only calls: no host can be it. `name` is a common name of plain
+    /// characters; `serial` is chance. In PEM.
+    ///
+    /// # Errors
+    /// The key can not be read.
+    pub fn certify_caller(
+        &self,
+        key: &str,
+        name: &str,
+        serial: [u8; 16],
+        term: Term,
+    ) -> Result<String, AuthorityError> {
+        let profile = Profile {
+            issuer: Some(self.certificate.tbs_certificate().subject().clone()),
+            subject: common_name(name)?,
+            hosts: Vec::new(),
+        };
+        let certificate = signed(profile, &read_key(key)?, &self.key, serial, term)?;
+        Ok(certificate.to_pem(LineEnding::LF)?)
+    }
+
     /// Whether it says that it signed a certificate (PEM) for a key (PEM): by its name, which is its own alone.
     #[must_use]
     pub fn has_certified(&self, certificate: &str, key: &str) -> bool {
@@ -267,6 +288,7 @@ struct Profile {
     /// `None` for an authority, which signs for itself.
     issuer: Option<Name>,
     subject: Name,
+    /// None for who only calls.
     hosts: Vec<GeneralName>,
 }
 
@@ -301,12 +323,18 @@ impl BuilderProfile for Profile {
             SubjectKeyIdentifier::try_from(key)?.to_extension(subject, &[])?,
         ];
         if !is_authority {
-            let purposes = ExtendedKeyUsage(vec![ID_KP_SERVER_AUTH, ID_KP_CLIENT_AUTH]);
+            let purposes = match self.hosts.is_empty() {
+                true => vec![ID_KP_CLIENT_AUTH],
+                false => vec![ID_KP_SERVER_AUTH, ID_KP_CLIENT_AUTH],
+            };
             extensions.extend([
                 AuthorityKeyIdentifier::try_from(signer)?.to_extension(subject, &[])?,
-                purposes.to_extension(subject, &[])?,
-                SubjectAltName(self.hosts.clone()).to_extension(subject, &[])?,
+                ExtendedKeyUsage(purposes).to_extension(subject, &[])?,
             ]);
+            if !self.hosts.is_empty() {
+                let names = SubjectAltName(self.hosts.clone());
+                extensions.push(names.to_extension(subject, &[])?);
+            }
         }
         Ok(extensions)
     }
@@ -340,7 +368,14 @@ mod tests {
             ["farm-1", "*.apps.example.org", "127.0.0.1", "::1"]
         );
         assert_eq!((read.from, read.until), (TERM.from, TERM.until));
-        assert!(!read.is_authority);
+        assert!(!read.is_authority && read.is_for_hosts);
+        let person = authority.certify_caller(&key, "alice@example.org", [0; 16], TERM);
+        let person = &Certificate::all_of(person.unwrap().as_bytes()).unwrap()[0];
+        assert_eq!(
+            (person.subject.as_str(), person.is_for_hosts),
+            ("CN=alice@example.org", false)
+        );
+        assert!(person.names.is_empty());
         let own = authority.certificate().unwrap();
         assert!(Certificate::all_of(own.as_bytes()).unwrap()[0].is_authority);
 

@@ -1,13 +1,14 @@
 //! How a caller speaks TLS: whom it believes, and the certificate that it shows to who asks for one.
 //!
-//! Files are looked at again at each new connection, so a daemon that runs for months calls with what is there now.
+//! Files are looked at again at each new connection, so a daemon that runs for months calls with what is there now. No
+//! session is resumed, so each connection is one on which certificates are looked at.
 
 use super::fresh::{Fresh, Look};
 use super::{Authorities, CLIENT_KEYS, HttpsSettings, IDENTITY_KEYS, Identity, TlsError};
 use reqwest::ClientBuilder;
-use rustls::client::ResolvesClientCert;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
@@ -43,6 +44,8 @@ pub(super) fn client_builder(https: &HttpsSettings) -> Result<ClientBuilder, Tls
         None => config.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A session that is resumed shows no certificate again: whoever was believed before would be for as long as it lasts.
+    config.resumption = Resumption::disabled();
     Ok(reqwest::Client::builder().tls_backend_preconfigured(config))
 }
 

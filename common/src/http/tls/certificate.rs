@@ -6,14 +6,19 @@ use rustls::pki_types::pem::PemObject as _;
 use std::net::IpAddr;
 use std::time::Duration;
 use x509_cert::Certificate as X509;
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::der::oid::db::rfc5280::{ANY_EXTENDED_KEY_USAGE, ID_KP_SERVER_AUTH};
 use x509_cert::der::{DateTime, Decode as _};
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::ext::pkix::{BasicConstraints, SubjectAltName};
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, SubjectAltName};
 
 /// How long before its end a certificate is to be renewed, in days.
 pub const SOON_DAYS: u64 = 30;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Purposes of which one has to be there for a host, where any are.
+const FOR_HOSTS: [ObjectIdentifier; 2] = [ID_KP_SERVER_AUTH, ANY_EXTENDED_KEY_USAGE];
 
 /// What one certificate says of itself. Nobody has checked who signed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub struct Certificate {
     pub names: Vec<String>,
     /// Whether it is an authority's, not a host's.
     pub is_authority: bool,
+    /// Whether a host may show it (extendedKeyUsage); else it is only for those who call.
+    pub is_for_hosts: bool,
     /// When it begins to be valid.
     pub from: Timestamp,
     /// When it ends.
@@ -65,6 +72,10 @@ impl Certificate {
         let names = names.map_err(|error| error.to_string())?;
         let constraints = certificate.get_extension::<BasicConstraints>();
         let constraints = constraints.map_err(|error| error.to_string())?;
+        let purposes = certificate.get_extension::<ExtendedKeyUsage>();
+        let purposes = purposes.map_err(|error| error.to_string())?;
+        let is_for_hosts =
+            |purposes: ExtendedKeyUsage| purposes.0.iter().any(|one| FOR_HOSTS.contains(one));
         let validity = certificate.validity();
         Ok(Self {
             subject: certificate.subject().to_string(),
@@ -72,6 +83,7 @@ impl Certificate {
                 names.0.iter().filter_map(shown).collect()
             }),
             is_authority: constraints.is_some_and(|(_, constraints)| constraints.ca),
+            is_for_hosts: purposes.is_none_or(|(_, purposes)| is_for_hosts(purposes)),
             from: at(validity.not_before.to_unix_duration()),
             until: at(validity.not_after.to_unix_duration()),
         })
@@ -153,6 +165,7 @@ mod tests {
             subject: "CN=farm".to_owned(),
             names: vec!["farm-1".to_owned()],
             is_authority: false,
+            is_for_hosts: true,
             from: Timestamp(from_day * DAY_MS),
             until: Timestamp(until_day * DAY_MS),
         }

@@ -1,21 +1,21 @@
 //! How a daemon takes connections over TLS: with the certificate that its files hold now.
 
 use super::certificate::Certificate;
-use super::fresh::{Fresh, Look};
+use super::fresh::{Fresh, Look, Stamp, stamps};
+use super::hangup::HangUp;
 use super::{CLIENT_CA_KEY, HttpsSettings, IDENTITY_KEYS, TlsError, read};
 use crate::clock::Timestamp;
+use crate::lock::lock;
 use rustls::ServerConfig;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// Pause between two looks whether the files have changed.
+/// Pause between two looks whether the files have changed, where no connection comes.
 const LOOK: Duration = Duration::from_secs(2);
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -28,6 +28,7 @@ struct Inside {
     config: Fresh<ServerConfig>,
     /// The files of certificates whose end is told in time, with the settings that name them.
     watched: Vec<(&'static str, PathBuf)>,
+    reminder: Mutex<Reminder>,
 }
 
 impl fmt::Debug for TlsDoor {
@@ -75,17 +76,25 @@ impl TlsDoor {
             // Another configuration has no sessions of another one: who was let in before shows a certificate again.
             let mut config =
                 config.with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)));
+            if clients.is_some() {
+                // Nor is a caller's certificate good beyond its end because it was good at the first connection.
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+                config.send_tls13_tickets = 0;
+            }
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(config)
         };
         let config = Fresh::open(files, make)?;
-        let watched = https.certificates();
-        Ok(Some(Self(Arc::new(Inside { config, watched }))))
+        Ok(Some(Self(Arc::new(Inside {
+            config,
+            watched: https.certificates(),
+            reminder: Mutex::default(),
+        }))))
     }
 
-    /// What takes the next connection.
-    #[must_use]
-    pub fn acceptor(&self) -> TlsAcceptor {
+    /// What takes the next connection, by the files as they are now.
+    pub(crate) async fn acceptor(&self) -> TlsAcceptor {
+        self.look(false).await;
         TlsAcceptor::from(self.0.config.value())
     }
 
@@ -101,11 +110,8 @@ impl TlsDoor {
 
     async fn keep(&self, stop: &CancellationToken) {
         let mut hangup = HangUp::listen();
-        let mut reminder = Reminder::default();
         loop {
-            if reminder.is_due(Timestamp::now()) {
-                self.remind().await;
-            }
+            self.remind().await;
             let is_told = tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => false,
@@ -116,47 +122,33 @@ impl TlsDoor {
                 stop.cancel();
                 return;
             }
-            match self.look(is_told).await {
-                Look::Same => {}
-                Look::Renewed => {
-                    tracing::info!(
-                        "new connections are taken with the certificate as its files are now"
-                    );
-                    reminder = Reminder::default();
-                }
-                Look::Kept(error) => tracing::error!(
-                    %error,
-                    "the files of the certificate can not be used: connections are taken with those of before"
-                ),
-            }
+            self.look(is_told).await;
         }
     }
 
-    pub(super) async fn look(&self, anyway: bool) -> Look {
+    /// Looks at the files, and tells the log what came of it.
+    pub(super) async fn look(&self, anyway: bool) {
         let inside = Arc::clone(&self.0);
         let looked = tokio::task::spawn_blocking(move || inside.config.look(anyway)).await;
-        // It does not panic, and is not cancelled but with the process.
-        looked.unwrap_or(Look::Same)
+        match looked {
+            // It does not panic, and is not cancelled but with the process.
+            Ok(Look::Same) | Err(_) => {}
+            Ok(Look::Renewed) => {
+                tracing::info!(
+                    "new connections are taken with the certificate as its files are now"
+                );
+            }
+            Ok(Look::Kept(error)) => tracing::error!(
+                %error,
+                "the files of the certificate can not be used: connections are taken with those of before"
+            ),
+        }
     }
 
+    /// Tells the log of certificates that have ended or are about to, if it was not told today of these very files.
     async fn remind(&self) {
         let inside = Arc::clone(&self.0);
-        let told = tokio::task::spawn_blocking(move || {
-            let now = Timestamp::now();
-            let of = |(setting, path): &(&'static str, PathBuf)| {
-                let (pem, _) = read(setting, path).ok()?;
-                let found = Certificate::all_of(&pem).unwrap_or_default();
-                let troubles: Vec<String> =
-                    found.iter().filter_map(|one| one.trouble(now)).collect();
-                (!troubles.is_empty())
-                    .then(|| format!("{setting}: {}: {}", path.display(), troubles.join("; ")))
-            };
-            inside
-                .watched
-                .iter()
-                .filter_map(of)
-                .collect::<Vec<String>>()
-        });
+        let told = tokio::task::spawn_blocking(move || inside.troubles(Timestamp::now()));
         for trouble in told.await.unwrap_or_default() {
             tracing::warn!(
                 "{trouble}. `clusterrunner tls init` renews what it made; no restart is needed"
@@ -165,68 +157,54 @@ impl TlsDoor {
     }
 }
 
-/// Says once a day that it is time.
+impl Inside {
+    fn troubles(&self, now: Timestamp) -> Vec<String> {
+        let files: Vec<PathBuf> = self.watched.iter().map(|(_, path)| path.clone()).collect();
+        if !lock(&self.reminder).is_due(now, stamps(&files)) {
+            return Vec::new();
+        }
+        let of = |(setting, path): &(&'static str, PathBuf)| {
+            let troubles = troubles_of(setting, path, now);
+            let place = format!("{setting}: {}", path.display());
+            troubles.map_or_else(
+                |unread| Some(format!("{place} can not be read: {unread}")),
+                |troubles| {
+                    let all = troubles.join("; ");
+                    (!all.is_empty()).then(|| format!("{place}: {all}"))
+                },
+            )
+        };
+        self.watched.iter().filter_map(of).collect()
+    }
+}
+
+/// What is to be told of the certificates in a file.
+fn troubles_of(
+    setting: &'static str,
+    path: &std::path::Path,
+    now: Timestamp,
+) -> Result<Vec<String>, String> {
+    let (pem, _) = read(setting, path).map_err(|error| error.to_string())?;
+    let found = Certificate::all_of(&pem)?;
+    Ok(found.iter().filter_map(|one| one.trouble(now)).collect())
+}
+
+/// Says once a day that it is time, and whenever files have changed.
 #[derive(Debug, Default)]
 struct Reminder {
     /// The day of the last time, counted from 1970.
     day: Option<u64>,
+    /// The files then.
+    files: Vec<Option<Stamp>>,
 }
 
 impl Reminder {
-    fn is_due(&mut self, now: Timestamp) -> bool {
+    fn is_due(&mut self, now: Timestamp, files: Vec<Option<Stamp>>) -> bool {
         let day = Some(now.0 / DAY_MS);
-        let is_due = self.day != day;
-        self.day = day;
+        let is_due = self.day != day || self.files != files;
+        (self.day, self.files) = (day, files);
         is_due
     }
-}
-
-/// The signal by which daemons are told to read files again. It is also that of a terminal that goes away.
-struct HangUp {
-    /// `None` where it can not be received.
-    signal: Option<Signal>,
-    had_terminal: bool,
-}
-
-impl HangUp {
-    fn listen() -> Self {
-        // Who ignores it (`nohup`) is to outlive the terminal.
-        let had_terminal = has_terminal() && !ignores_hangup();
-        let signal = signal(SignalKind::hangup());
-        if let Err(error) = &signal {
-            tracing::warn!(%error, "SIGHUP can not be received; changed certificates are noticed nevertheless");
-        }
-        Self {
-            signal: signal.ok(),
-            had_terminal,
-        }
-    }
-
-    async fn heard(&mut self) {
-        let heard = match &mut self.signal {
-            Some(signal) => signal.recv().await,
-            None => None,
-        };
-        if heard.is_none() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    fn is_terminal_gone(&self) -> bool {
-        self.had_terminal && !has_terminal()
-    }
-}
-
-/// Whether this process has a terminal: the system opens this file for no other.
-fn has_terminal() -> bool {
-    File::open("/dev/tty").is_ok()
-}
-
-/// Whether this process was started so that SIGHUP does nothing: the first bit of what the system says that it ignores.
-fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }
 
 #[cfg(test)]
@@ -236,8 +214,25 @@ mod tests {
     #[test]
     fn a_day_has_one_reminder_whatever_the_clock_does() {
         let mut reminder = Reminder::default();
-        let mut due = |day: u64, ms: u64| reminder.is_due(Timestamp(day * DAY_MS + ms));
+        let mut due = |day: u64, ms: u64| reminder.is_due(Timestamp(day * DAY_MS + ms), Vec::new());
         assert!(due(7, 5) && !due(7, 6) && !due(7, DAY_MS - 1));
         assert!(due(8, 0) && due(7, 0) && !due(7, 1));
+    }
+
+    #[test]
+    fn new_files_and_files_that_can_not_be_read_are_told_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ca.pem");
+        let mut reminder = Reminder::default();
+        let mut due = || reminder.is_due(Timestamp(DAY_MS), stamps(std::slice::from_ref(&file)));
+        assert!(due() && !due());
+        std::fs::write(
+            &file,
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        )
+        .unwrap();
+        assert!(due() && !due());
+        let told = |path: &std::path::Path| troubles_of("https_ca_file", path, Timestamp(0));
+        assert!(told(&file).is_err() && told(directory.path()).is_err());
     }
 }

@@ -18,11 +18,13 @@ struct State<T> {
     /// The files when they were read last.
     seen: Vec<Option<Stamp>>,
     value: Arc<T>,
+    /// What was wrong with them then, as it was told.
+    wrong: Option<String>,
 }
 
 /// By what a changed file is known: whoever replaces, writes or opens one to others changes some of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     device: u64,
     inode: u64,
     length: u64,
@@ -37,7 +39,8 @@ pub(super) enum Look {
     Same,
     /// Their value counts from now on.
     Renewed,
-    /// They make no sense: the value of before goes on counting.
+    /// They make no sense, which was not told yet: the value of before goes on counting. They are read again at each
+    /// look, since whoever writes them may not be done, and some of what is wrong mends itself without a change of theirs.
     Kept(TlsError),
 }
 
@@ -53,7 +56,11 @@ impl<T> Fresh<T> {
         Ok(Self {
             files,
             make: Box::new(make),
-            state: RwLock::new(State { seen, value }),
+            state: RwLock::new(State {
+                seen,
+                value,
+                wrong: None,
+            }),
         })
     }
 
@@ -62,26 +69,36 @@ impl<T> Fresh<T> {
         Arc::clone(&read(&self.state).value)
     }
 
-    /// Reads the files if they have changed, or `anyway`.
+    /// Reads the files if they have changed, if they could not be read last time, or `anyway`.
     pub(super) fn look(&self, anyway: bool) -> Look {
         let seen = stamps(&self.files);
-        if !anyway && read(&self.state).seen == seen {
+        let is_known = |state: &State<T>| state.seen == seen && state.wrong.is_none();
+        if !anyway && is_known(&read(&self.state)) {
             return Look::Same;
         }
         let made = (self.make)();
         let mut state = write(&self.state);
-        state.seen = seen;
         match made {
             Ok(value) => {
                 state.value = Arc::new(value);
+                (state.seen, state.wrong) = (seen, None);
                 Look::Renewed
             }
-            Err(error) => Look::Kept(error),
+            Err(error) => {
+                let wrong = Some(error.to_string());
+                let is_told = !anyway && state.seen == seen && state.wrong == wrong;
+                (state.seen, state.wrong) = (seen, wrong);
+                match is_told {
+                    true => Look::Same,
+                    false => Look::Kept(error),
+                }
+            }
         }
     }
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+/// How files are now.
+pub(super) fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
     files.iter().map(|file| stamp(file)).collect()
 }
 
@@ -124,5 +141,32 @@ mod tests {
         fs::write(&file, "3").unwrap();
         assert!(matches!(fresh.look(false), Look::Renewed));
         assert_eq!(*fresh.value(), 3);
+    }
+
+    #[test]
+    fn a_reading_that_fails_is_tried_again_without_a_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "as it stays").unwrap();
+        let answers = [Ok(1), Err(1), Err(1), Err(2), Ok(2)];
+        let answers = std::sync::Mutex::new(answers.into_iter());
+        let make = move || {
+            let next = crate::lock::lock(&answers).next().unwrap();
+            next.map_err(|number| match number {
+                1 => TlsError::NoIdentity,
+                _ => TlsError::NoIdentityForClients,
+            })
+        };
+        let fresh = Fresh::open(vec![file.clone()], make).unwrap();
+        fs::write(&file, "changed once").unwrap();
+        assert!(matches!(
+            fresh.look(false),
+            Look::Kept(TlsError::NoIdentity)
+        ));
+        assert!(matches!(fresh.look(false), Look::Same), "it is told once");
+        assert!(matches!(fresh.look(false), Look::Kept(_)), "another fault");
+        assert!(matches!(fresh.look(false), Look::Renewed));
+        assert_eq!(*fresh.value(), 2);
+        assert!(matches!(fresh.look(false), Look::Same));
     }
 }

@@ -379,3 +379,79 @@ async fn a_caller_calls_with_what_its_files_hold_now() {
     signed.make("person", "alice", days(-1, 1));
     caller.get::<Value>(&server.address).await.unwrap();
 }
+
+/// Each request on a connection of its own.
+fn connecting(https: &HttpsSettings) -> reqwest::Client {
+    let builder = https.client_builder().unwrap();
+    builder.pool_max_idle_per_host(0).build().unwrap()
+}
+
+/// A session that began under the authorities of before is no way around those of now.
+#[tokio::test]
+async fn who_is_believed_no_more_is_not_believed_by_an_old_session() {
+    let signed = Signed::new();
+    let server = serve(&daemon(signed.make("master", "127.0.0.1", days(-1, 1)))).await;
+    let client = connecting(&trusting(&signed.ca()));
+    let url = format!("https://{}/", server.address);
+    for _ in 0..3 {
+        client.get(&url).send().await.unwrap();
+    }
+    let strangers = Certificates::new();
+    fs::copy(strangers.make("other").certificate, signed.ca()).unwrap();
+    assert!(client.get(&url).send().await.is_err());
+}
+
+/// Nobody waits until a daemon looks at its files again.
+#[tokio::test]
+async fn callers_are_looked_at_by_the_authorities_of_now() {
+    let signed = Signed::new();
+    let people = signed.directory.path().join("people.pem");
+    fs::copy(signed.ca(), &people).unwrap();
+    let guarded = HttpsSettings {
+        client_authorities: Some(people.clone()),
+        ..daemon(signed.make("master", "127.0.0.1", days(-1, 1)))
+    };
+    let server = serve(&guarded).await;
+    let client = connecting(&HttpsSettings {
+        client_identity: Some(signed.make("person", "alice", days(-1, 1))),
+        ..trusting(&signed.ca())
+    });
+    let url = format!("https://{}/", server.address);
+    for _ in 0..3 {
+        client.get(&url).send().await.unwrap();
+    }
+    let strangers = Certificates::new();
+    fs::copy(strangers.make("other").certificate, &people).unwrap();
+    assert!(client.get(&url).send().await.is_err());
+}
+
+/// No host can show what was made for somebody who only calls.
+#[tokio::test]
+async fn a_persons_certificate_is_no_hosts() {
+    let signed = Signed::new();
+    let mut identity = signed.make("person", "127.0.0.1", days(-1, 1));
+    let key = fs::read_to_string(&identity.key).unwrap();
+    let made = signed
+        .authority
+        .certify_caller(&key, "alice", [1; 16], days(-1, 1));
+    identity.certificate = signed.directory.path().join("alice.pem");
+    fs::write(&identity.certificate, made.unwrap()).unwrap();
+    let guarded = HttpsSettings {
+        client_authorities: Some(signed.ca()),
+        ..daemon(signed.make("master", "127.0.0.1", days(-1, 1)))
+    };
+    let server = serve(&guarded).await;
+    let alice = HttpsSettings {
+        client_identity: Some(identity.clone()),
+        ..trusting(&signed.ca())
+    };
+    caller(&alice).get::<Value>(&server.address).await.unwrap();
+    let pretending = serve(&daemon(identity)).await;
+    let error = caller(&trusting(&signed.ca()))
+        .get::<Value>(&pretending.address)
+        .await;
+    assert!(
+        matches!(error, Err(CallError::Insecure { .. })),
+        "{error:?}"
+    );
+}

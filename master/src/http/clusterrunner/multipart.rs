@@ -49,6 +49,30 @@ pub(super) struct Payload {
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
+/// Reads an upload of results to its end and drops it: how long its report and its file are. For fuzzers.
+///
+/// # Errors
+/// Why it is refused.
+pub(crate) async fn read_upload(boundary: &str, body: Vec<u8>) -> Result<(usize, usize), String> {
+    let kind = format!("multipart/form-data; boundary={boundary}");
+    let request = Request::builder().header("content-type", kind);
+    let request = request
+        .body(body.into())
+        .map_err(|error| error.to_string())?;
+    let read = async {
+        let mut upload = Upload::begin(request).await?;
+        let report: serde_json::Value = upload.report(MAX_REPORT).await?;
+        let mut length = 0;
+        let mut file = upload.file().await?;
+        while let Some(chunk) = next_chunk(&mut file.0).await? {
+            length += chunk.len();
+        }
+        upload.end().await?;
+        Ok((report.to_string().len(), length))
+    };
+    read.await.map_err(|error: ApiError| error.to_string())
+}
+
 impl Upload {
     pub(super) async fn begin(request: Request) -> Result<Self, ApiError> {
         let parts = Multipart::from_request(request, &()).await;
