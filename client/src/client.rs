@@ -11,6 +11,7 @@ mod consoles;
 mod history;
 mod instances;
 mod receivers;
+mod secrets;
 mod slaves;
 mod tests;
 mod working_trees;

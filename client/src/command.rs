@@ -37,6 +37,7 @@ mod repro;
 mod request;
 mod results;
 mod retry;
+mod secret;
 mod send;
 mod shutdown;
 mod standing;
@@ -114,6 +115,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Apps(options) => wait_for(apps::list(options, common)),
         Command::App(options) => wait_for(apps::run(options, common)),
         Command::User(options) => wait_for(user::run(options, common)),
+        Command::Secret(options) => wait_for(secret::run(options, common)),
         Command::Token(options) => wait_for(token::run(options, common)),
         Command::Tls(options) => tls::run(options.task, &common),
         Command::Deploy(options) => wait_for(deploy::run(*options, common)),

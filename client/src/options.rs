@@ -12,6 +12,7 @@ mod here;
 mod history;
 mod instances;
 mod repro;
+mod secrets;
 mod shown;
 mod tested;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub(crate) use instances::{
     TemplatesOptions,
 };
 pub(crate) use repro::ReproOptions;
+pub(crate) use secrets::{SecretOptions, SecretTask, SetSecretOptions};
 pub(crate) use shown::{FailureOutput, ShownOptions};
 pub(crate) use tested::TestsOptions;
 pub(crate) use tls::{TlsInitOptions, TlsOptions, TlsShowOptions, TlsTask};
@@ -330,6 +332,9 @@ Example:
     /// Create, list and revoke tokens, which stand for users in requests
     #[command(after_help = accounts::TOKEN_HELP)]
     Token(TokenOptions),
+    /// Set, list and remove the secrets that builds are given
+    #[command(after_help = secrets::HELP)]
+    Secret(SecretOptions),
     /// Make certificates for a farm that speaks HTTPS, or show when they end
     Tls(TlsOptions),
     /// Copy this program and its settings to machines over ssh, and start a farm there

@@ -20,8 +20,10 @@ pub use form::read_form;
 pub use reader::ReportError;
 pub use writer::{OfBuild, SuiteOfAtom, beginning, end, suite, suite_of_build};
 
+use crate::text::masking::Mask;
 use bounds::{MAX_REPORT, MAX_TESTS, MAX_TEXTS};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How a test ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,6 +77,17 @@ pub struct ReportedTest {
 }
 
 impl ReportedTest {
+    fn masked(self, mask: &Arc<Mask>) -> Self {
+        let of = |text: Option<String>| text.map(|text| mask.mask_text(text));
+        Self {
+            name: mask.mask_text(self.name),
+            class: of(self.class),
+            file: of(self.file),
+            message: of(self.message),
+            ..self
+        }
+    }
+
     /// How many bytes its texts have.
     fn size(&self) -> usize {
         let others = [&self.class, &self.file, &self.message];
@@ -93,6 +106,8 @@ pub struct Reported {
     /// How many bytes their texts have.
     bytes: usize,
     unread: Unread,
+    /// What is taken out of their texts.
+    mask: Arc<Mask>,
 }
 
 /// Reports that were not read, and tests for which there was no room.
@@ -108,6 +123,15 @@ struct Unread {
 const NAMED: usize = 3;
 
 impl Reported {
+    /// Nothing was read yet; of what will be, this is taken out.
+    #[must_use]
+    pub fn masked_by(mask: &Arc<Mask>) -> Self {
+        Self {
+            mask: Arc::clone(mask),
+            ..Self::default()
+        }
+    }
+
     /// Reads one report more. `name` is how its users know it. One that can not be read adds no test.
     pub fn read(&mut self, name: &str, report: Vec<u8>) {
         if report.len() > MAX_REPORT {
@@ -115,9 +139,12 @@ impl Reported {
             return;
         }
         let before = (self.tests.len(), self.bytes, self.unread.tests);
-        let text = encoding::decode(report);
+        // Before anything is cut. What is written with references to characters is known only afterwards.
+        let text = self.mask.mask_text(encoding::decode(report));
+        let mask = Arc::clone(&self.mask);
         let (tests, bytes, unread) = (&mut self.tests, &mut self.bytes, &mut self.unread);
-        let read = reader::read(&text, |mut test| {
+        let read = reader::read(&text, |test| {
+            let mut test = test.masked(&mask);
             // By then there is no room for messages in the form that is kept.
             if *bytes > MAX_TEXTS / 2 {
                 test.message = None;

@@ -4,6 +4,7 @@ pub mod host_name;
 pub mod json;
 pub mod labels;
 pub mod last_lines;
+pub mod masking;
 pub mod nearest;
 pub mod path_pattern;
 pub mod printable;

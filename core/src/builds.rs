@@ -21,6 +21,7 @@ pub mod outcome;
 mod outlook;
 pub mod plan;
 pub mod progress;
+mod secrets;
 pub mod status;
 pub mod statuses;
 pub mod subjob;

@@ -1,9 +1,10 @@
 //! What the world must be asked to do. An effect carries all that is needed to carry it out, and
 //! carrying it out twice does no harm: after a restart, what was under way is asked for again.
 
+use crate::accounts::secrets::SealedId;
 use crate::instances::instance::Purpose;
 use clusterrunner_common::ids::{
-    Attempt, BuildId, Generation, Incarnation, InstanceId, SessionId, SlaveId, SubjobId,
+    Attempt, BuildId, Generation, Incarnation, InstanceId, ProjectId, SessionId, SlaveId, SubjobId,
 };
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::templates::TemplateContent;
@@ -217,6 +218,21 @@ pub struct SetUp {
     pub variables: BuildVariables,
     /// What was read from the job.
     pub job: SetupJob,
+    /// The secrets that the build's commands are given.
+    pub secrets: Vec<WantedSecret>,
+}
+
+/// A secret that a build is given, without its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedSecret {
+    /// The project that has it.
+    pub project: ProjectId,
+    /// Its name.
+    pub name: String,
+    /// Its sealed value; none where it was removed since the build was prepared.
+    pub sealed: Option<SealedId>,
+    /// Whether the build gets a file with it.
+    pub as_file: bool,
 }
 
 /// What a slave had of a build that ended early.

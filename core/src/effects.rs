@@ -174,6 +174,7 @@ impl Cluster {
                 // Who wants an order asks what atoms do to each other, not how they go in a worker.
                 worker: plan.worker.clone().filter(|_| !building.request.in_order),
             },
+            secrets: self.wanted_secrets(building, plan),
         };
         let call = SlaveCall::SetUp(Box::new(set_up));
         Some(Effect::Call { slave, build, call })

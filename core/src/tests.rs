@@ -24,6 +24,7 @@ mod retiring;
 mod retries;
 mod scenario;
 mod scheduling;
+mod secrets;
 mod shutdown;
 mod slaves;
 mod ssh_keys;

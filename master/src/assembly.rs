@@ -29,6 +29,7 @@ use crate::read::running::RunningAtoms;
 use crate::read::slave_signs::SlaveSigns;
 use crate::router::Router;
 use crate::store::app_logs::AppLogs;
+use crate::store::build_secrets::BuildSecrets;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::results::Results;
 use crate::store::templates::Snapshots;
@@ -70,10 +71,9 @@ pub async fn serve(
     program: PathBuf,
     is_output_read: bool,
 ) -> Result<(), ServeError> {
-    let general = &settings.general;
-    let tls = general.https.door()?;
+    let tls = settings.general.https.door()?;
     let origins = AllowedOrigins::new(settings.service.cors_allowed_origins_regex.as_deref())?;
-    let directory = std::path::absolute(general.base_directory.join("master"))
+    let directory = std::path::absolute(settings.general.base_directory.join("master"))
         .map_err(ServeError::Directory)?;
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let mut lock = DataDirectoryLock::take(&directory, "master")?;
@@ -96,6 +96,7 @@ pub async fn serve(
         running_atoms: RunningAtoms::default(),
         signs: SlaveSigns::default(),
         turns: Turns::default(),
+        secrets: BuildSecrets::new(directory.join("secrets"), secret.clone()),
         cluster: recovered.cluster,
         archived: recovered.archived,
         histories: recovered.histories,

@@ -1,8 +1,9 @@
-//! What lies on the disk beside the journal: results, the mirrors of repositories, repositories of projects, the
+//! What lies on the disk beside the journal: results, the sealed secrets of builds, the mirrors of repositories, repositories of projects, the
 //! snapshots of templates, what instances print, the logs of apps, and working trees that clients have sent.
 
 pub(crate) mod app_logs;
 pub(crate) mod binder_key;
+pub(crate) mod build_secrets;
 pub(crate) mod instance_logs;
 mod log_files;
 pub mod own_repositories;

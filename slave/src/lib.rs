@@ -12,6 +12,8 @@ mod instances;
 
 mod data_directory;
 
+mod secret_files;
+
 mod containers;
 
 mod build_template;

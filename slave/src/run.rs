@@ -8,6 +8,6 @@ pub(crate) mod executors;
 pub(crate) mod file_error;
 pub(crate) mod lease;
 pub(crate) mod misdeeds;
-mod pump;
+pub(crate) mod pump;
 pub(crate) mod subjob_executor;
 pub(crate) mod workers;

@@ -3,6 +3,9 @@
 mod cached;
 mod contained;
 mod images;
+mod job;
+mod masked;
+mod secrets;
 mod taken;
 mod teardown;
 
@@ -12,9 +15,10 @@ use crate::build_template::TemplatePlaces;
 use crate::containers::{BuildContainers, ContainerError};
 use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private};
 use crate::deliver::steps::{EndedStep, StepDeliveries};
+use crate::secret_files::SecretFiles;
 use crate::setup_cache::SetupCaches;
 use crate::source::{SourceError, Sources};
-use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
+use crate::work::{Project, SetupOrder, SetupOutcome};
 use cached::say;
 use clusterrunner_common::api::StepKind;
 use clusterrunner_common::auth::secret::Secret;
@@ -22,13 +26,14 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::job::config::TimeLimit;
-use clusterrunner_common::job::file::{JobFileError, read_job};
+use clusterrunner_common::job::file::JobFileError;
 use clusterrunner_common::process::command::{CommandError, Ended, ShellCommand};
 use clusterrunner_common::process::console;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::work::SetupJob;
 use contained::Contained;
+use job::job;
+use masked::Masked;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -65,6 +70,10 @@ enum SetupError {
         #[source]
         source: io::Error,
     },
+    #[error("the secrets of the build could not be masked: {0}")]
+    Mask(#[source] io::Error),
+    #[error("the secrets of the build can not be given: {0}")]
+    Secrets(#[source] io::Error),
     #[error(transparent)]
     Job(#[from] JobFileError),
     #[error("reading the job broke off: {0}")]
@@ -108,6 +117,8 @@ pub(crate) struct Setup {
     pub(crate) caches: Arc<SetupCaches>,
     /// The farm's: no stranger can name what is kept.
     pub(crate) secret: Secret,
+    /// Where secrets of builds lie that are given as files.
+    pub(crate) secret_files: SecretFiles,
 }
 
 impl Setup {
@@ -150,6 +161,13 @@ impl Setup {
         let variables = Arc::clone(&order.variables);
         let variables = self.variables(order.build, variables, &job, stop);
         let variables = match variables.await {
+            Ok(variables) => {
+                self.with_secrets(order.build, variables, &order.secrets)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        let variables = match variables {
             Ok(variables) => variables,
             Err(error) => {
                 return SetupOutcome::Failed {
@@ -190,12 +208,14 @@ impl Setup {
     ) -> Result<(), SetupError> {
         let build = order.build;
         let (output, file) = self.output(build, SETUP_OUTPUT).await?;
+        // What is kept of a set-up for other builds has no secrets if the set-up has none.
+        let setup_build = (setup_build, job.cache.is_none());
         let said = file.try_clone().map_err(|source| SetupError::Output {
             path: output.clone(),
             source,
         })?;
         let began_at = Timestamp::now();
-        let restored = self.restore(order, (job, setup_build), project, &said, stop);
+        let restored = self.restore(order, (job, setup_build.0), project, &said, stop);
         let limit = job.setup_timeout_s.map(Duration::from_secs);
         let ended = match restored.await {
             Ok(Some(cached)) if cached.is_restored && job.setup_once => {
@@ -260,17 +280,24 @@ impl Setup {
     async fn run_setup_build(
         &self,
         build: BuildId,
-        setup_build: &str,
+        (setup_build, gets_secrets): (&str, bool),
         (file, limit): (File, Option<Duration>),
         project: &mut Project,
         stop: &CancellationToken,
     ) -> Result<Ended, SetupError> {
-        let command = self.command(build, setup_build, project);
+        let mut command = self.command(build, setup_build, project);
+        if !gets_secrets {
+            command.variables = Arc::new(command.variables.without_secrets());
+        }
+        let (file, masked) = self.masked(file, &command)?;
         let Some(image) = project.image.clone() else {
-            return Ok(command.run(file, stop, limit, self.kill_grace).await?);
+            let ended = command.run(file, stop, limit, self.kill_grace).await?;
+            Masked::end(masked).await;
+            return Ok(ended);
         };
         let contained = self.contained(build, command, Arc::clone(&image), true);
         let ran = contained.run(file, stop, limit).await;
+        Masked::end(masked).await;
         let (ended, changed) = ran.map_err(failed(&image))?;
         if let Some(changed) = changed {
             // What was installed in the container is there for the atoms, too.
@@ -303,6 +330,16 @@ impl Setup {
             grace: self.kill_grace,
             keeps_changes,
         }
+    }
+
+    /// Where a command is to print that prints to a file in the end.
+    fn masked(
+        &self,
+        file: File,
+        command: &ShellCommand,
+    ) -> Result<(File, Option<Masked>), SetupError> {
+        let masked = Masked::to(file, &command.variables.mask, self.max_output);
+        masked.map_err(SetupError::Mask)
     }
 
     fn command(&self, build: BuildId, line: &str, project: &Project) -> ShellCommand {
@@ -349,36 +386,6 @@ fn failed(image: &str) -> impl FnOnce(ContainerError) -> SetupError {
         ContainerError::Canceled => SetupError::Canceled,
         source => SetupError::Image { image, source },
     }
-}
-
-async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> {
-    let (name, config) = match source {
-        JobSource::Order(job) => return Ok(job),
-        JobSource::Project { name, config } => (name, config),
-    };
-    let project = project.to_owned();
-    let read = move || read_job(config.as_ref(), name.as_deref(), &project);
-    let (name, job) = spawn_blocking(read).await??;
-    let seconds = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::seconds);
-    Ok(SetupJob {
-        name,
-        setup_timeout_s: seconds(job.timeouts.setup),
-        teardown_timeout_s: seconds(job.timeouts.teardown),
-        setup_build: job.setup_build,
-        teardown_build: job.teardown_build,
-        // A master of the original hands out no more than it wants to run.
-        max_executors: None,
-        priority: 0,
-        weight: None,
-        image: job.image,
-        templates: Vec::new(),
-        junit: job.junit,
-        // It does not say which of its hand-outs may run together.
-        batch_command: None,
-        cache: None,
-        setup_once: false,
-        worker: job.worker,
-    })
 }
 
 /// The end of a command's output, to go behind a message; empty when there is none.

@@ -8,6 +8,8 @@ use crate::repository::Repository;
 use crate::skipping::{Lacks, skip};
 use crate::wait::wait_for;
 use clusterrunner_common::api::launching::BuildTemplate;
+use clusterrunner_common::api::secrets::SetSecret;
+use clusterrunner_common::work::SecretValue;
 use serde_json::json;
 use std::fs;
 use std::process::{Command, Output};
@@ -205,6 +207,38 @@ async fn many_atoms_run_in_one_process_of_a_container() {
     // Those of the batches that failed are not kept: a batch that found its atoms passed.
     assert!(sizes.iter().any(|size| *size > 1), "{sizes:?}");
     assert_eq!(farm.atoms(build.id).await.len(), 12);
+    farm.wait_for_rest().await;
+    images.are_left_alone().await;
+}
+
+/// As variables and as files, and no runtime has them on its command line.
+#[tokio::test]
+async fn secrets_reach_what_runs_in_a_container() {
+    let Some(images) = Images::new() else { return };
+    let repository = Repository::empty();
+    let looks =
+        "test \"$(cat $KEY_FILE)\" = \"$TOKEN\" && test ${#TOKEN} = 19 && echo \"has $TOKEN\"";
+    let job = contained(looks)
+        .atoms(2)
+        .setup(looks)
+        .with("secrets", json!(["TOKEN", "KEY_FILE"]));
+    repository.commit_job(&job);
+    let farm = images.farm(&[1]).await;
+    farm.run(&repository.request()).await.errs(&["secret set"]);
+    for (name, as_file) in [("TOKEN", false), ("KEY_FILE", true)] {
+        let secret = SetSecret {
+            project: repository.path().display().to_string(),
+            name: name.to_owned(),
+            value: SecretValue::new("of-some-container-7".to_owned()),
+            as_file,
+            allow_forks: false,
+        };
+        farm.client().set_secret(&secret).await.unwrap();
+    }
+    let build = farm.run(&repository.request()).await.passes();
+    for atom in farm.atoms(build.id).await {
+        assert_eq!(farm.console(build.id, &atom).await, "has ***\n");
+    }
     farm.wait_for_rest().await;
     images.are_left_alone().await;
 }

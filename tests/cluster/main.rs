@@ -98,6 +98,7 @@ mod repro;
 mod results_here;
 mod retention;
 mod retries;
+mod secrets;
 mod set_up;
 mod setup_cache;
 mod shown;

@@ -101,7 +101,7 @@ impl Client {
 
     /// Sends an order about accounts. Repeated only while the connection itself is refused: what was done once is
     /// refused the second time.
-    async fn order<B: Serialize + Sync, T: DeserializeOwned>(
+    pub(super) async fn order<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

@@ -23,6 +23,9 @@ pub(crate) async fn run(
         return Ok(ExitCode::Success);
     }
     show(&explanation);
+    for warning in client.build(build).await?.warnings {
+        output::say(format!("Warning: {warning}"));
+    }
     Ok(ExitCode::Success)
 }
 

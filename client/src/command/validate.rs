@@ -13,6 +13,7 @@ use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::job::warm::{bash, python};
 use clusterrunner_common::text::printable::plain;
 use clusterrunner_common::work::{Worker, WorkerProgram};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -246,6 +247,7 @@ fn describe(name: &str, job: &Job) {
             }
         ));
     }
+    describe_secrets(&job.secrets);
     if let Some(teardown) = &job.teardown_build {
         output::say(format!(
             "  once per slave afterwards:  {}",
@@ -279,6 +281,17 @@ fn missing_key_files<'a>(job: &'a Job, job_file: &Path) -> Vec<&'a str> {
     let files = job.cache.iter().flat_map(|cache| cache.key_files());
     let is_missing = |file: &&str| !job_file.with_file_name(file).is_file();
     files.map(String::as_str).filter(is_missing).collect()
+}
+
+fn describe_secrets(names: &BTreeSet<String>) {
+    if !names.is_empty() {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let names = names.join(", ");
+        output::say(format!(
+            "  secrets of the project:     {}",
+            shortened(&names)
+        ));
+    }
 }
 
 fn describe_cache(cache: &SetupCache, once: bool) {

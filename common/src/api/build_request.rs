@@ -18,6 +18,7 @@ const PRODUCT: &str = "product";
 /// The field with which build of a matrix a build is.
 const PART: &str = "part";
 const IS_COMMIT_FOUND: &str = "is_commit_found";
+const IS_BROUGHT_BY_OTHERS: &str = "is_brought_by_others";
 
 impl BuildRequest {
     /// The request as ClusterRunner's API shows it: its own fields, as they were submitted, without its variables.
@@ -39,6 +40,7 @@ impl BuildRequest {
         };
         // No request says it.
         body.remove(IS_COMMIT_FOUND);
+        body.remove(IS_BROUGHT_BY_OTHERS);
         if !self.matrix.is_empty() {
             // It is stored with what no request says.
             let chosen = self.matrix.iter().map(|chosen| &chosen.variables);

@@ -11,7 +11,7 @@ use super::commit_id::COMMIT_ID_LENGTH;
 use super::conversation::Wanted;
 use super::mirror_files::{self, PINS};
 use super::remote_refs::Advertised;
-use super::{CommitId, GitError, GitOptions, GitUrl};
+use super::{CommitId, GitError, GitOptions, GitUrl, tracking_refs};
 
 /// Git takes no shorter abbreviation either.
 const SHORTEST_HASH: usize = 4;
@@ -126,6 +126,26 @@ impl Mirror {
         let repository = self.open()?;
         self.fetch_hash(&repository, &self.url, commit.as_str(), branch, cancel)?;
         Ok(())
+    }
+
+    /// Whether a commit that is here is on a branch or a tag of the repository itself. If it seems to be on none, all of them
+    /// are fetched first: the mirror also has commits of forks, and forges give commits of forks as the repository's own.
+    ///
+    /// # Errors
+    /// [`GitError`], where the repository can not be reached.
+    pub fn is_on_a_branch(
+        &self,
+        commit: &CommitId,
+        cancel: &CancellationToken,
+    ) -> Result<bool, GitError> {
+        let repository = self.open()?;
+        let looked = |error: git2::Error| self.error("look into", error.message());
+        let oid = Oid::from_str(commit.as_str()).map_err(looked)?;
+        if tracking_refs::lead_to(&repository, oid).map_err(looked)? {
+            return Ok(true);
+        }
+        self.converse(&repository, &self.url, cancel, |_| Ok(Wanted::Everything))?;
+        tracking_refs::lead_to(&repository, oid).map_err(looked)
     }
 
     fn fork(&self, remote: Option<&str>) -> Result<Option<GitUrl>, GitError> {

@@ -2,9 +2,40 @@
 
 use std::collections::HashSet;
 
-use git2::{ErrorCode, Repository};
+use git2::{ErrorCode, Oid, Repository};
 
 use super::remote_refs::Advertised;
+
+/// Where the branches and tags of the other side are kept.
+const KEPT: [&str; 2] = ["refs/remotes/origin/*", "refs/tags/*"];
+
+/// Whether a commit is on one of the branches or tags.
+pub(super) fn lead_to(repository: &Repository, commit: Oid) -> Result<bool, git2::Error> {
+    let mut tips = Vec::new();
+    for glob in KEPT {
+        for reference in repository.references_glob(glob)? {
+            // A tag may be of something else than a commit.
+            if let Ok(tip) = reference?.peel_to_commit() {
+                tips.push(tip.id());
+            }
+        }
+    }
+    if tips.contains(&commit) {
+        return Ok(true);
+    }
+    if tips.is_empty() {
+        return Ok(false);
+    }
+    tips.sort_unstable();
+    tips.dedup();
+    // What it has in common with a merge of all of them is itself where it is on one of them.
+    tips.insert(0, commit);
+    match repository.merge_base_many(&tips) {
+        Ok(common) => Ok(common == commit),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 
 /// Sets every ref whose object is in the mirror, and removes those that the other side has no more.
 ///
@@ -21,7 +52,7 @@ pub(super) fn update(
         .filter_map(|found| Some((found.local_name()?, found.oid)))
         .collect();
     let names: HashSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
-    for glob in ["refs/remotes/origin/*", "refs/tags/*"] {
+    for glob in KEPT {
         for reference in repository.references_glob(glob)? {
             let mut reference = reference?;
             if !reference.name().is_ok_and(|name| names.contains(name)) {

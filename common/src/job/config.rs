@@ -20,6 +20,7 @@ mod matrix;
 mod problem;
 mod product;
 mod quoting;
+mod secrets;
 mod several;
 mod shell_text;
 mod shell_texts;
@@ -131,6 +132,9 @@ pub struct Job {
     /// Whether `setup_build` is left out where what is kept of it is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub setup_once: bool,
+    /// The names of the project's secrets that its commands are given.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
 }
 
 #[expect(

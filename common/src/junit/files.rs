@@ -4,25 +4,34 @@ use super::bounds::{MAX_DIRECTORIES, MAX_ENTRIES, MAX_REPORT, MAX_REPORT_BYTES, 
 use super::{ReportError, Reported};
 use crate::job::reports::Patterns;
 use crate::results::block::tree::{Tree, TreeEntry, tree_entry};
+use crate::text::masking::Mask;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why it is unknown which reports there are.
 const TOO_MANY: &str = "it has too many files for a search";
 const TOO_DEEP: &str = "it lies too deep for a search";
 
-/// Reads the reports below the directory that an atom left, whose users know it as `known_as`. Ends early where
-/// `is_to_stop` says so. Blocks.
+/// Reads the reports below the directory that an atom left, whose users know it as `known_as`. Of their texts `mask` is
+/// taken out. Ends early where `is_to_stop` says so. Blocks.
 #[must_use]
 pub fn collect(
     directory: &Path,
     known_as: &str,
     patterns: &Patterns,
+    mask: &Arc<Mask>,
     is_to_stop: &dyn Fn() -> bool,
 ) -> Reported {
-    collect_among(MAX_ENTRIES, (directory, known_as), patterns, is_to_stop)
+    collect_among(
+        MAX_ENTRIES,
+        (directory, known_as),
+        patterns,
+        mask,
+        is_to_stop,
+    )
 }
 
 /// The same where at most so many entries are looked at.
@@ -30,9 +39,10 @@ fn collect_among(
     most: usize,
     (directory, known_as): (&Path, &str),
     patterns: &Patterns,
+    mask: &Arc<Mask>,
     is_to_stop: &dyn Fn() -> bool,
 ) -> Reported {
-    let mut reported = Reported::default();
+    let mut reported = Reported::masked_by(mask);
     if patterns.are_none() {
         return reported;
     }
@@ -205,18 +215,31 @@ mod tests {
         let large = File::create(left.path().join("junit-large.xml")).unwrap();
         // A file with a hole: it claims a gigabyte and has nothing.
         large.set_len(1 << 30).unwrap();
-        let found = collect(left.path(), "artifact_3_0", &Patterns::default(), &|| false);
+        let found = collect(
+            left.path(),
+            "artifact_3_0",
+            &Patterns::default(),
+            &Arc::default(),
+            &|| false,
+        );
         let names: Vec<&str> = found.tests.iter().map(|test| &*test.name).collect();
         assert_eq!(names, ["first", "last"]);
         let expected = "2 JUnit reports were not read: artifact_3_0/junit-broken.xml (it ends before its last \
                         element does), artifact_3_0/junit-large.xml (it has more than 32 MiB)";
         assert_eq!(found.warning().unwrap(), expected);
-        let stopped = collect(left.path(), "a", &Patterns::default(), &|| true);
+        let stopped = collect(
+            left.path(),
+            "a",
+            &Patterns::default(),
+            &Arc::default(),
+            &|| true,
+        );
         assert!(stopped.tests.is_empty() && stopped.warning().is_none());
         let gone = collect(
             &left.path().join("none"),
             "a",
             &Patterns::default(),
+            &Arc::default(),
             &|| false,
         );
         assert!(gone.tests.is_empty() && gone.warning().is_some());
@@ -228,7 +251,9 @@ mod tests {
             let left = tempfile::tempdir().unwrap();
             std::fs::write(left.path().join("junit.xml"), REPORT).unwrap();
             make(left.path());
-            let found = collect_among(100, (left.path(), "a"), &patterns, &|| false);
+            let found = collect_among(100, (left.path(), "a"), &patterns, &Arc::default(), &|| {
+                false
+            });
             found.warning()
         };
         let link = |left: &Path| {

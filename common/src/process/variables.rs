@@ -1,9 +1,12 @@
 //! Variables of the environment that a build brings along. Their values are for its commands only: no log, no message and
 //! no answer has them.
 
+use crate::text::masking::Mask;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What our own variables begin with.
 const OURS: &str = "CLUSTERRUNNER_";
@@ -89,9 +92,40 @@ pub struct BuildVariables {
     /// What is added to the environment.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub set: Variables,
+    /// What is added beside that for commands that are given the secrets of the build. Only a slave has it, and only in
+    /// memory: no message and no file has this field.
+    #[serde(skip)]
+    pub secret: Variables,
+    /// Where files with secrets lie, which containers are given.
+    #[serde(skip)]
+    pub secret_files: Option<PathBuf>,
+    /// What is taken out of all that they print.
+    #[serde(skip)]
+    pub mask: Arc<Mask>,
 }
 
 impl BuildVariables {
+    /// All that is added to the environment, in the order in which it is.
+    pub fn added(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.set.iter().chain(self.secret.iter())
+    }
+
+    /// The value of one that is added.
+    #[must_use]
+    pub fn get_added(&self, name: &str) -> Option<&str> {
+        self.secret.get(name).or_else(|| self.set.get(name))
+    }
+
+    /// The same for a command that is given no secrets. They are masked in what it prints all the same.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        Self {
+            secret: Variables::default(),
+            secret_files: None,
+            ..self.clone()
+        }
+    }
+
     /// Whether nothing is said.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -163,6 +197,17 @@ pub fn check_chosen(name: &str, value: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Why a secret can not have a name; the text says what would be right.
+///
+/// # Errors
+/// No variable that a user chooses can have the name.
+pub fn check_secret_name(name: &str) -> Result<(), &'static str> {
+    match is_set_by_bash(name) {
+        true => Err("another name: bash sets this variable itself"),
+        false => check_chosen(name, ""),
+    }
+}
+
 /// Why a build can not have a variable; the text says what would be right. The value is not in it.
 ///
 /// # Errors
@@ -193,10 +238,12 @@ mod tests {
         set.set("TOKEN", "a secret");
         let variables = BuildVariables {
             inherited: Some(set.clone()),
+            secret: set.clone(),
             set,
+            ..BuildVariables::default()
         };
         let shown = format!("{variables:?}");
-        assert!(!shown.contains("secret"), "{shown}");
+        assert!(!shown.contains("a secret"), "{shown}");
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub struct BuildRequest {
     /// one that is run again. No request of an API can say it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_commit_found: bool,
+    /// Whether somebody else than who asks for it brought something along: it is run again. No request of an API can say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_brought_by_others: bool,
     /// Variables of all commands; they overrule those of the job. Never shown.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub env: Variables,
@@ -199,6 +202,17 @@ impl BuildRequest {
         }
     }
 
+    /// Whether whoever asked for it said what runs in it beside what its repository says: code or variables.
+    #[must_use]
+    pub fn brings_something(&self) -> bool {
+        self.working_tree.is_some()
+            || self.config.is_some()
+            || self.atoms_override.is_some()
+            || !self.remote_files.is_empty()
+            || !self.env.is_empty()
+            || self.inherited_env.is_some()
+    }
+
     /// The same without its variables, which not all may see.
     #[must_use]
     pub fn without_variables(&self) -> Self {
@@ -229,6 +243,7 @@ impl BuildRequest {
             matrix: Vec::new(),
             part: None,
             is_commit_found: self.is_commit_found,
+            is_brought_by_others: false,
             env: Variables::default(),
             inherited_env: None,
             specification: None,

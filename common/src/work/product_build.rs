@@ -54,6 +54,7 @@ pub fn product_build(
         matrix: Vec::new(),
         part: None,
         is_commit_found: false,
+        is_brought_by_others: false,
         working_tree: None,
         product: Some(Product {
             name: name.to_owned(),

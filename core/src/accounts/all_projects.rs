@@ -3,6 +3,7 @@
 
 use super::project_names::{free_name, repository_name};
 use super::projects::{NewProject, Project, ProjectChange};
+use super::secrets::NamedSecret;
 use crate::Cluster;
 use crate::accounts::owner::{BINDER, BUILT_IN, Owner};
 use crate::builds::build::Build;
@@ -262,6 +263,19 @@ impl Cluster {
     pub(super) fn note_code(&mut self, id: ProjectId, commit: &str) {
         self.projects.change(id, |project| {
             project.code = Some(commit.to_owned());
+        });
+    }
+
+    pub(super) fn set_secret(&mut self, id: ProjectId, name: String, secret: NamedSecret) {
+        self.projects.change(id, |project| {
+            project.secrets.insert(name, secret);
+            project.is_kept = true;
+        });
+    }
+
+    pub(super) fn remove_secret(&mut self, id: ProjectId, name: &str) {
+        self.projects.change(id, |project| {
+            project.secrets.remove(name);
         });
     }
 

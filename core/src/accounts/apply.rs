@@ -2,6 +2,7 @@
 
 use super::bookmarks::Bookmark;
 use super::facts::{AccountFact, ProjectFact};
+use super::secrets::NamedSecret;
 use super::users::UserChange;
 use crate::Cluster;
 use clusterrunner_common::clock::Timestamp;
@@ -64,6 +65,11 @@ impl Cluster {
             ProjectFact::CollaboratorRemoved { user } => self.share_project(id, *user, false),
             ProjectFact::Deleted => self.delete_project(id),
             ProjectFact::CodeCommitted { commit } => self.note_code(id, commit),
+            ProjectFact::SecretSet { name, secret } => {
+                let secret = NamedSecret::of((**secret).clone(), at);
+                self.set_secret(id, name.clone(), secret);
+            }
+            ProjectFact::SecretRemoved { name } => self.remove_secret(id, name),
         }
     }
 }

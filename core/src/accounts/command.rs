@@ -2,6 +2,7 @@
 
 use super::bookmarks::Markable;
 use super::projects::{NewProject, ProjectChange};
+use super::secrets::NewSecret;
 use super::ssh_keys::NewSshKey;
 use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
 use crate::builds::details::Merge;
@@ -135,5 +136,21 @@ pub enum ProjectCommand {
         project: ProjectId,
         /// The commit, as a full id.
         commit: String,
+    },
+    /// The sealed value of a secret lies with the master: builds get it from now on.
+    SetSecret {
+        /// The project.
+        project: ProjectId,
+        /// The name.
+        name: String,
+        /// What is said of it.
+        secret: Box<NewSecret>,
+    },
+    /// Builds of a project get a secret no more.
+    RemoveSecret {
+        /// The project.
+        project: ProjectId,
+        /// The name.
+        name: String,
     },
 }

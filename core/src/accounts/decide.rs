@@ -36,6 +36,12 @@ impl Cluster {
             ProjectCommand::AddCollaborator { project, user } => self.shared(project, user),
             ProjectCommand::RemoveCollaborator { project, user } => self.unshared(project, user),
             ProjectCommand::CommitCode { project, commit } => self.committed(project, commit),
+            ProjectCommand::SetSecret {
+                project,
+                name,
+                secret,
+            } => self.secret_set(project, name, *secret),
+            ProjectCommand::RemoveSecret { project, name } => self.secret_removed(project, name),
             ProjectCommand::Bookmark { user, what } => self.bookmarked(user, what),
             ProjectCommand::TakeBookmarkBack { user, what } => self.bookmark_back(user, what),
         }

@@ -5,6 +5,7 @@ use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
 use crate::accounts::bookmarks::Markable;
 use crate::accounts::owner::Owner;
 use crate::accounts::projects::{NewProject, ProjectChange};
+use crate::accounts::secrets::NewSecret;
 use clusterrunner_common::ids::{TokenId, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -77,6 +78,18 @@ pub enum ProjectFact {
         /// The commit, as a full id.
         commit: String,
     },
+    /// A secret of its builds has another value, or is new. It stays without builds from now on.
+    SecretSet {
+        /// The name.
+        name: String,
+        /// What is said of it. Not the value.
+        secret: Box<NewSecret>,
+    },
+    /// It has a secret no more.
+    SecretRemoved {
+        /// The name.
+        name: String,
+    },
 }
 
 impl fmt::Display for AccountFact {
@@ -117,6 +130,15 @@ impl fmt::Display for ProjectFact {
             }
             Self::Deleted => f.write_str(" deleted"),
             Self::CodeCommitted { commit } => write!(f, " has code of commit {commit}"),
+            Self::SecretSet { name, secret } => {
+                let forks = if secret.allow_forks {
+                    ", also for forks"
+                } else {
+                    ""
+                };
+                write!(f, ": secret {name} set{forks}")
+            }
+            Self::SecretRemoved { name } => write!(f, ": secret {name} removed"),
         }
     }
 }

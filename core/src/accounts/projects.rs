@@ -2,11 +2,12 @@
 
 use crate::accounts::owner::Owner;
 use crate::accounts::project_names::repository_name;
+use crate::accounts::secrets::NamedSecret;
 use crate::builds::build::Build;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{ProjectId, UserId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said of a project that is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,9 @@ pub struct Project {
     /// The newest commit of its own repository on the master, once code was uploaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// The secrets of its builds, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, NamedSecret>,
     /// Whether it stays without builds: a user made it, or has said something of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_kept: bool,
@@ -117,6 +121,7 @@ impl Project {
             created: at,
             changed: None,
             code: None,
+            secrets: BTreeMap::new(),
             is_kept: true,
         }
     }
@@ -137,6 +142,7 @@ impl Project {
             created: build.timestamps.queued.unwrap_or_else(unknown_time),
             changed: None,
             code: None,
+            secrets: BTreeMap::new(),
             is_kept: false,
         }
     }

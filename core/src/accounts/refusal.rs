@@ -85,6 +85,12 @@ pub enum AccountRefusal {
     /// What is said of a project can not be said.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// The project has no secret of this name.
+    #[error("the project has no secret named {0}")]
+    UnknownSecret(String),
+    /// The project has as many secrets as a project may have.
+    #[error("the project has {0} secrets, which is the most; remove one first")]
+    TooManySecrets(usize),
     /// The project began with builds of a repository or directory that is elsewhere.
     #[error("the code of project {0} is elsewhere")]
     CodeElsewhere(ProjectId),

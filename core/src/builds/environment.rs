@@ -35,5 +35,6 @@ pub fn variables(id: BuildId, request: &BuildRequest, plan: &Plan) -> BuildVaria
     BuildVariables {
         inherited: request.inherited_env.clone(),
         set,
+        ..BuildVariables::default()
     }
 }

@@ -82,6 +82,13 @@ pub struct Plan {
     /// Whether its `setup_build` is left out where what is kept of it is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub setup_once: bool,
+    /// The names of the secrets that its job asks for; once it is prepared, of those that its commands are given.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
+    /// Whether its commit is on no branch and no tag of its repository, as far as that was looked at: where its job asks for
+    /// secrets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_foreign_commit: bool,
     /// What its template is based on, as its recipe names it. Emptied once it is known which of them are templates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<String>,
@@ -130,6 +137,8 @@ impl Plan {
             matrix: job.matrix,
             cache: job.cache,
             setup_once: job.setup_once,
+            secrets: job.secrets,
+            is_foreign_commit: false,
             bases: Vec::new(),
             templates: Vec::new(),
             warnings: Vec::new(),

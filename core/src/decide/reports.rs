@@ -31,7 +31,8 @@ impl Cluster {
             return Ok(when(expected, Fact::Build(build, self.split(known, plan))));
         }
         plan.matrix.clear();
-        if let Err(reason) = self.take_templates(known, &mut plan) {
+        let taken = self.take_secrets(known, &mut plan);
+        if let Err(reason) = taken.and_then(|()| self.take_templates(known, &mut plan)) {
             return Ok(when(
                 expected,
                 Fact::Build(build, BuildFact::Failed { reason }),

@@ -91,8 +91,8 @@ fn effects_carry_all_that_is_needed() {
     }
     let set_up = SetUp {
         variables: BuildVariables {
-            inherited: None,
             set,
+            ..BuildVariables::default()
         },
         request: request("p"),
         start_index: 0,
@@ -114,6 +114,7 @@ fn effects_carry_all_that_is_needed() {
             setup_once: false,
             worker: None,
         },
+        secrets: Vec::new(),
     };
     let call = |call| {
         let (slave, build) = (SlaveId(1), BuildId(1));

@@ -8,7 +8,7 @@ use crate::effects::learning::{self, Durations};
 use crate::effects::preparer::{PREPARE_BUILD, Preparer};
 use crate::effects::project_locks::ProjectLocks;
 use crate::effects::retention::{Keeper, Projects};
-use crate::effects::slave_calls::ProjectLinks;
+use crate::effects::slave_calls::{Giving, ProjectLinks};
 use crate::effects::timing_files;
 use crate::journal::{Run, Timings};
 use crate::store::own_repositories::OwnRepositories;
@@ -91,7 +91,13 @@ impl Farm {
             (links, self.running_atoms.clone()),
             self.archived.clone(),
         );
-        dispatcher.giving_projects(self.settings.get_project_from_master)
+        let giving = Giving {
+            secrets: self.secrets.clone(),
+            is_https: self.settings.general.https.scheme() == "https",
+        };
+        dispatcher
+            .giving_projects(self.settings.get_project_from_master)
+            .giving_secrets(giving)
     }
 
     /// Learns of atoms how long they take, and how they went, until the coordinator ends.

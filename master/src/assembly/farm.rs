@@ -24,6 +24,7 @@ use crate::read::receivers::Receivers;
 use crate::read::running::RunningAtoms;
 use crate::read::slave_signs::{self, SlaveSigns};
 use crate::router::{self, Routes};
+use crate::store::build_secrets::BuildSecrets;
 use crate::store::own_repositories::{KEEP_CODE, OwnRepositories};
 use crate::store::results::Results;
 use crate::store::sources::Sources;
@@ -67,6 +68,8 @@ pub(super) struct Farm {
     pub(super) receivers: Receivers,
     pub(super) running_atoms: RunningAtoms,
     pub(super) signs: SlaveSigns,
+    /// Those of builds.
+    pub(super) secrets: BuildSecrets,
     /// For what is large to read, whatever the API.
     pub(super) turns: Turns,
 }
@@ -325,6 +328,7 @@ impl Farm {
             image_policy: self.settings.image_policy,
             description: description::text(),
             remote_files: self.settings.service.remote_files.clone(),
+            secrets: self.secrets.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::effects::archiver::{self, Archived, Archiver};
 use crate::effects::launched::Launched;
 use crate::effects::preparer::Preparer;
 use crate::effects::retention::Remover;
-use crate::effects::slave_calls::{Callee, Keeping, ProjectLinks, SlaveCalls};
+use crate::effects::slave_calls::{Callee, Giving, Keeping, ProjectLinks, SlaveCalls};
 use crate::journal::EndedBuilds;
 use crate::read::metrics::{InternalError, Measured};
 use crate::read::running::RunningAtoms;
@@ -81,6 +81,13 @@ impl Dispatcher {
     #[must_use]
     pub(crate) fn giving_projects(mut self, given: bool) -> Self {
         self.slaves = self.slaves.giving_projects(given);
+        self
+    }
+
+    /// The same, and slaves are given the secrets of builds.
+    #[must_use]
+    pub(crate) fn giving_secrets(mut self, giving: Giving) -> Self {
+        self.slaves = self.slaves.giving_secrets(giving);
         self
     }
 

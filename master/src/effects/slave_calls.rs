@@ -8,10 +8,12 @@ mod keeping;
 mod orders;
 mod original;
 mod repeating;
+mod secrets;
 mod set_up;
 
 pub(crate) use keeping::Keeping;
 pub(crate) use original::ProjectLinks;
+pub(crate) use secrets::Giving;
 
 use crate::coordinator::ClusterHandle;
 use crate::read::metrics::Measured;
@@ -35,6 +37,7 @@ pub(crate) struct SlaveCalls {
     cluster: ClusterHandle,
     links: ProjectLinks,
     gives_projects: bool,
+    giving: Option<Giving>,
     keeping: Keeping,
     measured: Measured,
     open: HashMap<SlaveId, OpenSlave>,
@@ -84,6 +87,7 @@ impl SlaveCalls {
             cluster,
             links,
             gives_projects: false,
+            giving: None,
             keeping,
             measured,
             open: HashMap::new(),
@@ -96,6 +100,15 @@ impl SlaveCalls {
     pub(crate) fn giving_projects(self, given: bool) -> Self {
         Self {
             gives_projects: given,
+            ..self
+        }
+    }
+
+    /// The same, and slaves are given the secrets of builds.
+    #[must_use]
+    pub(crate) fn giving_secrets(self, giving: Giving) -> Self {
+        Self {
+            giving: Some(giving),
             ..self
         }
     }
@@ -115,6 +128,7 @@ impl SlaveCalls {
             patience: PATIENCE,
             legacy: is_legacy.then(|| self.links.clone()),
             gives_projects: self.gives_projects,
+            giving: self.giving.clone(),
             keeping: self.keeping.clone(),
         };
         let (stopped, slave) = (stop.clone(), calls_to_slave.callee.slave);

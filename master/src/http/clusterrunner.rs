@@ -31,6 +31,7 @@ mod receivers;
 mod recording;
 mod requests;
 mod routes;
+mod secrets;
 mod session;
 pub(crate) mod shapes;
 mod slaves;
@@ -67,6 +68,7 @@ use crate::read::receivers::Receivers;
 use crate::read::running::RunningAtoms;
 use crate::read::slave_signs::SlaveSigns;
 use crate::store::app_logs::AppLogs;
+use crate::store::build_secrets::BuildSecrets;
 use crate::store::instance_logs::InstanceLogs;
 use crate::store::results::Results;
 use crate::store::sources::Sources;
@@ -163,6 +165,8 @@ pub(crate) struct Api {
     pub image_policy: ImagePolicy,
     /// What builds may name: remote files, and whether repositories of this machine by path.
     pub remote_files: RemoteFileRules,
+    /// The secrets of builds.
+    pub secrets: BuildSecrets,
     /// The description of all APIs.
     pub description: Bytes,
 }

@@ -131,7 +131,9 @@ fn of_project(app: &App, fact: &ProjectFact, cluster: &Cluster) -> Option<String
         ProjectFact::Created { .. }
         | ProjectFact::Changed(_)
         | ProjectFact::Deleted
-        | ProjectFact::CodeCommitted { .. } => None,
+        | ProjectFact::CodeCommitted { .. }
+        | ProjectFact::SecretSet { .. }
+        | ProjectFact::SecretRemoved { .. } => None,
     }
 }
 

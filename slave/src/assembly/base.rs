@@ -17,6 +17,7 @@ use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
 use crate::run::subjob_executor::Limits;
+use crate::secret_files::SecretFiles;
 use crate::setup::{Setup, TakenTemplates};
 use crate::setup_cache::{HANDLE_ENTRY, SetupCaches, Sharing};
 use crate::source::{Fetching, Sources};
@@ -284,6 +285,7 @@ impl Base {
             steps,
             caches,
             secret: self.secret.clone(),
+            secret_files: SecretFiles::open(self.data.path()),
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct ContainerPlace<'a> {
     pub(crate) directory: &'a Path,
     /// Where `$ARTIFACT_DIR` is.
     pub(crate) artifacts: &'a Path,
+    /// Where files with secrets of the build lie, if it has some.
+    pub(crate) secrets: Option<&'a Path>,
     /// The mark of its first process.
     pub(crate) mark: &'a str,
 }
@@ -177,6 +179,14 @@ impl BuildContainer {
             path,
             is_read_only: false,
         };
+        let secrets = place.secrets.map(|path| Mount {
+            path,
+            is_read_only: true,
+        });
+        let mounts: Vec<Mount<'_>> = [mount(place.directory), mount(place.artifacts)]
+            .into_iter()
+            .chain(secrets)
+            .collect();
         let mut command = runtime.prepared(&ContainerRun {
             name: &name,
             role: Role::Build,
@@ -186,7 +196,7 @@ impl BuildContainer {
             max_memory_bytes: None,
             cpu_shares: None,
             entry: None,
-            mounts: &[mount(place.directory), mount(place.artifacts)],
+            mounts: &mounts,
             mark: place.mark,
         });
         command
@@ -227,7 +237,7 @@ impl BuildContainer {
             .arg("--env")
             .arg(format!("{MARK_VARIABLE}={}", order.mark));
         // What the machine's own environment says, its PATH for one, does not hold in a container.
-        let mut variables: BTreeMap<&str, &str> = order.variables.set.iter().collect();
+        let mut variables: BTreeMap<&str, &str> = order.variables.added().collect();
         for (name, value) in &order.environment {
             let value = value.to_str().ok_or_else(|| ContainerError::Variable {
                 name: name.clone(),
@@ -278,7 +288,9 @@ impl BuildContainer {
     fn keep_changes(&self, place: &ContainerPlace<'_>) -> Result<Option<String>, ContainerError> {
         let changes = self.runtime.changes(&self.name)?;
         let is_mounted = |path: &Path| {
-            let mut mounts = [place.directory, place.artifacts].into_iter();
+            let mut mounts = [place.directory, place.artifacts]
+                .into_iter()
+                .chain(place.secrets);
             mounts.any(|mount| path.starts_with(mount) || mount.starts_with(path))
         };
         if changes.iter().all(|path| is_mounted(path)) {

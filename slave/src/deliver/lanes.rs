@@ -120,6 +120,7 @@ mod tests {
             console,
             artifacts: None,
             junit: Arc::default(),
+            mask: Arc::default(),
             tests: None,
         };
         let mut atoms = vec![atom(console, None)];

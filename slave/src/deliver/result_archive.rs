@@ -74,7 +74,8 @@ fn reports(
     let artifacts = atom.artifacts.as_deref()?;
     let known_as = directory_name(subjob, id);
     let is_to_stop = || stop.is_cancelled();
-    Some(collect(artifacts, &known_as, &atom.junit, &is_to_stop))
+    let (junit, mask) = (&atom.junit, &atom.mask);
+    Some(collect(artifacts, &known_as, junit, mask, &is_to_stop))
 }
 
 fn add<W: Write>(
@@ -209,6 +210,7 @@ mod tests {
                     console: AtomConsole::File(directory.join(CONSOLE_FILE)),
                     artifacts: Some(directory),
                     junit: std::sync::Arc::default(),
+                    mask: std::sync::Arc::default(),
                     tests: None,
                 }
             };
@@ -350,6 +352,7 @@ mod tests {
             console: AtomConsole::Memory(text.as_bytes().to_vec()),
             artifacts: None,
             junit: std::sync::Arc::default(),
+            mask: std::sync::Arc::default(),
             tests: None,
         };
         let ends = [vec![end("a"), end("b")], vec![end("c")]];

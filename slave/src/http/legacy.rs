@@ -6,7 +6,7 @@ use axum::http::Method;
 use clusterrunner_common::api::SetupRequest;
 use clusterrunner_common::auth::gate::Proof;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::work::BuildRequest;
+use clusterrunner_common::work::{BuildRequest, GivenSecrets};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -71,6 +71,7 @@ pub(super) fn setup_order(build: BuildId, request: SetupRequest) -> Result<Setup
             config: project.config,
         },
         variables: Arc::default(),
+        secrets: GivenSecrets::default(),
         subjobs: Vec::new(),
         timeout: None,
     })

@@ -74,6 +74,7 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
         source_from_master: request.source_from_master,
         job: JobSource::Order(job),
         variables: Arc::new(request.variables),
+        secrets: request.secrets,
         subjobs,
         timeout,
     })

@@ -3,12 +3,14 @@
 //! With the file itself as its output there would be nothing to copy. But a command that opens `/dev/stderr`, as scripts do to
 //! print there, would empty the file.
 
+use clusterrunner_common::text::masking::{Mask, Masking};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -38,23 +40,61 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_mi
 const CUT: &[u8] =
     b"clusterrunner: what the command has left running printed more, which was not waited for\n";
 
+/// The file of a console, and what is taken out of what goes there.
+#[derive(Debug)]
+struct Console {
+    file: File,
+    /// None where nothing is masked.
+    masking: Option<Masking>,
+    masked: Vec<u8>,
+}
+
+impl Console {
+    fn write(&mut self, printed: &[u8]) -> io::Result<()> {
+        let Some(masking) = &mut self.masking else {
+            return self.file.write_all(printed);
+        };
+        masking.push(printed, &mut self.masked);
+        self.write_masked()
+    }
+
+    /// Writes what was held back: nothing more comes.
+    fn end(&mut self) -> io::Result<()> {
+        let Some(masking) = &mut self.masking else {
+            return Ok(());
+        };
+        masking.finish(&mut self.masked);
+        self.write_masked()
+    }
+
+    fn write_masked(&mut self) -> io::Result<()> {
+        let written = self.file.write_all(&self.masked);
+        self.masked.clear();
+        written
+    }
+}
+
 /// The way from a process to its console.
 #[derive(Debug)]
 pub(crate) struct Pump {
     /// None once nobody can print any more.
     from: Option<PipeReader>,
-    to: File,
+    to: Console,
     /// The console could not take all of it, as on a disk without space.
     is_refused: bool,
 }
 
 impl Pump {
-    /// A way to the end of this file, and where the process prints.
-    pub(crate) fn to(file: File) -> io::Result<(Self, File)> {
+    /// A way to the end of this file, and where the process prints. What is masked does not reach the file.
+    pub(crate) fn to(file: File, mask: &Arc<Mask>) -> io::Result<(Self, File)> {
         let (from, to) = io::pipe()?;
         let pump = Self {
             from: Some(from),
-            to: file,
+            to: Console {
+                file,
+                masking: (!mask.is_empty()).then(|| Masking::new(Arc::clone(mask))),
+                masked: Vec::new(),
+            },
             is_refused: false,
         };
         Ok((pump, OwnedFd::from(to).into()))
@@ -75,7 +115,7 @@ impl Pump {
             Ok(0) => self.from = None,
             Ok(read) => {
                 // What the console refuses is read all the same: its command would wait for ever.
-                self.is_refused |= self.to.write_all(&buffer[..read]).is_err();
+                self.is_refused |= self.to.write(&buffer[..read]).is_err();
                 return read;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -103,7 +143,7 @@ impl Pump {
             }
             let left = group.map_or(Left::Idle, left_of);
             if late > MOST_LATE || (left == Left::Reader && ended.elapsed() > LATE) {
-                self.is_refused |= self.to.write_all(CUT).is_err();
+                self.is_refused |= self.to.end().and_then(|()| self.to.write(CUT)).is_err();
                 break;
             }
             is_last = match left {
@@ -118,8 +158,20 @@ impl Pump {
             };
             look = LOOKS.1.min(look * 2);
         }
+        self.is_refused |= self.to.end().is_err();
         self.discard_the_rest();
         !self.is_refused
+    }
+
+    /// Copies what is printed until nobody can print any more, or `is_over` says so. Now and then `look` is called.
+    pub(crate) fn copy_until(&mut self, is_over: &AtomicBool, mut look: impl FnMut()) {
+        while self.from.is_some() && !is_over.load(Ordering::Relaxed) {
+            if self.has_more(LOOKS.1) {
+                self.copy();
+            }
+            look();
+        }
+        self.finish(None, &|| false);
     }
 
     /// Copies what is printed during some work, which may wait for those who print.
@@ -232,7 +284,7 @@ mod tests {
     /// Runs a command line to its end, and ends what it has left; what the console has then.
     fn printed(line: &str) -> String {
         let console = tempfile::NamedTempFile::new().unwrap();
-        let (mut pump, output) = Pump::to(console.reopen().unwrap()).unwrap();
+        let (mut pump, output) = Pump::to(console.reopen().unwrap(), &Arc::default()).unwrap();
         let mut command = Command::new("bash");
         command.args(["-c", line]).process_group(0);
         command
@@ -280,6 +332,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_masked_does_not_reach_the_console() {
+        let console = tempfile::NamedTempFile::new().unwrap();
+        let mask = Arc::new(Mask::of(["hunter2-hunter3"]));
+        let (mut pump, output) = Pump::to(console.reopen().unwrap(), &mask).unwrap();
+        let line = "printf 'a hunter2-'; sleep 0.05; echo hunter3 >&2; printf %s hunter2-hunter3 | base64; printf hunter2";
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", line])
+            .stderr(output.try_clone().unwrap());
+        let mut child = command.stdout(output).spawn().unwrap();
+        drop(command);
+        pump.copy_during(|| child.wait().unwrap());
+        assert!(pump.finish(None, &|| false));
+        let text = fs::read_to_string(console.path()).unwrap();
+        assert_eq!(text, "a ***\n***\nhunter2");
+    }
+
+    #[test]
     fn who_prints_without_an_end_is_not_waited_for() {
         let text = printed("yes & sleep 0.1; echo one");
         assert!(text.contains("one\n"));
@@ -294,7 +364,7 @@ mod tests {
     #[test]
     fn a_console_that_takes_no_more_is_told_and_holds_nobody_up() {
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let (mut pump, output) = Pump::to(full).unwrap();
+        let (mut pump, output) = Pump::to(full, &Arc::default()).unwrap();
         let mut command = Command::new("bash");
         command.args(["-c", "head -c 1000000 /dev/zero"]);
         let mut child = command.stdout(output).spawn().unwrap();
@@ -307,7 +377,7 @@ mod tests {
     #[test]
     fn what_goes_on_to_run_is_neither_waited_for_nor_killed() {
         let console = tempfile::NamedTempFile::new().unwrap();
-        let (mut pump, output) = Pump::to(console.reopen().unwrap()).unwrap();
+        let (mut pump, output) = Pump::to(console.reopen().unwrap(), &Arc::default()).unwrap();
         let mut command = Command::new("bash");
         command.args(["-c", "read -r; for i in 1 2 3; do echo $i || exit 9; done"]);
         command.stdin(Stdio::piped()).stdout(output);

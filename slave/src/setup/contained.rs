@@ -50,6 +50,7 @@ impl Contained {
                 image: &self.image,
                 directory: &self.command.working_directory,
                 artifacts: &self.artifacts,
+                secrets: self.command.variables.secret_files.as_deref(),
                 mark: &self.mark,
             };
             let container = BuildContainer::start(runtime, &place, &|| stop.is_cancelled())?;

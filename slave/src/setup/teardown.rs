@@ -1,5 +1,6 @@
 //! Taking a build's project away again.
 
+use super::masked::Masked;
 use super::{HURRIED_TEARDOWN, Setup, SetupError, failed, last_lines};
 use crate::build_template::TemplatePlaces;
 use crate::data_directory::{TEARDOWN_OUTPUT, remove_all};
@@ -53,10 +54,12 @@ impl Setup {
         let data = Arc::clone(&self.data);
         let places = project.filter(|project| TemplatePlaces::are_of(&project.variables));
         let places = places.map(|_| self.templates.clone());
+        let secret_files = self.secret_files.clone();
         let removed = spawn_blocking(move || {
             if let Some(places) = places {
                 places.remove_left();
             }
+            secret_files.remove(build);
             for path in [data.artifacts(build), data.results(build)] {
                 if let Err(error) = remove_all(&path) {
                     tracing::warn!(build.id = %build, path = %path.display(), %error, "could not remove what a build left");
@@ -82,6 +85,8 @@ impl Setup {
         let (output, file) = made.map_err(|error| not_run(&error))?;
         let cut_off = CancellationToken::new();
         let command = self.command(build, teardown_build, project);
+        let masked = self.masked(file, &command);
+        let (file, masked) = masked.map_err(|error| not_run(&error))?;
         let began_at = Timestamp::now();
         let run = async {
             let limit = project.teardown_timeout;
@@ -107,6 +112,7 @@ impl Setup {
             ended = run => ended,
             () = limit => Ok(Ended::TimedOut),
         };
+        Masked::end(masked).await;
         let ended = ended.map_err(|error| not_run(&error))?;
         let step = EndedStep {
             kind: StepKind::Teardown,

@@ -59,7 +59,8 @@ pub(crate) fn key(secret: &Secret, parts: &KeyParts<'_>) -> EntryKey {
     digest.add(parts.commit.unwrap_or_default());
     digest.files(parts.files);
     digest.files(parts.remote_files);
-    let BuildVariables { inherited, set } = parts.variables;
+    // A set-up of which something is kept is given no secrets.
+    let BuildVariables { inherited, set, .. } = parts.variables;
     // What is different in each build would make each build a new one.
     digest.variables(set.iter().filter(|(name, _)| !OF_BUILDS.contains(name)));
     let inherited = inherited.iter().flat_map(Variables::iter);

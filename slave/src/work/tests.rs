@@ -10,7 +10,7 @@ mod with_setup;
 
 use super::*;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::work::{AtomUsage, ProjectSource, SetupJob};
+use clusterrunner_common::work::{AtomUsage, GivenSecrets, ProjectSource, SetupJob};
 use indexmap::IndexMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             worker: None,
         }),
         variables: Arc::default(),
+        secrets: GivenSecrets::default(),
         subjobs: Vec::new(),
         timeout: None,
     })
@@ -93,6 +94,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
         console: AtomConsole::Memory(vec![0; output]),
         artifacts: None,
         junit: Arc::default(),
+        mask: Arc::default(),
         tests: None,
     }]
 }

@@ -5,7 +5,8 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::process::variables::BuildVariables;
-use clusterrunner_common::work::{AtomUsage, ProjectSource, SetupJob, Worker};
+use clusterrunner_common::text::masking::Mask;
+use clusterrunner_common::work::{AtomUsage, GivenSecrets, ProjectSource, SetupJob, Worker};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -53,6 +54,8 @@ pub(crate) struct SetupOrder {
     pub(crate) job: JobSource,
     /// What the build's commands find in their environment.
     pub(crate) variables: Arc<BuildVariables>,
+    /// The secrets that they are given.
+    pub(crate) secrets: GivenSecrets,
     /// What is to run once it is set up.
     pub(crate) subjobs: Vec<OrderedSubjob>,
     /// How long each of their atoms may run.
@@ -150,6 +153,8 @@ pub(crate) struct AtomEnd {
     pub(crate) artifacts: Option<PathBuf>,
     /// Which files there are reports of tests.
     pub(crate) junit: Arc<Patterns>,
+    /// What is taken out of what they say.
+    pub(crate) mask: Arc<Mask>,
     /// Its tests in the form that is kept, where they are known already and not looked for in files: of an atom of a
     /// batch.
     pub(crate) tests: Option<Vec<u8>>,

@@ -3,6 +3,7 @@
 use crate::command::tls::Flaw;
 use crate::output::text::count;
 use clusterrunner_common::api::SlaveView;
+use clusterrunner_common::api::secrets::SecretView;
 
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +67,30 @@ pub(super) fn settings(file: &str, exists: bool) -> Finding {
         false => format!("{file} is not there: the shipped values count"),
     };
     Finding::good("settings", said)
+}
+
+/// The secrets of builds, where there are some.
+pub(super) fn secrets_of_builds(secrets: &[SecretView]) -> Option<Finding> {
+    const THING: &str = "secrets";
+    const CURE: &str =
+        "`clusterrunner secret list` names them; `clusterrunner secret set` sets them again";
+    let in_trouble = secrets.iter().filter(|secret| secret.trouble.is_some());
+    let mut in_trouble = in_trouble.peekable();
+    let all = u64::try_from(secrets.len()).unwrap_or(u64::MAX);
+    Some(match (in_trouble.peek(), all) {
+        (_, 0) => return None,
+        (None, all) => Finding::good(THING, format!("{} of builds", count(all, "value"))),
+        (Some(first), _) => {
+            let (name, project) = (&first.name, &first.project);
+            let trouble = first.trouble.as_deref().unwrap_or_default();
+            let others = match in_trouble.count() {
+                1 => String::new(),
+                number => format!("; so are {} others", number - 1),
+            };
+            let said = format!("builds can not be given {name} of {project}: {trouble}{others}");
+            Finding::bad(THING, said, CURE)
+        }
+    })
 }
 
 /// The certificates that the settings name, by what is wrong with them.

@@ -187,6 +187,7 @@ impl BuildRequest {
             matrix: matrix(&fields)?,
             part: None,
             is_commit_found: false,
+            is_brought_by_others: false,
             remote_files: remote_files(&fields)?,
             working_tree: working_tree(&fields)?,
         })

@@ -283,6 +283,7 @@ fn combinations_of_a_matrix_may_be_chosen() {
     let ours = [
         ("part", json!({"combination": {}})),
         ("is_commit_found", json!(true)),
+        ("is_brought_by_others", json!(false)),
     ];
     for (field, value) in ours {
         let mut own = body.clone();

@@ -5,7 +5,7 @@ use crate::api::lenient;
 use crate::git::PackRequest;
 use crate::ids::{Attempt, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use crate::process::variables::BuildVariables;
-use crate::work::{BatchTerms, MasterMark, SetupJob};
+use crate::work::{BatchTerms, GivenSecrets, MasterMark, SetupJob};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -30,6 +30,9 @@ pub struct SetupRequest {
     /// Ours: what the build's commands find in their environment.
     #[serde(default, skip_serializing_if = "BuildVariables::is_empty")]
     pub variables: BuildVariables,
+    /// Ours: the secrets that the build's commands are given.
+    #[serde(default, skip_serializing_if = "GivenSecrets::is_empty")]
+    pub secrets: GivenSecrets,
     /// Ours: what is to run of the build once it is set up; taken as by
     /// `POST /v1/build/<id>/subjobs`, and dropped if the set-up fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -54,9 +54,12 @@ const WORKER: &str = "worker";
 const CACHE: &str = "cache";
 const SETUP_ONCE: &str = "setup_once";
 
+// And which secrets of its project its commands are given.
+const SECRETS: &str = "secrets";
+
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 27] = [
+const SECTIONS: [&str; 28] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -84,6 +87,7 @@ const SECTIONS: [&str; 27] = [
     CACHE,
     SETUP_ONCE,
     WORKER,
+    SECRETS,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -201,6 +205,9 @@ impl Check<'_> {
             .get(SETUP_ONCE)
             .and_then(|truth| self.setup_once(SETUP_ONCE, truth, &sections))
             .unwrap_or_default();
+        let secrets = sections
+            .get(SECRETS)
+            .and_then(|names| self.secrets(SECRETS, names, env.as_ref()));
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -271,6 +278,7 @@ impl Check<'_> {
             matrix: matrix.unwrap_or_default(),
             cache: cache.or_else(|| setup_once.then(SetupCache::whole)),
             setup_once,
+            secrets: secrets.unwrap_or_default(),
         })
     }
 

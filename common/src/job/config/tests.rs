@@ -75,6 +75,7 @@ fn reads_a_whole_file() {
             matrix: Vec::new(),
             cache: None,
             setup_once: false,
+            secrets: BTreeSet::new(),
         }
     );
 }

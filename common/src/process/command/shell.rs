@@ -104,7 +104,7 @@ pub(super) fn command(order: &ShellCommand, streams: Streams) -> Result<Command,
         None => command.envs(shell.inherited.iter().map(|(name, value)| (name, value))),
     };
     command
-        .envs(order.variables.set.iter())
+        .envs(order.variables.added())
         .envs(order.environment.iter().map(|(name, value)| (name, value)))
         .env(MARK_VARIABLE, &order.mark);
     terminal::in_own_group(&mut command);

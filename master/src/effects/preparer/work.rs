@@ -146,6 +146,12 @@ impl Work {
             bases,
             ..Plan::of(job_name, job.clone())
         };
+        let is_foreign_commit =
+            !plan.secrets.is_empty() && self.is_foreign(request, plan.commit.as_deref()).await?;
+        let plan = Plan {
+            is_foreign_commit,
+            ..plan
+        };
         // It is split, and its atomizers run for each combination, with its variables.
         let is_split = !(plan.matrix.is_empty() && request.matrix.is_empty());
         if is_split && request.part.is_none() {
@@ -269,6 +275,29 @@ impl Work {
                 Ok((project, Some(commit.to_string())))
             }
         }
+    }
+
+    /// Whether a commit is none of its repository's own branches and tags. What clients have sent is known as such.
+    async fn is_foreign(
+        &self,
+        request: &BuildRequest,
+        commit: Option<&str>,
+    ) -> Result<bool, PreparationError> {
+        let (ProjectSource::Git { url, .. }, None, Some(commit)) =
+            (&request.project, &self.sent, commit)
+        else {
+            return Ok(false);
+        };
+        let Ok(commit) = commit.parse::<CommitId>() else {
+            return Ok(true);
+        };
+        let surroundings = &self.surroundings;
+        let url = GitUrl::parse(url, surroundings.git.allow_local_sources)?;
+        let directory = surroundings.mirrors.join(url.directory_name());
+        let mirror = Mirror::new(directory, url, surroundings.git.clone());
+        let stop = self.inside.stop.clone();
+        let look = tokio::task::spawn_blocking(move || mirror.is_on_a_branch(&commit, &stop));
+        Ok(!look.await.map_err(interrupted)??)
     }
 
     /// Brings here what clients have sent; says where it is, and at which commit.

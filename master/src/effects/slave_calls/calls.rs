@@ -5,13 +5,14 @@ use super::keeping::{Asked, Keeping};
 use super::orders::Orders;
 use super::original::{self, OriginalSlave, ProjectLinks};
 use super::repeating::{FIRST_PAUSE, LONGEST_PAUSE, may_pass};
+use super::secrets::Giving;
 use super::{Callee, Order, set_up};
 use crate::coordinator::ClusterHandle;
 use crate::read::metrics::{InternalError, Measured};
 use clusterrunner_common::api::{OrderAnswer, SlaveState, Success, TeardownRequest};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::SessionId;
-use clusterrunner_common::work::MasterMark;
+use clusterrunner_common::work::{GivenSecrets, MasterMark};
 use clusterrunner_core::command::Command;
 use clusterrunner_core::effect::SlaveCall;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -36,6 +37,8 @@ pub(super) struct Calls {
     /// Given where the slave is one of the original.
     pub(super) legacy: Option<ProjectLinks>,
     pub(super) gives_projects: bool,
+    /// None where there are no secrets of builds.
+    pub(super) giving: Option<Giving>,
     pub(super) keeping: Keeping,
 }
 
@@ -85,7 +88,14 @@ impl Calls {
             };
             return asked.keep_consoles(*build, held).await;
         }
-        let answer = self.until_answered(batch).await;
+        let given = match self.given_with(batch.first()).await {
+            Ok(given) => given,
+            Err(refusal) => {
+                self.cluster.note(refusal).await.ok();
+                return;
+            }
+        };
+        let answer = self.until_answered(batch, &given).await;
         if let Some(command) = self.meaning(batch.first(), answer)
             && self.cluster.note(command).await.is_err()
         {
@@ -93,12 +103,36 @@ impl Calls {
         }
     }
 
+    /// The secrets that go with an order; else what the cluster is told.
+    async fn given_with(&self, order: &Order) -> Result<GivenSecrets, Command> {
+        let Some(giving) = &self.giving else {
+            return Ok(GivenSecrets::default());
+        };
+        let to = (&self.callee, self.legacy.is_some());
+        let given = giving.given_with(order, to).await;
+        given.map_err(|reason| match order {
+            Order::About(build, _) => Command::ReportRefusal {
+                slave: self.callee.slave,
+                build: *build,
+                reason,
+            },
+            // It has none.
+            Order::End => Command::ReportEnding {
+                slave: self.callee.slave,
+            },
+        })
+    }
+
     /// Repeats a call until the slave answers or patience ends. Returns what the slave says that it has done.
-    async fn until_answered(&self, batch: &Batch) -> Result<Option<SlaveState>, CallError> {
+    async fn until_answered(
+        &self,
+        batch: &Batch,
+        given: &GivenSecrets,
+    ) -> Result<Option<SlaveState>, CallError> {
         let mut pause = FIRST_PAUSE;
         let began = tokio::time::Instant::now();
         loop {
-            let error = match self.once(batch).await {
+            let error = match self.once(batch, given).await {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
@@ -118,7 +152,11 @@ impl Calls {
         }
     }
 
-    async fn once(&self, batch: &Batch) -> Result<Option<SlaveState>, CallError> {
+    async fn once(
+        &self,
+        batch: &Batch,
+        given: &GivenSecrets,
+    ) -> Result<Option<SlaveState>, CallError> {
         if let Some(links) = &self.legacy {
             let slave = OriginalSlave {
                 caller: &self.caller,
@@ -141,6 +179,7 @@ impl Calls {
         match call {
             SlaveCall::SetUp(set_up) => {
                 let mut request = set_up::request(set_up);
+                request.secrets = given.clone();
                 // What a client has sent is nowhere else.
                 if self.gives_projects || set_up.request.working_tree.is_some() {
                     request = set_up::from_master(request);

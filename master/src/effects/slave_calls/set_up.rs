@@ -76,6 +76,7 @@ pub(super) mod tests {
                 setup_once: false,
                 worker: None,
             },
+            secrets: Vec::new(),
         }
     }
 

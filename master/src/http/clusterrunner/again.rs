@@ -6,7 +6,7 @@ use super::private::may_change;
 use super::working_trees;
 use crate::http::caller::actor;
 use clusterrunner_common::api::build_request::{InvalidRequest, RETRY_OF};
-use clusterrunner_common::ids::{BuildId, ProjectId, SubjobId};
+use clusterrunner_common::ids::{BuildId, ProjectId, SubjobId, UserId};
 use clusterrunner_common::job::matrix::{Chosen, Combination};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use clusterrunner_core::access::Caller;
@@ -47,6 +47,8 @@ pub(super) struct Again {
 /// A build as it is needed to run it again.
 struct Before {
     project: ProjectId,
+    /// Who asked for it; none for a holder of the farm's secret, or of the Binder key.
+    started_by: Option<UserId>,
     request: BuildRequest,
     commit: Option<String>,
     is_over: bool,
@@ -116,11 +118,15 @@ impl Again {
             before.choose(api).await?;
         }
         let project = before.project;
-        let request = Box::new(self.request(before)?);
+        let by = actor(caller);
+        let is_of_others = before.started_by.is_some() && before.started_by != by.user();
+        let is_brought = before.request.brings_something();
+        let mut request = Box::new(self.request(before)?);
+        request.is_brought_by_others |= is_of_others && is_brought;
         // Whoever may change the build may run it again, whoever has sent the working tree.
         let using = working_trees::there(api, &request).await?;
         let command = Command::QueueBuildOf {
-            by: actor(caller),
+            by,
             project,
             request,
             details: NewDetails::default(),
@@ -237,6 +243,7 @@ impl Before {
         });
         Self {
             project: build.project,
+            started_by: build.started_by,
             request: build.request.clone(),
             commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
             is_over: build.is_over(),
@@ -295,6 +302,7 @@ mod tests {
         });
         Before {
             project: ProjectId(7),
+            started_by: None,
             request: BuildRequest::from_json(&request).unwrap(),
             commit: Some("c0ffee".repeat(6) + "c0ff"),
             is_over: true,

@@ -56,6 +56,10 @@ pub(crate) enum ApiError {
     NoRoute,
     #[error("There is no user named {0}.")]
     NoSuchUser(String),
+    #[error(
+        "There is no project {0} that you may see. Name it NAME, OWNER/NAME, by its number, or by the URL of its repository."
+    )]
+    NoSuchProject(String),
     #[error(transparent)]
     InvalidBuild(#[from] InvalidRequest),
     #[error("Field 'job_name': {0}")]
@@ -284,6 +288,7 @@ impl ApiError {
         match self {
             Self::Refused(refusal) => refused_status(refusal),
             Self::NoSuchUser(_)
+            | Self::NoSuchProject(_)
             | Self::NoRoute
             | Self::NoSnapshot
             | Self::NoKeptSetup

@@ -28,7 +28,7 @@ pub(super) enum Kind {
     /// What only slaves of ours call: many results, the project of a build.
     OurSlaves,
     ShutDownSlaves,
-    /// Users and their tokens. The handlers ask which of them the caller may see and change.
+    /// Users, their tokens, and secrets of builds. The handlers ask which of them the caller may see and change.
     Accounts,
     /// The audit log. The handlers ask whether the caller may see it.
     Audit,
@@ -219,7 +219,7 @@ fn tells_of_instances(path: &str) -> bool {
 /// Whether a path without its version is about users.
 fn is_of_accounts(path: &str) -> bool {
     let top = path.split('/').nth(1);
-    matches!(top, Some("users" | "tokens" | "session"))
+    matches!(top, Some("users" | "tokens" | "session" | "secrets"))
 }
 
 /// Whether a path without its version is about templates, instances and apps.

@@ -4,7 +4,7 @@ use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, audit, badge, builds, console, downloads, events, explanation,
     health, history, hosting, instances, kept_setups, lists, openapi, plans, projects, reads,
-    receivers, session, slaves, sources, steps, templates, tested, uploads, working_trees,
+    receivers, secrets, session, slaves, sources, steps, templates, tested, uploads, working_trees,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -402,4 +402,16 @@ fn account_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             parent().post(session::link),
         )
         .route("token", one_token, one_token, token)
+        .route(
+            "",
+            "/secrets",
+            "/secrets",
+            get(secrets::list).post(secrets::set),
+        )
+        .route(
+            "",
+            "/secrets/[secret_name]",
+            "/secrets/[secret_name]",
+            parent().delete(secrets::remove),
+        )
 }

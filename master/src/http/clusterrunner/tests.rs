@@ -28,6 +28,7 @@ mod private;
 mod projects;
 mod reads;
 mod results;
+mod secrets;
 mod session;
 mod slaves;
 mod sources;

@@ -174,6 +174,7 @@ impl From<Refusal> for PolyaxonError {
             | Refusal::Account(
                 AccountRefusal::UnknownUser(_)
                 | AccountRefusal::UnknownProject(_)
+                | AccountRefusal::UnknownSecret(_)
                 | AccountRefusal::NothingToMark
                 | AccountRefusal::NeverBookmarked,
             ) => Self::NotFound,
@@ -189,6 +190,7 @@ impl From<Refusal> for PolyaxonError {
             Refusal::Account(
                 full @ (AccountRefusal::TooManyProjects(_)
                 | AccountRefusal::TooManyCollaborators(_)
+                | AccountRefusal::TooManySecrets(_)
                 | AccountRefusal::TooManyBookmarks(_)),
             ) => Self::field("non_field_errors", format!("Too many: {full}.")),
             Refusal::Account(refusal @ AccountRefusal::CodeElsewhere(_)) => Self::field(

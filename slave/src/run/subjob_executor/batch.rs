@@ -156,7 +156,7 @@ fn settle(
     stop: &CancellationToken,
 ) -> BatchRun {
     let mut reported = match &end.artifacts {
-        Some(artifacts) => collect(artifacts, "$ARTIFACT_DIR", &end.junit, &|| {
+        Some(artifacts) => collect(artifacts, "$ARTIFACT_DIR", &end.junit, &end.mask, &|| {
             stop.is_cancelled()
         }),
         None => Reported::default(),
@@ -373,6 +373,7 @@ impl<'a> Passed<'a> {
             console,
             artifacts: end.artifacts.clone().filter(|_| is_first),
             junit: end.junit.clone(),
+            mask: Arc::clone(&end.mask),
             tests: Some(reported.to_form().unwrap_or_default()),
         }
     }

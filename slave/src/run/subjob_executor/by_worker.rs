@@ -332,7 +332,7 @@ fn end(run: &mut WorkerRun, mark: &str) {
 
 /// A variable as a command of the build finds it.
 fn variable(variables: &BuildVariables, name: &str) -> Option<String> {
-    let set = variables.set.get(name).map(str::to_owned);
+    let set = variables.get_added(name).map(str::to_owned);
     set.or_else(|| match &variables.inherited {
         Some(inherited) => inherited.get(name).map(str::to_owned),
         None => inherited_variable(name)?.into_string().ok(),
@@ -342,7 +342,7 @@ fn variable(variables: &BuildVariables, name: &str) -> Option<String> {
 /// Whether a shell of the build is one that a worker can stand for, and all that it finds is text.
 fn is_usual_environment(variables: &BuildVariables) -> bool {
     let is_usual = |name: &str| bash::is_usual_variable(name);
-    let mut set = variables.set.iter();
+    let mut set = variables.added();
     runs_bash()
         && set.all(|(name, _)| is_usual(name))
         && match &variables.inherited {

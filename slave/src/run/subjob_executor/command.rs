@@ -76,7 +76,8 @@ impl SubjobExecutor {
             Err(ContainerError::Canceled) => return Ok(None),
             container => container?,
         };
-        let (console, output) = self.console(head)?;
+        let head = head.map(|head| order.variables.mask.mask_text(head.to_owned()));
+        let (console, output) = self.console(head.as_deref())?;
         let directory = self.directories.take(&self.means.data)?;
         let mut environment = environment(order, atom, directory);
         environment.extend(variables);
@@ -182,6 +183,7 @@ impl SubjobExecutor {
                 .directories
                 .left(&data, hand_out.build, nobody_is_left)?,
             junit: Arc::clone(&order.junit),
+            mask: Arc::clone(&order.variables.mask),
             tests: None,
         })
     }
@@ -193,7 +195,8 @@ impl SubjobExecutor {
         container: Option<&BuildContainer>,
         output: File,
     ) -> Result<Running, RunError> {
-        let (pump, output) = Pump::to(output).map_err(files("make", Path::new("a pipe")))?;
+        let (pump, output) = Pump::to(output, &command.variables.mask)
+            .map_err(files("make", Path::new("a pipe")))?;
         if let Some(by) = by {
             let begun = Self::begin(by, command, (pump, output))?;
             return Ok(Running::Worker(Box::new(begun)));
@@ -229,6 +232,7 @@ impl SubjobExecutor {
             image,
             directory: &order.project_directory,
             artifacts: &data.all_artifacts(),
+            secrets: order.variables.secret_files.as_deref(),
             mark: &data.container_mark(build),
         };
         let containers = &self.means.containers;

@@ -18,8 +18,8 @@ fn variables(set: &[(&str, &str)]) -> BuildVariables {
         variables.set(*name, *value);
     }
     BuildVariables {
-        inherited: None,
         set: variables,
+        ..BuildVariables::default()
     }
 }
 

@@ -19,6 +19,7 @@ fn calls_to(cluster: ClusterHandle, url: String) -> Calls {
         cluster,
         measured: Measured::default(),
         gives_projects: false,
+        giving: None,
         callee: Callee {
             slave: SlaveId(1),
             url,

@@ -67,6 +67,7 @@ pub(super) fn refused_status(refusal: &Refusal) -> StatusCode {
             | AccountRefusal::UnknownToken(_)
             | AccountRefusal::UnknownKey(_)
             | AccountRefusal::UnknownProject(_)
+            | AccountRefusal::UnknownSecret(_)
             | AccountRefusal::NothingToMark
             | AccountRefusal::NeverBookmarked,
         )
@@ -83,6 +84,7 @@ pub(super) fn refused_status(refusal: &Refusal) -> StatusCode {
             | AccountRefusal::TooManyProjects(_)
             | AccountRefusal::TooManyCollaborators(_)
             | AccountRefusal::TooManyBookmarks(_)
+            | AccountRefusal::TooManySecrets(_)
             | AccountRefusal::CodeElsewhere(_)
             | AccountRefusal::LastSuperuser(_)
             | AccountRefusal::TooManyUsers(_)

@@ -90,6 +90,11 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          flakes: integer, hunted?: integer",
     ),
     (
+        "Secret",
+        "project: string, project_id: integer, url?: string, name: string, as_file: boolean, allow_forks: boolean, \
+         set_at: number, set_by: string, trouble: string|null",
+    ),
+    (
         "AuditEntry",
         "number: integer, at: number, by: string, from: string|null, what: string",
     ),

@@ -14,6 +14,7 @@ use crate::read::forecasts::Forecasts;
 use crate::read::receivers::{self, Receivers};
 use crate::read::runs::Runs;
 use crate::store::app_logs::AppLogs;
+use crate::store::build_secrets::BuildSecrets;
 use crate::store::own_repositories::OwnRepositories;
 use crate::store::working_trees::WorkingTrees;
 use axum::Router;
@@ -235,6 +236,10 @@ impl Master {
             image_policy: ImagePolicy::Use,
             description: description::text(),
             remote_files: remote_files(secret),
+            secrets: BuildSecrets::new(
+                directory.path().join("secrets"),
+                Secret::new(secret.to_owned()).unwrap(),
+            ),
         };
         let secret = Secret::new(secret.to_owned()).unwrap();
         let gate = gate(&secret, &api, legacy);

@@ -1,0 +1,75 @@
+//! Whose code is given secrets.
+
+use super::{canary, project, secret, without};
+use crate::farm::Farm;
+use crate::repository::Repository;
+use clusterrunner_common::api::BuildView;
+use serde_json::json;
+
+fn warns(build: &BuildView, text: &str) {
+    let is_it = |warning: &String| warning.contains(text);
+    assert!(build.warnings.iter().any(is_it), "{text}: {build:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_of_forks_get_none_unless_they_may() {
+    let repository = Repository::of(&without());
+    let fork = Repository::empty();
+    fork.git(&["fetch", "--quiet", &project(&repository), "main"]);
+    fork.git(&["reset", "--quiet", "--hard", "FETCH_HEAD"]);
+    let farm = Farm::start(&[1]).await;
+    farm.run(&repository.request()).await.errs(&["secret set"]);
+    let project = project(&repository);
+    secret(&farm, &["set", &project, "API_TOKEN"], &canary());
+    farm.run(&repository.request()).await.fails(&[(1, 1)]);
+
+    let foreign = fork.commit(&[("source", "of a stranger")]);
+    let none = "secret API_TOKEN not given: builds of forks get none";
+    let of_fork = repository.request_with(json!({"remote": fork.path(), "branch": "main"}));
+    let build = farm.run(&of_fork).await.passes();
+    warns(&build, none);
+    let explained = farm
+        .command()
+        .args([
+            "explain",
+            &build.id.to_string(),
+            "--master-url",
+            &farm.master_address(),
+        ])
+        .output();
+    let explained = String::from_utf8(explained.unwrap().stdout).unwrap();
+    assert!(explained.contains(none), "{explained}");
+    // The mirror has the commit now, and forges give commits of forks as the repository's own.
+    let of_commit = repository.request_with(json!({"hash": foreign}));
+    warns(&farm.run(&of_commit).await.passes(), none);
+    repository.git(&[
+        "fetch",
+        "--quiet",
+        &fork.path().display().to_string(),
+        "main:refs/pull/7/head",
+    ]);
+    let of_ref = repository.request_with(json!({"branch": "refs/pull/7/head"}));
+    warns(&farm.run(&of_ref).await.passes(), none);
+
+    // An earlier commit of a branch is the repository's own, and so is one that was merged.
+    repository.commit(&[("source", "a later one")]);
+    let first = repository.git(&["rev-parse", "HEAD~1"]);
+    let of_first = repository.request_with(json!({"hash": first}));
+    farm.run(&of_first).await.fails(&[(1, 1)]);
+    repository.git(&[
+        "merge",
+        "--quiet",
+        "--no-edit",
+        "-X",
+        "ours",
+        "refs/pull/7/head",
+    ]);
+    farm.run(&of_commit).await.fails(&[(1, 1)]);
+
+    secret(
+        &farm,
+        &["set", &project, "API_TOKEN", "--allow-forks"],
+        &canary(),
+    );
+    farm.run(&of_fork).await.fails(&[(1, 1)]);
+}
