@@ -2,6 +2,7 @@
 
 mod cached;
 mod contained;
+mod enclosing;
 mod images;
 mod taken;
 mod teardown;
@@ -12,6 +13,7 @@ use crate::build_template::TemplatePlaces;
 use crate::containers::{BuildContainers, ContainerError};
 use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private};
 use crate::deliver::steps::{EndedStep, StepDeliveries};
+use crate::isolation::{IsolationError, Isolator};
 use crate::setup_cache::SetupCaches;
 use crate::source::{SourceError, Sources};
 use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
@@ -81,6 +83,8 @@ enum SetupError {
         #[source]
         source: TakingError,
     },
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     #[error("the set-up was canceled")]
     Canceled,
 }
@@ -100,6 +104,8 @@ pub(crate) struct Setup {
     pub(crate) templates: TemplatePlaces,
     /// Where builds run whose job names an image.
     pub(crate) containers: Arc<BuildContainers>,
+    /// What keeps their commands apart from this machine.
+    pub(crate) isolator: Arc<Isolator>,
     /// The templates of the farm that they take.
     pub(crate) taken: TakenTemplates,
     /// Who brings to the master what commands print.
@@ -158,6 +164,15 @@ impl Setup {
                 };
             }
         };
+        let isolation = match self.isolation(&job, &variables, &directory).await {
+            Ok(isolation) => isolation,
+            Err(error) => {
+                return SetupOutcome::Failed {
+                    reason: error.to_string(),
+                    left: None,
+                };
+            }
+        };
         let mut project = Project {
             directory,
             variables,
@@ -167,6 +182,7 @@ impl Setup {
             junit: Arc::new(job.junit.clone().unwrap_or_default()),
             batch_command: job.batch_command.as_deref().map(Arc::from),
             worker: job.worker.clone().map(Arc::new),
+            isolation,
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
@@ -199,6 +215,7 @@ impl Setup {
         let limit = job.setup_timeout_s.map(Duration::from_secs);
         let ended = match restored.await {
             Ok(Some(cached)) if cached.is_restored && job.setup_once => {
+                self.give_project(project).await?;
                 say(
                     &said,
                     "setup_build is not run: what it makes was restored (setup_once)",
@@ -206,6 +223,7 @@ impl Setup {
                 Ended::Exited(0)
             }
             Ok(cached) => {
+                self.give_project(project).await?;
                 let ran = self.run_setup_build(build, setup_build, (file, limit), project, stop);
                 let mut ended = ran.await?;
                 if let Some(cached) = cached {
@@ -215,6 +233,7 @@ impl Setup {
                             source,
                         })?;
                         self.begin_anew(order, &said, stop).await?;
+                        self.give_project(project).await?;
                         let ran =
                             self.run_setup_build(build, setup_build, (again, limit), project, stop);
                         ended = ran.await?;
@@ -267,9 +286,15 @@ impl Setup {
     ) -> Result<Ended, SetupError> {
         let command = self.command(build, setup_build, project);
         let Some(image) = project.image.clone() else {
-            return Ok(command.run(file, stop, limit, self.kill_grace).await?);
+            let enclosure = self.enclosed(build, project).await?;
+            let ran = self
+                .run_enclosed(command, enclosure, (file, limit), stop)
+                .await?;
+            // What it has left running is for the atoms.
+            self.isolator.keep(build, ran.enclosure);
+            return Ok(ran.ended);
         };
-        let contained = self.contained(build, command, Arc::clone(&image), true);
+        let contained = self.contained(build, command, project, Arc::clone(&image), true);
         let ran = contained.run(file, stop, limit).await;
         let (ended, changed) = ran.map_err(failed(&image))?;
         if let Some(changed) = changed {
@@ -290,6 +315,7 @@ impl Setup {
         &self,
         build: BuildId,
         command: ShellCommand,
+        project: &Project,
         image: Arc<str>,
         keeps_changes: bool,
     ) -> Contained {
@@ -300,6 +326,7 @@ impl Setup {
             image,
             artifacts: self.data.all_artifacts(),
             mark: self.data.container_mark(build),
+            isolation: project.isolation,
             grace: self.kill_grace,
             keeps_changes,
         }
@@ -314,6 +341,7 @@ impl Setup {
             environment: vec![("PROJECT_DIR".to_owned(), OsString::from(directory))],
             mark: self.data.build_mark(build),
             max_output: self.max_output,
+            confinement: None,
         }
     }
 
@@ -378,6 +406,7 @@ async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> 
         cache: None,
         setup_once: false,
         worker: job.worker,
+        isolation: job.isolation,
     })
 }
 

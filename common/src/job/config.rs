@@ -13,6 +13,7 @@ mod commands;
 mod document;
 mod env;
 mod image;
+mod isolation;
 mod joining;
 mod junit;
 mod limits;
@@ -42,6 +43,7 @@ pub use time_limit::{TimeLimit, Timeouts};
 pub use whole_atom::whole_atom;
 pub use words::in_plain_words;
 
+use crate::job::isolation::IsolationWish;
 use crate::job::matrix::Combination;
 use crate::job::reports::Patterns;
 use crate::job::setup_cache::SetupCache;
@@ -131,6 +133,9 @@ pub struct Job {
     /// Whether `setup_build` is left out where what is kept of it is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub setup_once: bool,
+    /// How far its commands are to be kept apart from their machine.
+    #[serde(default, skip_serializing_if = "IsolationWish::is_empty")]
+    pub isolation: IsolationWish,
 }
 
 #[expect(

@@ -6,7 +6,7 @@ use clusterrunner_common::job::matrix::Combination;
 use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::process::variables::Variables;
-use clusterrunner_common::work::Worker;
+use clusterrunner_common::work::{IsolationWish, Worker};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -82,6 +82,9 @@ pub struct Plan {
     /// Whether its `setup_build` is left out where what is kept of it is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub setup_once: bool,
+    /// How far its commands are to be kept apart from their machine.
+    #[serde(default, skip_serializing_if = "IsolationWish::is_empty")]
+    pub isolation: IsolationWish,
     /// What its template is based on, as its recipe names it. Emptied once it is known which of them are templates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<String>,
@@ -130,6 +133,7 @@ impl Plan {
             matrix: job.matrix,
             cache: job.cache,
             setup_once: job.setup_once,
+            isolation: job.isolation,
             bases: Vec::new(),
             templates: Vec::new(),
             warnings: Vec::new(),

@@ -10,7 +10,7 @@ mod with_setup;
 
 use super::*;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::work::{AtomUsage, ProjectSource, SetupJob};
+use clusterrunner_common::work::{AtomUsage, Isolation, IsolationWish, ProjectSource, SetupJob};
 use indexmap::IndexMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             cache: None,
             setup_once: false,
             worker: None,
+            isolation: IsolationWish::default(),
         }),
         variables: Arc::default(),
         subjobs: Vec::new(),
@@ -72,6 +73,7 @@ pub(super) fn project() -> Project {
         junit: Arc::default(),
         batch_command: None,
         worker: None,
+        isolation: Isolation::default(),
     }
 }
 
@@ -84,6 +86,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
         took: Duration::ZERO,
         ended_at: 0,
         timed_out: None,
+        hit: None,
         usage: AtomUsage {
             output_bytes: 0,
             processes: None,

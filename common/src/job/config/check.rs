@@ -1,6 +1,7 @@
 //! What a job must look like: from the tree of one job to a [`Job`] or everything that is wrong with it.
 
 use super::document::{Node, Value, python_type};
+use super::isolation::{CPUS, ISOLATION, MEMORY, NETWORK, PIDS};
 use super::problem::{Place, Problem};
 use super::{Job, Timeouts, batch_of_one, join_commands};
 use crate::job::setup_cache::SetupCache;
@@ -56,7 +57,7 @@ const SETUP_ONCE: &str = "setup_once";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 27] = [
+const SECTIONS: [&str; 32] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -84,6 +85,11 @@ const SECTIONS: [&str; 27] = [
     CACHE,
     SETUP_ONCE,
     WORKER,
+    ISOLATION,
+    MEMORY,
+    PIDS,
+    CPUS,
+    NETWORK,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -201,6 +207,7 @@ impl Check<'_> {
             .get(SETUP_ONCE)
             .and_then(|truth| self.setup_once(SETUP_ONCE, truth, &sections))
             .unwrap_or_default();
+        let isolation = self.isolation(&sections, IMAGE);
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -271,6 +278,7 @@ impl Check<'_> {
             matrix: matrix.unwrap_or_default(),
             cache: cache.or_else(|| setup_once.then(SetupCache::whole)),
             setup_once,
+            isolation,
         })
     }
 
