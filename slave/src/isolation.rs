@@ -167,14 +167,21 @@ impl Isolator {
 
     /// Keeps what a set-up may have left running until its build ends.
     pub(crate) fn keep(&self, build: BuildId, enclosure: Option<Enclosure>) {
-        let mut left = lock(&self.left);
-        left.entry(build).or_default().extend(enclosure);
+        if let Some(enclosure) = enclosure {
+            let mut left = lock(&self.left);
+            left.entry(build).or_default().push(enclosure);
+        }
     }
 
-    /// Ends what is left of a build's set-up, and removes its private home. Blocks.
-    pub(crate) fn forget(&self, build: BuildId) {
+    /// Ends what is left of a build's set-up: the slave is about to change its project. Blocks.
+    pub(crate) fn end_left(&self, build: BuildId) {
         let left = lock(&self.left).remove(&build);
         drop(left);
+    }
+
+    /// The same at the end of a build; its private home goes, too. Blocks.
+    pub(crate) fn forget(&self, build: BuildId) {
+        self.end_left(build);
         let home = self.home(build);
         if let Err(error) = remove_all(&home) {
             tracing::warn!(build.id = %build, path = %home.display(), %error, "could not remove the home of a build");

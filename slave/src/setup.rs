@@ -4,6 +4,7 @@ mod cached;
 mod contained;
 mod enclosing;
 mod images;
+mod job;
 mod taken;
 mod teardown;
 
@@ -16,7 +17,7 @@ use crate::deliver::steps::{EndedStep, StepDeliveries};
 use crate::isolation::{IsolationError, Isolator};
 use crate::setup_cache::SetupCaches;
 use crate::source::{SourceError, Sources};
-use crate::work::{JobSource, Project, SetupOrder, SetupOutcome};
+use crate::work::{Project, SetupOrder, SetupOutcome};
 use cached::say;
 use clusterrunner_common::api::StepKind;
 use clusterrunner_common::auth::secret::Secret;
@@ -24,13 +25,13 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::BuildId;
-use clusterrunner_common::job::config::TimeLimit;
-use clusterrunner_common::job::file::{JobFileError, read_job};
+use clusterrunner_common::job::file::JobFileError;
 use clusterrunner_common::process::command::{CommandError, Ended, ShellCommand};
 use clusterrunner_common::process::console;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::work::SetupJob;
 use contained::Contained;
+use job::job;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -377,37 +378,6 @@ fn failed(image: &str) -> impl FnOnce(ContainerError) -> SetupError {
         ContainerError::Canceled => SetupError::Canceled,
         source => SetupError::Image { image, source },
     }
-}
-
-async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> {
-    let (name, config) = match source {
-        JobSource::Order(job) => return Ok(job),
-        JobSource::Project { name, config } => (name, config),
-    };
-    let project = project.to_owned();
-    let read = move || read_job(config.as_ref(), name.as_deref(), &project);
-    let (name, job) = spawn_blocking(read).await??;
-    let seconds = |limit: Option<TimeLimit>| limit.and_then(TimeLimit::seconds);
-    Ok(SetupJob {
-        name,
-        setup_timeout_s: seconds(job.timeouts.setup),
-        teardown_timeout_s: seconds(job.timeouts.teardown),
-        setup_build: job.setup_build,
-        teardown_build: job.teardown_build,
-        // A master of the original hands out no more than it wants to run.
-        max_executors: None,
-        priority: 0,
-        weight: None,
-        image: job.image,
-        templates: Vec::new(),
-        junit: job.junit,
-        // It does not say which of its hand-outs may run together.
-        batch_command: None,
-        cache: None,
-        setup_once: false,
-        worker: job.worker,
-        isolation: job.isolation,
-    })
 }
 
 /// The end of a command's output, to go behind a message; empty when there is none.

@@ -1,10 +1,9 @@
 //! The user that commands run as, and what is given to it.
 
+use clusterrunner_common::disk::beneath::Beneath;
 use clusterrunner_common::process::confinement::Account;
-use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, lchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The user of this name, as the system knows it: files, directories, whatever it asks.
@@ -42,28 +41,30 @@ fn asked(what: &str, name: &str) -> Result<String, String> {
     }
 }
 
-/// Gives a directory with all in it to a user. No link is followed. A file of several names is not given: another name may lie
-/// elsewhere.
+/// Gives a directory with all in it to a user, also while somebody changes it. No link is followed. A file of several names is
+/// not given: another name may lie elsewhere.
 pub(super) fn give_tree(directory: &Path, account: &Account) -> io::Result<()> {
-    let mut waiting = vec![directory.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        give(&directory, &fs::symlink_metadata(&directory)?, account)?;
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            let found = entry.metadata()?;
-            if found.is_dir() {
-                waiting.push(entry.path());
-            } else if found.nlink() == 1 {
-                give(&entry.path(), &found, account)?;
+    let top = Beneath::open(directory)?;
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(relative) = waiting.pop() {
+        let here = match top.directory(&relative) {
+            Ok(here) => here,
+            // It was there just now; whatever has taken its place is not given.
+            Err(_) if !relative.as_os_str().is_empty() => continue,
+            Err(error) => return Err(error),
+        };
+        here.give(account.uid, account.gid)?;
+        for (name, is_directory) in here.entries()? {
+            if is_directory {
+                waiting.push(relative.join(name));
+                continue;
+            }
+            let found = here.stat(&name)?;
+            let is_given = (found.st_uid, found.st_gid) == (account.uid, account.gid);
+            if found.st_nlink == 1 && !is_given {
+                here.give_entry(&name, account.uid, account.gid)?;
             }
         }
     }
     Ok(())
-}
-
-fn give(path: &Path, found: &Metadata, account: &Account) -> io::Result<()> {
-    if (found.uid(), found.gid()) == (account.uid, account.gid) {
-        return Ok(());
-    }
-    lchown(path, Some(account.uid), Some(account.gid))
 }

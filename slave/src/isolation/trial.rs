@@ -121,6 +121,7 @@ impl Isolator {
         };
         let ended = tried().map_err(not_here);
         let said = std::fs::read_to_string(&output).unwrap_or_default();
+        std::fs::remove_file(&output).ok();
         let ended = ended?;
         if let (Some(ended), Some(enclosure)) = (ended, &enclosure) {
             enclosure.check(ended).map_err(|error| match error {

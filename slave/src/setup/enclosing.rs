@@ -56,6 +56,14 @@ impl Setup {
         Ok(spawn_blocking(give).await??)
     }
 
+    /// Ends what the set-up of a build has left running behind walls, before its project is changed.
+    pub(super) async fn end_left(&self, build: BuildId) {
+        let isolator = Arc::clone(&self.isolator);
+        if let Err(error) = spawn_blocking(move || isolator.end_left(build)).await {
+            tracing::error!(build.id = %build, %error, "the task that ends what a set-up left failed");
+        }
+    }
+
     /// What keeps a command of a build apart that runs once.
     pub(super) async fn enclosed(
         &self,

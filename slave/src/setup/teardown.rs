@@ -18,6 +18,7 @@ impl Setup {
     pub(crate) async fn make_room(&self, build: BuildId) {
         // They have the old directory.
         self.end_containers(build).await;
+        self.end_left(build).await;
         self.sources
             .mirrors
             .remove_work_tree(&self.data, build)

@@ -63,7 +63,11 @@ impl Place {
     pub(super) async fn run(&self, level: &str, job: Job) -> (Over, Vec<AtomView>, Vec<String>) {
         let build = self.farm.runs(&job.with("isolation", level)).await;
         let atoms = self.farm.atoms(build.id).await;
-        let consoles = self.farm.consoles(build.id).await;
+        // What was not run has printed nothing.
+        let consoles = match atoms.iter().all(|atom| atom.exit_code.is_some()) {
+            true => self.farm.consoles(build.id).await,
+            false => Vec::new(),
+        };
         (build, atoms, consoles)
     }
 

@@ -102,6 +102,19 @@ async fn processors_are_shared_out() {
     }
 }
 
+/// Limits are for those who do not work against them: whoever has the slave's rights may make room for himself.
+#[tokio::test]
+async fn a_control_group_is_no_prison() {
+    let Some(place) = Place::new(1).await else {
+        return;
+    };
+    let leaves = format!(
+        "for group in /sys/fs/cgroup/pids /sys/fs/cgroup; do
+            (echo 0 > $group/cgroup.procs) 2> /dev/null && echo '{IN}' && break; done; true"
+    );
+    place.check(leaves, [Open, Open, Stopped]).await;
+}
+
 /// A process that left its session and threw its environment away: nothing of ours finds it at the level none.
 #[tokio::test]
 async fn a_daemon_does_not_outlive_its_atom() {

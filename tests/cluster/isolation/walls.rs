@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Says so if what a command prints has this.
 fn finds(command: &str, text: &str) -> String {
-    format!("{command} 2> /dev/null | grep -aq '{text}' && echo '{IN}'; true")
+    format!("({command}; true) 2> /dev/null | grep -a '{text}' > /dev/null && echo '{IN}'; true")
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn the_rest_of_the_file_system() {
         return;
     };
     let outside = place.outside();
-    let touch = format!("touch {}/$$ && echo '{IN}'; true", outside.display());
+    let touch = format!("touch {}/$$ && echo \"{IN}\"; true", outside.display());
     place.check(&touch, [Open, Open, Stopped]).await;
     // Nor as root of a namespace of its own.
     let again = format!(
@@ -181,13 +181,15 @@ async fn a_neighbouring_atom() {
     let Some(place) = Place::new(2).await else {
         return;
     };
+    // No shell has this number in its command line.
+    let number = format!("9$(({} + 500000))", place.farm.port());
     let looks = format!(
-        "cd $PROJECT_DIR; if mkdir first 2> /dev/null; then exec -a a-neighbour sleep 60 & \
-         child=$!; until [ -e looked ]; do sleep 0.05; kill -0 $child || break; done; \
-         kill -0 $child 2> /dev/null && echo whole; kill $child; true; \
-         else sleep 0.3; pkill -f a-neighbou[r] && echo '{IN}'; touch looked; fi"
+        "cd $PROJECT_DIR; if mkdir first 2> /dev/null; then sleep {number} & child=$!; touch there
+         until [ -e looked ]; do sleep 0.05; done
+         kill $child || true
+         else until [ -e there ]; do sleep 0.05; done
+         pkill -f \"sleep {number}\" && echo '{IN}'; touch looked; fi"
     );
-    let looks = format!("export LC_ALL=C; {looks}");
     place
         .check_job(&job(looks).atoms(2), [Open, Open, Stopped])
         .await;

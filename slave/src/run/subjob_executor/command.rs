@@ -81,25 +81,9 @@ impl SubjobExecutor {
             container => container?,
         };
         let (console, output) = self.console(head)?;
-        let directory = self.directories.take(&self.means.data)?.to_owned();
-        // A worker has its own.
-        let mut enclosure = match &by {
-            Some(_) => None,
-            None => self.enclose(order, &directory)?,
-        };
-        let mut environment = environment(order, atom, &directory);
-        environment.extend(variables);
-        environment.extend(enclosure.iter().flat_map(Enclosure::variables));
-        let shell_command = ShellCommand {
-            command_line: command,
-            working_directory: order.project_directory.clone(),
-            variables: Arc::clone(&order.variables),
-            environment,
-            // Of its own: that it runs too long is no matter of the atoms before it.
-            mark: format!("{mark}{atom}:"),
-            max_output: self.means.limits.max_console_size,
-            confinement: enclosure.as_ref().map(Enclosure::confinement),
-        };
+        let has_worker = by.is_some();
+        let prepared = self.prepared(order, (atom, command, variables), mark, has_worker)?;
+        let (shell_command, mut enclosure) = prepared;
         let started_at = Timestamp::now();
         self.shown(|consoles| {
             consoles.started(self.executor, (hand_out, atom, others), console, started_at);
@@ -147,6 +131,35 @@ impl SubjobExecutor {
         }
         self.check_end(&ran, container.as_deref(), was_used_up)?;
         self.end_of(order, ran).map(Some)
+    }
+
+    /// A command with its surroundings, and what keeps it apart from its machine. A worker that runs it has its own.
+    fn prepared(
+        &mut self,
+        order: &RunOrder,
+        (atom, command, variables): (AtomId, String, Vec<(String, OsString)>),
+        mark: &str,
+        has_worker: bool,
+    ) -> Result<(ShellCommand, Option<Enclosure>), RunError> {
+        let directory = self.directories.take(&self.means.data)?.to_owned();
+        let enclosure = match has_worker {
+            true => None,
+            false => self.enclose(order, &directory)?,
+        };
+        let mut environment = environment(order, atom, &directory);
+        environment.extend(variables);
+        environment.extend(enclosure.iter().flat_map(Enclosure::variables));
+        let shell_command = ShellCommand {
+            command_line: command,
+            working_directory: order.project_directory.clone(),
+            variables: Arc::clone(&order.variables),
+            environment,
+            // Of its own: that it runs too long is no matter of the atoms before it.
+            mark: format!("{mark}{atom}:"),
+            max_output: self.means.limits.max_console_size,
+            confinement: enclosure.as_ref().map(Enclosure::confinement),
+        };
+        Ok((shell_command, enclosure))
     }
 
     /// Whether the end of a command says something of the command, and not of what it ran in.

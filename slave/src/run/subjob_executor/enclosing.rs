@@ -5,7 +5,7 @@ use super::{RunError, SubjobExecutor};
 use crate::isolation::{Enclosed, Enclosure};
 use crate::work::RunOrder;
 use clusterrunner_common::process::command::Ended;
-use clusterrunner_common::work::LimitHit;
+use clusterrunner_common::work::{IsolationLevel, LimitHit};
 use std::path::Path;
 
 impl SubjobExecutor {
@@ -15,6 +15,12 @@ impl SubjobExecutor {
         order: &RunOrder,
         artifacts: &Path,
     ) -> Result<Option<Enclosure>, RunError> {
+        if matches!(
+            order.isolation.level,
+            IsolationLevel::None | IsolationLevel::Container
+        ) {
+            return Ok(None);
+        }
         let atoms = self.means.data.atoms_file(self.executor);
         // It is there for a batch alone.
         let readable: &[_] = match atoms.exists() {
