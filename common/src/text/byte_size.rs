@@ -45,7 +45,7 @@ pub fn byte_size(text: &str) -> Option<u64> {
 pub fn shown_byte_size(bytes: u64) -> String {
     let unit = UNITS
         .iter()
-        .find(|(name, size)| name.len() == 3 && bytes >= *size && bytes % size == 0);
+        .find(|(name, size)| name.len() == 3 && bytes >= *size && bytes.is_multiple_of(*size));
     match unit {
         Some((name, size)) => format!("{} {name}", bytes / size),
         None => format!("{bytes} bytes"),
