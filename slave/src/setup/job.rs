@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 /// The job of a build; read from its project where the master leaves that to its slaves.
 pub(super) async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> {
     let (name, config) = match source {
-        JobSource::Order(job) => return Ok(job),
+        JobSource::Order(job) => return Ok(*job),
         JobSource::Project { name, config } => (name, config),
     };
     let project = project.to_owned();

@@ -29,7 +29,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
         remote_files: IndexMap::new(),
         commit: None,
         source_from_master: false,
-        job: JobSource::Order(SetupJob {
+        job: JobSource::Order(Box::new(SetupJob {
             name: "job".to_owned(),
             setup_build: None,
             teardown_build: None,
@@ -46,7 +46,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             setup_once: false,
             worker: None,
             isolation: IsolationWish::default(),
-        }),
+        })),
         variables: Arc::default(),
         subjobs: Vec::new(),
         timeout: None,

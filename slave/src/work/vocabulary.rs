@@ -63,7 +63,7 @@ pub(crate) struct SetupOrder {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum JobSource {
     /// The master has read it.
-    Order(SetupJob),
+    Order(Box<SetupJob>),
     /// A master of the original leaves the reading to its slaves.
     Project {
         name: Option<String>,

@@ -44,7 +44,7 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
     if build.0 > 1 {
         order.source = repository();
     }
-    order.job = JobSource::Order(SetupJob {
+    order.job = JobSource::Order(Box::new(SetupJob {
         name: "job".to_owned(),
         setup_build: None,
         teardown_build: None,
@@ -63,7 +63,7 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
         setup_once: false,
         worker: None,
         isolation: IsolationWish::default(),
-    });
+    }));
     order
 }
 
