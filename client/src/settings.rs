@@ -8,8 +8,8 @@ use clusterrunner_common::auth::user_token::{NoToken, UserToken};
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::http::tls::HttpsSettings;
 use clusterrunner_common::settings::{
-    ClientSettings, Overrides, SettingsError, TOKEN_VARIABLE, default_config_file, load_client,
-    load_slave, second_file,
+    ClientSettings, IsolationSettings, Overrides, SettingsError, TOKEN_VARIABLE,
+    default_config_file, load_client, load_slave, second_file,
 };
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -180,6 +180,13 @@ impl Settings {
         let slave = load_slave(common.config_file.as_deref(), environment, &flags);
         Ok(slave.map_err(wrong)?.service.port)
     }
+}
+
+/// How far slaves of this machine keep commands apart.
+pub(crate) fn isolation_settings(common: &CommonOptions) -> Result<IsolationSettings, Trouble> {
+    let flags = Overrides::new();
+    let slave = load_slave(common.config_file.as_deref(), environment, &flags);
+    Ok(slave.map_err(wrong)?.isolation)
 }
 
 fn read(common: &CommonOptions) -> Result<ClientSettings, Trouble> {

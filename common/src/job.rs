@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod file;
+pub mod isolation;
 pub mod matrix;
 pub mod reports;
 pub mod setup_cache;

@@ -2,6 +2,7 @@
 
 pub mod allocator;
 pub mod command;
+pub mod confinement;
 pub mod console;
 pub mod first;
 pub mod guardian;

@@ -1,5 +1,6 @@
 //! Texts: what strangers may put into them, and how they are shown.
 
+pub mod byte_size;
 pub mod host_name;
 pub mod json;
 pub mod labels;

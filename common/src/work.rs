@@ -11,6 +11,9 @@ mod reports;
 mod setup_job;
 mod working_tree;
 
+pub use crate::job::isolation::{
+    Cpus, Isolation, IsolationLevel, IsolationWish, LimitHit, NoImage,
+};
 pub use crate::job::worker::{Worker, WorkerProgram};
 pub use atom_usage::{AtomUsage, InWorker, ProcessUsage};
 pub use batch_terms::BatchTerms;

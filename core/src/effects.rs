@@ -171,6 +171,7 @@ impl Cluster {
                 batch_command: plan.batch_command.clone(),
                 cache: plan.cache.clone(),
                 setup_once: plan.setup_once,
+                isolation: plan.isolation,
                 // Who wants an order asks what atoms do to each other, not how they go in a worker.
                 worker: plan.worker.clone().filter(|_| !building.request.in_order),
             },
@@ -265,7 +266,7 @@ fn made(build: &Build, id: SubjobId) -> Option<MadeResult> {
     let (attempt, outcomes) = subjob.result.as_ref()?;
     let lost = outcomes.iter().find_map(|outcome| match outcome.trouble {
         Some(AtomTrouble::Poison { slaves_lost }) => Some(slaves_lost),
-        Some(AtomTrouble::TimedOut { .. }) | None => None,
+        Some(AtomTrouble::TimedOut { .. } | AtomTrouble::Limit { .. }) | None => None,
     })?;
     let last = subjob.mishaps().last_loss.as_deref();
     let last = last.unwrap_or("the cause is unknown");

@@ -8,6 +8,7 @@ use crate::deliver::lanes::Lanes;
 use crate::deliver::outbox::Outbox;
 use crate::deliver::parcel::Finished;
 use crate::deliver::reports::Reports;
+use crate::isolation::Isolator;
 use crate::run::consoles::Consoles;
 use crate::run::event_log::SubjobEvents;
 use crate::run::executors::Executors;
@@ -66,6 +67,7 @@ pub(crate) struct Surroundings {
     pub(crate) ending: CancellationToken,
     pub(crate) consoles: Arc<Consoles>,
     pub(crate) containers: Arc<BuildContainers>,
+    pub(crate) isolator: Arc<Isolator>,
 }
 
 /// Tokens that stop a build's effects.
@@ -154,6 +156,7 @@ impl WorkHandle {
             limits: surroundings.limits,
             consoles: Arc::clone(&surroundings.consoles),
             containers: Arc::clone(&surroundings.containers),
+            isolator: Arc::clone(&surroundings.isolator),
         };
         let ended = {
             let tell = tell.clone();

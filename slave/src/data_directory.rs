@@ -15,6 +15,8 @@
 //! consoles/worker_<E>.<N>             what a worker of an executor prints beside its answers; its requests in `.request`
 //! results/<build>/results_<S>.<attempt>.tar.gz   waits for the master to take it
 //! held/<build>.<subjob>.<attempt>.tar.gz         the same, from an earlier life of the slave
+//! isolation/<N>/                      what is /tmp for a command that is kept apart; see `isolation`
+//! isolation/home_<build>/             what is its home
 //! instances/<id>.<generation>/                   an instance; see `supervisor`
 //! templates/                                     what instances run; see `templates`
 //! setup-cache/                                   what set-ups have made; see `setup_cache`
@@ -58,7 +60,7 @@ pub(crate) const TEARDOWN_OUTPUT: &str = "teardown_build_output";
 const NOT_REMOVED: &str = "not-removed-";
 
 /// Its parts, without the mirrors.
-const PARTS: [&str; 4] = ["work", "artifacts", "consoles", "results"];
+const PARTS: [&str; 5] = ["work", "artifacts", "consoles", "results", "isolation"];
 
 /// Begins the mark of every process that a slave with this base directory and port starts.
 pub(crate) fn mark_of(base: &Path, port: u16) -> io::Result<String> {
@@ -231,6 +233,11 @@ impl DataDirectory {
     /// Where artifacts are, of whatever build.
     pub(crate) fn all_artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
+    }
+
+    /// Where commands that are kept apart have what is theirs alone.
+    pub(crate) fn isolation(&self) -> PathBuf {
+        self.path.join("isolation")
     }
 
     /// Where the artifacts of a build are.

@@ -13,6 +13,7 @@ mod instances;
 mod data_directory;
 
 mod secret_files;
+mod isolation;
 
 mod containers;
 
@@ -55,9 +56,11 @@ pub mod options;
 
 pub use assembly::{ServeError, serve, serve_until_told};
 pub use data_directory::DataDirectoryError;
+pub use isolation::isolation_here;
 pub use options::{SlaveOptions, is_wrong_setting, run};
 
 use browse_files::BROWSE_FILES;
+use clusterrunner_common::process::confinement::{CONFINE, confine};
 use clusterrunner_common::work::product_build::BUILD_TEMPLATE;
 use keeper::KEEP_INSTANCE;
 use setup_cache::HANDLE_ENTRY;
@@ -77,6 +80,7 @@ pub fn hidden(first: &OsStr) -> Option<fn() -> ExitCode> {
         UNPACK_SNAPSHOT => Some(templates::unpack_snapshot),
         HANDLE_ENTRY => Some(setup_cache::handle_entry),
         KEEP_INSTANCE => Some(keeper::keep_instance),
+        CONFINE => Some(confine),
         BROWSE_FILES => Some(browse_files::browse_files),
         _ => None,
     }

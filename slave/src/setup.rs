@@ -2,6 +2,7 @@
 
 mod cached;
 mod contained;
+mod enclosing;
 mod images;
 mod job;
 mod masked;
@@ -15,6 +16,7 @@ use crate::build_template::TemplatePlaces;
 use crate::containers::{BuildContainers, ContainerError};
 use crate::data_directory::{DataDirectory, SETUP_OUTPUT, make_private};
 use crate::deliver::steps::{EndedStep, StepDeliveries};
+use crate::isolation::{IsolationError, Isolator};
 use crate::secret_files::SecretFiles;
 use crate::setup_cache::SetupCaches;
 use crate::source::{SourceError, Sources};
@@ -90,6 +92,8 @@ enum SetupError {
         #[source]
         source: TakingError,
     },
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     #[error("the set-up was canceled")]
     Canceled,
 }
@@ -109,6 +113,8 @@ pub(crate) struct Setup {
     pub(crate) templates: TemplatePlaces,
     /// Where builds run whose job names an image.
     pub(crate) containers: Arc<BuildContainers>,
+    /// What keeps their commands apart from this machine.
+    pub(crate) isolator: Arc<Isolator>,
     /// The templates of the farm that they take.
     pub(crate) taken: TakenTemplates,
     /// Who brings to the master what commands print.
@@ -176,6 +182,15 @@ impl Setup {
                 };
             }
         };
+        let isolation = match self.isolation(&job, &variables, &directory).await {
+            Ok(isolation) => isolation,
+            Err(error) => {
+                return SetupOutcome::Failed {
+                    reason: error.to_string(),
+                    left: None,
+                };
+            }
+        };
         let mut project = Project {
             directory,
             variables,
@@ -185,6 +200,7 @@ impl Setup {
             junit: Arc::new(job.junit.clone().unwrap_or_default()),
             batch_command: job.batch_command.as_deref().map(Arc::from),
             worker: job.worker.clone().map(Arc::new),
+            isolation,
         };
         let Some(setup_build) = &job.setup_build else {
             return SetupOutcome::Complete(project);
@@ -219,6 +235,7 @@ impl Setup {
         let limit = job.setup_timeout_s.map(Duration::from_secs);
         let ended = match restored.await {
             Ok(Some(cached)) if cached.is_restored && job.setup_once => {
+                self.give_project(project).await?;
                 say(
                     &said,
                     "setup_build is not run: what it makes was restored (setup_once)",
@@ -226,6 +243,7 @@ impl Setup {
                 Ended::Exited(0)
             }
             Ok(cached) => {
+                self.give_project(project).await?;
                 let ran = self.run_setup_build(build, setup_build, (file, limit), project, stop);
                 let mut ended = ran.await?;
                 if let Some(cached) = cached {
@@ -235,6 +253,7 @@ impl Setup {
                             source,
                         })?;
                         self.begin_anew(order, &said, stop).await?;
+                        self.give_project(project).await?;
                         let ran =
                             self.run_setup_build(build, setup_build, (again, limit), project, stop);
                         ended = ran.await?;
@@ -291,11 +310,17 @@ impl Setup {
         }
         let (file, masked) = self.masked(file, &command)?;
         let Some(image) = project.image.clone() else {
-            let ended = command.run(file, stop, limit, self.kill_grace).await?;
+            let enclosure = self.enclosed(build, project, &command).await?;
+            let ran = self
+                .run_enclosed(command, enclosure, (file, limit), stop)
+                .await;
             Masked::end(masked).await;
-            return Ok(ended);
+            let ran = ran?;
+            // What it has left running is for the atoms.
+            self.isolator.keep(build, ran.enclosure);
+            return Ok(ran.ended);
         };
-        let contained = self.contained(build, command, Arc::clone(&image), true);
+        let contained = self.contained(build, command, project, Arc::clone(&image), true);
         let ran = contained.run(file, stop, limit).await;
         Masked::end(masked).await;
         let (ended, changed) = ran.map_err(failed(&image))?;
@@ -317,6 +342,7 @@ impl Setup {
         &self,
         build: BuildId,
         command: ShellCommand,
+        project: &Project,
         image: Arc<str>,
         keeps_changes: bool,
     ) -> Contained {
@@ -327,6 +353,7 @@ impl Setup {
             image,
             artifacts: self.data.all_artifacts(),
             mark: self.data.container_mark(build),
+            isolation: project.isolation,
             grace: self.kill_grace,
             keeps_changes,
         }
@@ -351,6 +378,7 @@ impl Setup {
             environment: vec![("PROJECT_DIR".to_owned(), OsString::from(directory))],
             mark: self.data.build_mark(build),
             max_output: self.max_output,
+            confinement: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Running atoms without a master, to measure what each costs.
 
 use crate::data_directory::DataDirectory;
+use crate::isolation::Isolator;
 use crate::run::event_log::SubjobEvents;
 use crate::run::executors::Executors;
 use crate::run::subjob_executor::{Limits, Means};
@@ -8,6 +9,7 @@ use crate::work::{HandOut, RunOrder, RunOutcome};
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, SessionId, SubjobId};
 use clusterrunner_common::logs::event_log::EventLog;
+use clusterrunner_common::work::Isolation;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -46,9 +48,11 @@ impl Trial {
         let session = SessionId("trial".to_owned());
         let data = DataDirectory::open(directory, 1, session).map_err(io::Error::other)?;
         data.empty().map_err(io::Error::other)?;
+        let data = Arc::new(data);
         let means = Means {
             space: DiskSpace::new(data.path(), 0),
-            data: Arc::new(data),
+            isolator: Arc::new(Isolator::idle(Arc::clone(&data))),
+            data,
             limits: Limits {
                 kill_grace: Duration::ZERO,
                 max_console_size: Some(MAX_CONSOLE_SIZE),
@@ -104,6 +108,7 @@ impl Trial {
                 image: None,
                 junit: Arc::default(),
                 worker: None,
+                isolation: Isolation::default(),
             };
             self.given += 1;
             let events = SubjobEvents::new(self.events.clone(), &order, "trial".to_owned());

@@ -67,6 +67,7 @@ mod hunting;
 mod incarnations;
 mod init_jobs;
 mod instances;
+mod isolation;
 mod job_commands;
 mod joining;
 mod journal;

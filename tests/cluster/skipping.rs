@@ -11,6 +11,8 @@ pub(crate) enum Lacks {
     NetworkNamespaces,
     /// A mount that only one process sees: only root makes one.
     MountNamespaces,
+    /// Control groups that this process can make, or a user that it can become.
+    Isolation,
     /// The module of the kernel that makes a network slow and lossy.
     Netem,
     /// A container runtime that runs a container.
@@ -24,6 +26,7 @@ impl Lacks {
         match self {
             Self::NetworkNamespaces => "network-namespaces",
             Self::MountNamespaces => "mount-namespaces",
+            Self::Isolation => "isolation",
             Self::Netem => "netem",
             Self::Containers => "containers",
             Self::Runtime(language) => language,

@@ -32,6 +32,7 @@ pub(crate) async fn run(
             ));
             found.push(looks::disk(&settings));
             found.push(looks::name(&settings).await);
+            found.extend(looks::isolation(&common).await);
             found.extend(tls::flaws(&settings).map(|flaws| findings::certificates(&flaws)));
             let address = match options.master.with_port(settings.port) {
                 Some(address) => address,

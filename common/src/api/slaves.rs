@@ -2,6 +2,7 @@
 
 use super::{BuildOnSlaveState, lenient};
 use crate::ids::{BuildId, SessionId, SlaveId};
+use crate::work::IsolationLevel;
 use serde::{Deserialize, Serialize};
 
 /// A slave as the master sees it.
@@ -44,7 +45,7 @@ pub struct SlaveView {
     /// Ours: whether it gets one atom at a time, since what failed on it passed elsewhere or may do so.
     #[serde(default)]
     pub is_in_doubt: bool,
-    /// Ours: when the master last heard of it, in seconds since 1970. This field and the next four are in version 2 of lists
+    /// Ours: when the master last heard of it, in seconds since 1970. This field and the next five are in version 2 of lists
     /// and events only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_heard_at: Option<f64>,
@@ -61,6 +62,9 @@ pub struct SlaveView {
     /// known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub load_of_last_hour: Vec<Option<f64>>,
+    /// Ours: how far it keeps the commands of all builds apart from its machine, if it says so; in the same lists and events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<IsolationLevel>,
 }
 
 /// Answer to `POST /v1/slave/<id>/drain` and `/undrain`. Ours.

@@ -12,8 +12,8 @@ pub use parents::Parents;
 
 use super::regular_file::open_itself;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, linkat, mkdirat, openat,
-    openat2, readlinkat, renameat, symlinkat, unlinkat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fchmod, fchown, fstat,
+    linkat, mkdirat, openat, openat2, readlinkat, renameat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -199,6 +199,28 @@ impl Beneath {
     pub fn link_target(&self, name: &OsStr) -> io::Result<PathBuf> {
         let target = readlinkat(&self.0, one_name(name)?, Vec::new())?;
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// Gives this directory to a user and a group.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn give(&self, uid: u32, gid: u32) -> io::Result<()> {
+        Ok(fchown(
+            &self.0,
+            Some(Uid::from_raw(uid)),
+            Some(Gid::from_raw(gid)),
+        )?)
+    }
+
+    /// The same for an entry. A link is not followed.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn give_entry(&self, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        let name = one_name(name)?;
+        Ok(chownat(&self.0, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Removes an entry with all that is beneath it. It is no error if there is none.

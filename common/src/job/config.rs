@@ -13,6 +13,7 @@ mod commands;
 mod document;
 mod env;
 mod image;
+mod isolation;
 mod joining;
 mod junit;
 mod limits;
@@ -43,6 +44,7 @@ pub use time_limit::{TimeLimit, Timeouts};
 pub use whole_atom::whole_atom;
 pub use words::in_plain_words;
 
+use crate::job::isolation::IsolationWish;
 use crate::job::matrix::Combination;
 use crate::job::reports::Patterns;
 use crate::job::setup_cache::SetupCache;
@@ -135,6 +137,9 @@ pub struct Job {
     /// The names of the project's secrets that its commands are given.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<String>,
+    /// How far its commands are to be kept apart from their machine.
+    #[serde(default, skip_serializing_if = "IsolationWish::is_empty")]
+    pub isolation: IsolationWish,
 }
 
 #[expect(

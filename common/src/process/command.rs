@@ -10,6 +10,7 @@ pub(crate) use marked::{mark_in, marked};
 pub use running::{Heard, RunningCommand};
 pub use usage::Usage;
 
+use crate::process::confinement::Confinement;
 use crate::process::console::keep_capped;
 use crate::process::open_files;
 use crate::process::terminal;
@@ -79,6 +80,8 @@ pub struct ShellCommand {
     /// How many bytes of its output are to be kept on the disk while it runs: beginning and end of
     /// it, see [`crate::process::console::Capped`]. `None` for all.
     pub max_output: Option<u64>,
+    /// How it is kept apart from this machine; `None` for not at all.
+    pub confinement: Option<Arc<Confinement>>,
 }
 
 /// Where a command writes to.
@@ -332,6 +335,7 @@ mod tests {
             environment: vec![("GREETING".to_owned(), "hello".into())],
             mark: format!("{mark}:{}:", std::process::id()),
             max_output: None,
+            confinement: None,
         }
     }
 

@@ -89,6 +89,7 @@ mod tests {
             environment: Vec::new(),
             mark: format!("open files:{}:", std::process::id()),
             max_output: None,
+            confinement: None,
         };
         let stop = CancellationToken::new();
         let file = output.reopen().unwrap();

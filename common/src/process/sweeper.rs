@@ -191,6 +191,7 @@ mod tests {
             environment: Vec::new(),
             mark: mark.clone(),
             max_output: None,
+            confinement: None,
         };
         let output = tempfile::tempfile().unwrap();
         let stop = CancellationToken::new();

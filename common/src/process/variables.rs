@@ -1,6 +1,10 @@
 //! Variables of the environment that a build brings along. Their values are for its commands only: no log, no message and
 //! no answer has them.
 
+mod allowed;
+
+pub use allowed::AllowedVariables;
+
 use crate::text::masking::Mask;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

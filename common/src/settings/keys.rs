@@ -2,6 +2,7 @@
 
 use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
+use super::isolation::{Names, Paths, Processes, Processors, Size};
 use super::runtimes::RuntimeChoice;
 use super::values::{
     Amount, Bound, Days, Directory, Domain, Domains, Found, Host, Labels, Limit, MOST, Number,
@@ -9,6 +10,7 @@ use super::values::{
 };
 use crate::auth::secret::Secret;
 use crate::git::MAXIMUM_TREE_DEPTH;
+use crate::job::isolation::IsolationLevel;
 use crate::logs::logging::LogLevel;
 use crate::remote_files::AllowedSources;
 use crate::text::nearest::nearest;
@@ -177,6 +179,14 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Vec<String>>("container_build_flags", SLAVE),
     key_of::<Vec<String>>("container_run_flags", SLAVE),
     key_of::<String>("container_network", SLAVE),
+    key_of::<IsolationLevel>("isolation", SLAVE),
+    key_of::<String>("run_as", SLAVE),
+    key_of::<Size>("atom_memory", SLAVE),
+    key_of::<Processes>("atom_pids", SLAVE),
+    key_of::<Processors>("atom_cpus", SLAVE),
+    key_of::<bool>("isolation_network", SLAVE),
+    key_of::<Names>("environment_allow", SLAVE),
+    key_of::<Paths>("isolation_shows", SLAVE),
     key_of::<Number<u32, 0, 10_000>>("max_instances", SLAVE),
     key_of::<Ports>("instance_ports", SLAVE),
     key_of::<Seconds<1>>("instance_start_timeout", SLAVE),

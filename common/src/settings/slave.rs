@@ -3,6 +3,7 @@
 use super::containers::ContainerSettings;
 use super::error::SettingsError;
 use super::instances::InstanceSettings;
+use super::isolation::IsolationSettings;
 use super::keys::{Count, Program};
 use super::layers::Layers;
 use super::values::{Bound, Labels, Port, Seconds};
@@ -34,6 +35,8 @@ pub struct SlaveSettings {
     pub drain_on_stop: bool,
     /// How it runs containers.
     pub containers: ContainerSettings,
+    /// How far builds are kept apart from it.
+    pub isolation: IsolationSettings,
     /// How instances are run.
     pub instances: InstanceSettings,
 }
@@ -61,6 +64,7 @@ pub fn load_slave(
         heartbeat_interval: layers.get::<Seconds<1>>("heartbeat_interval")?.0,
         drain_on_stop: layers.get("drain_on_stop")?,
         containers: ContainerSettings::read(&layers)?,
+        isolation: IsolationSettings::read(&layers)?,
         instances: InstanceSettings::read(&layers)?,
     })
 }

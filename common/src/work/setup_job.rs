@@ -1,5 +1,6 @@
 //! What a slave needs of a job.
 
+use crate::job::isolation::IsolationWish;
 use crate::job::reports::Patterns;
 use crate::job::setup_cache::SetupCache;
 use crate::templates::NamedTemplate;
@@ -59,6 +60,9 @@ pub struct SetupJob {
         skip_serializing_if = "Option::is_none"
     )]
     pub worker: Option<Worker>,
+    /// How far its commands are to be kept apart from their machine.
+    #[serde(default, skip_serializing_if = "IsolationWish::is_empty")]
+    pub isolation: IsolationWish,
 }
 
 #[expect(

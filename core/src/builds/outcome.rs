@@ -1,7 +1,7 @@
 //! How an atom ends.
 
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::work::{AtomUsage, InWorker};
+use clusterrunner_common::work::{AtomUsage, InWorker, LimitHit};
 use serde::{Deserialize, Serialize};
 
 /// How one atom ended.
@@ -41,7 +41,7 @@ impl AtomOutcome {
     pub fn timed_out_after(&self) -> Option<u64> {
         match self.trouble? {
             AtomTrouble::TimedOut { after_s } => Some(after_s),
-            AtomTrouble::Poison { .. } => None,
+            AtomTrouble::Poison { .. } | AtomTrouble::Limit { .. } => None,
         }
     }
 }
@@ -60,11 +60,17 @@ pub enum AtomTrouble {
         /// How many.
         slaves_lost: u32,
     },
+    /// It failed at a limit of what it may use.
+    Limit {
+        /// Which one.
+        hit: LimitHit,
+    },
 }
 
 impl std::fmt::Display for AtomTrouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Limit { hit } => write!(f, "{hit}"),
             Self::TimedOut { after_s } => write!(f, "timed out after {after_s} s"),
             Self::Poison { slaves_lost } => {
                 write!(

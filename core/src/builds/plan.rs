@@ -6,7 +6,7 @@ use clusterrunner_common::job::matrix::Combination;
 use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::process::variables::Variables;
-use clusterrunner_common::work::Worker;
+use clusterrunner_common::work::{IsolationWish, Worker};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -89,6 +89,9 @@ pub struct Plan {
     /// secrets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_foreign_commit: bool,
+    /// How far its commands are to be kept apart from their machine.
+    #[serde(default, skip_serializing_if = "IsolationWish::is_empty")]
+    pub isolation: IsolationWish,
     /// What its template is based on, as its recipe names it. Emptied once it is known which of them are templates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<String>,
@@ -139,6 +142,7 @@ impl Plan {
             setup_once: job.setup_once,
             secrets: job.secrets,
             is_foreign_commit: false,
+            isolation: job.isolation,
             bases: Vec::new(),
             templates: Vec::new(),
             warnings: Vec::new(),

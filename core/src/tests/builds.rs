@@ -17,7 +17,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SlaveId, SubjobId};
 use clusterrunner_common::job::config::{TimeLimit, Timeouts};
 use clusterrunner_common::process::variables::{BuildVariables, Variables};
-use clusterrunner_common::work::{BuildRequest, SetupJob};
+use clusterrunner_common::work::{BuildRequest, IsolationWish, SetupJob};
 use serde_json::json;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -113,6 +113,7 @@ fn effects_carry_all_that_is_needed() {
             cache: None,
             setup_once: false,
             worker: None,
+            isolation: IsolationWish::default(),
         },
         secrets: Vec::new(),
     };

@@ -63,6 +63,7 @@ pub(super) async fn run(
             .collect(),
         mark: format!("{}on_finish:{}:", surroundings.mark, notice.build),
         max_output: Some(MAX_OUTPUT),
+        confinement: None,
     };
     let ended = shell.run(to_write, stop, Some(on_finish.timeout), surroundings.grace);
     let ended = ended.await;

@@ -8,6 +8,7 @@ use crate::coordinator::ClusterHandle;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;
 use clusterrunner_common::lock::lock;
+use clusterrunner_common::work::IsolationLevel;
 use clusterrunner_core::slaves::slave::Slave;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -36,6 +37,7 @@ struct Signs {
 struct OfSlave {
     last_heard: Option<Timestamp>,
     version: Option<String>,
+    isolation: Option<IsolationLevel>,
     load: LoadOfHour,
 }
 
@@ -46,6 +48,8 @@ pub(crate) struct SignsOfSlave {
     pub last_heard: Option<Timestamp>,
     /// The version of its program, if it told one.
     pub version: Option<String>,
+    /// How far it keeps commands apart from its machine, if it told that.
+    pub isolation: Option<IsolationLevel>,
     /// Which share of its executors worked in each minute of the last hour, from 0 to 1, the oldest first; none where
     /// that is not known. The last one is the minute that has begun. Empty where nothing is known.
     pub load: Vec<Option<f64>>,
@@ -57,9 +61,16 @@ impl SlaveSigns {
         lock(&self.0).slaves.entry(slave).or_default().last_heard = Some(now);
     }
 
-    /// A slave connected, and said which version of the program it is, or did not.
-    pub(crate) fn connected(&self, slave: SlaveId, version: Option<String>) {
-        lock(&self.0).slaves.entry(slave).or_default().version = version;
+    /// A slave connected, and said which version of the program it is and how far it keeps commands apart, or did not.
+    pub(crate) fn connected(
+        &self,
+        slave: SlaveId,
+        version: Option<String>,
+        isolation: Option<IsolationLevel>,
+    ) {
+        let mut signs = lock(&self.0);
+        let of_slave = signs.slaves.entry(slave).or_default();
+        (of_slave.version, of_slave.isolation) = (version, isolation);
     }
 
     /// Notes how busy slaves are, at a time since the start of the master. `slaves` are all that are listed: the signs of
@@ -89,6 +100,7 @@ impl SlaveSigns {
         known.map_or_else(SignsOfSlave::default, |known| SignsOfSlave {
             last_heard: known.last_heard,
             version: known.version.clone(),
+            isolation: known.isolation,
             load: known.load.shares(signs.looked),
         })
     }
@@ -187,7 +199,8 @@ mod tests {
     #[test]
     fn a_lost_slave_keeps_its_hour_and_one_that_is_not_listed_is_dropped() {
         let signs = SlaveSigns::default();
-        signs.connected(SLAVE, Some("1.2.3".to_owned()));
+        let isolation = Some(IsolationLevel::User);
+        signs.connected(SLAVE, Some("1.2.3".to_owned()), isolation);
         signs.heard(SLAVE, Timestamp(5_000));
         signs.look([&with_work(slave(), 4)].into_iter(), seconds(10));
         let mut lost = with_work(slave(), 0);
@@ -202,6 +215,7 @@ mod tests {
         assert_eq!(known.load[59], Some(1.0));
         assert_eq!(known.last_heard, Some(Timestamp(5_000)));
         assert_eq!(known.version.as_deref(), Some("1.2.3"));
+        assert_eq!(known.isolation, isolation);
         signs.look([].into_iter(), seconds(21));
         assert_eq!(signs.of(SLAVE), SignsOfSlave::default());
     }

@@ -10,6 +10,7 @@ use crate::deliver::delivery::Deliveries;
 use crate::deliver::held_results::{HeldDeliveries, HeldResults};
 use crate::deliver::steps::StepDeliveries;
 use crate::http::{Api, LEGACY_WARNING, legacy_proof};
+use crate::isolation::{Isolator, hidden_places};
 use crate::keeper::Rules;
 use crate::master::api::{Dialect, MasterApi};
 use crate::master::clock::MasterClock;
@@ -132,6 +133,7 @@ impl Base {
             session: self.session.clone(),
             num_executors: self.settings.num_executors,
             labels: self.settings.labels.clone(),
+            isolation: self.settings.isolation.demanded.level,
             accepts_original: self.settings.service.accept_legacy_peers,
             dialect: Dialect::default(),
             lineage: Lineage::default(),
@@ -268,7 +270,7 @@ impl Base {
         &self,
         sources: &Arc<Sources>,
         program: &Path,
-        (containers, taken): (&Arc<BuildContainers>, TakenTemplates),
+        (containers, taken, isolator): (&Arc<BuildContainers>, TakenTemplates, &Arc<Isolator>),
         (steps, caches): (StepDeliveries, Arc<SetupCaches>),
     ) -> Setup {
         let grace = self.settings.service.atom_kill_grace;
@@ -281,12 +283,22 @@ impl Base {
             max_output: self.settings.max_console_size,
             templates: TemplatePlaces::new(program, &self.settings.instances.templates_path),
             containers: Arc::clone(containers),
+            isolator: Arc::clone(isolator),
             taken,
             steps,
             caches,
             secret: self.secret.clone(),
             secret_files: SecretFiles::open(self.data.path()),
         }
+    }
+
+    /// What keeps commands of builds apart from this machine.
+    fn isolator(&self, program: &Path) -> Isolator {
+        let hidden = hidden_places(&self.settings.general);
+        let (settings, data) = (self.settings.isolation.clone(), Arc::clone(&self.data));
+        let isolator = Isolator::new(settings, program.to_owned(), data, hidden);
+        isolator.remove_left();
+        isolator
     }
 
     /// What the effects of the work need.
@@ -304,9 +316,11 @@ impl Base {
             registration: registration.clone(),
             max_output: self.settings.max_console_size,
         };
+        let isolator = Arc::new(self.isolator(program));
+        let parts = (&containers, taken, &isolator);
         Surroundings {
             data: Arc::clone(&self.data),
-            setup: self.setup(sources, program, (&containers, taken), (steps, caches)),
+            setup: self.setup(sources, program, parts, (steps, caches)),
             deliveries: Arc::new(Deliveries::new(
                 api.clone(),
                 registration.clone(),
@@ -323,6 +337,7 @@ impl Base {
             ending: self.stop.clone(),
             consoles,
             containers,
+            isolator,
         }
     }
 

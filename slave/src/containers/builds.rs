@@ -10,6 +10,7 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex};
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::process::command::{MARK_VARIABLE, ShellCommand};
+use clusterrunner_common::work::Isolation;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{getegid, geteuid};
 use std::collections::BTreeMap;
@@ -58,6 +59,8 @@ pub(crate) struct ContainerPlace<'a> {
     pub(crate) secrets: Option<&'a Path>,
     /// The mark of its first process.
     pub(crate) mark: &'a str,
+    /// What its commands may use.
+    pub(crate) isolation: &'a Isolation,
 }
 
 /// A container that runs until this is dropped.
@@ -193,12 +196,14 @@ impl BuildContainer {
             image: place.image,
             command: &[],
             port: None,
-            max_memory_bytes: None,
+            max_memory_bytes: place.isolation.memory_bytes,
             cpu_shares: None,
             entry: None,
             mounts: &mounts,
             mark: place.mark,
+            has_network: place.isolation.network,
         });
+        limit(&mut command, place.isolation);
         command
             .args(["--interactive", "--pull=never", "--entrypoint=/bin/sh"])
             .arg(format!("--user={}", runtime.user()))
@@ -323,6 +328,19 @@ impl ContainerRuntime {
             Kind::Podman => "0:0".to_owned(),
             Kind::Docker => format!("{}:{}", geteuid().as_raw(), getegid().as_raw()),
         }
+    }
+}
+
+/// What commands of a build may use beside memory.
+fn limit(command: &mut Command, isolation: &Isolation) {
+    if let Some(pids) = isolation.pids {
+        command.arg(format!("--pids-limit={pids}"));
+    }
+    if let Some(cpus) = isolation.cpus {
+        command.arg(format!("--cpus={cpus}"));
+    }
+    if !isolation.network {
+        command.arg("--network=none");
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct ContainerRun<'a> {
     pub(crate) mounts: &'a [Mount<'a>],
     /// Marks its processes, see [`MARK_VARIABLE`].
     pub(crate) mark: &'a str,
+    /// Whether it has the network that the settings say.
+    pub(crate) has_network: bool,
 }
 
 /// The port of a program in a container.
@@ -110,7 +112,9 @@ impl ContainerRuntime {
         command
             .arg("--env")
             .arg(format!("{MARK_VARIABLE}={}", run.mark));
-        if let Some(network) = &self.settings.network {
+        if let Some(network) = &self.settings.network
+            && run.has_network
+        {
             command.arg(format!("--network={network}"));
         }
         if let Some(port) = run.port

@@ -104,6 +104,7 @@ fn run<'a>(name: &'a str, image: &'a str, command: &'a [String]) -> ContainerRun
         entry: None,
         mounts: &[],
         mark: "a-mark",
+        has_network: true,
     }
 }
 

@@ -162,6 +162,7 @@ impl ContainerRuntime {
             entry: None,
             mounts: &[],
             mark: "",
+            has_network: true,
         };
         let tried = self.run_command(&run, []).and_then(|mut command| {
             let mut call = Call::start(command.stdout(Stdio::null()))?;

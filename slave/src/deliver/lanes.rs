@@ -108,6 +108,7 @@ mod tests {
             took: Duration::ZERO,
             ended_at: 0,
             timed_out,
+            hit: None,
             usage: AtomUsage {
                 in_vain_ms: 0,
                 worker: None,

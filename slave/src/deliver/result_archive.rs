@@ -201,6 +201,7 @@ mod tests {
                     took: Duration::from_millis(1250),
                     ended_at: 1_700_000_000,
                     timed_out: (atom == 2).then_some(Duration::from_secs(5)),
+                    hit: None,
                     usage: AtomUsage {
                         output_bytes: 0,
                         processes: None,
@@ -343,6 +344,7 @@ mod tests {
             took: Duration::ZERO,
             ended_at: 0,
             timed_out: None,
+            hit: None,
             usage: AtomUsage {
                 output_bytes: 0,
                 processes: None,

@@ -106,10 +106,11 @@ pub(crate) fn entry(
     let starts = atoms.iter().map(|atom| clock.of_master(atom.started_at));
     let usages = atoms.iter().map(|atom| atom.usage);
     let reports = (0..).map(AtomId).zip(atoms).filter_map(|(id, atom)| {
-        let limit = atom.timed_out?;
-        Some(AtomReport {
+        let is_usual = atom.timed_out.is_none() && atom.hit.is_none();
+        (!is_usual).then(|| AtomReport {
             id,
-            timed_out_after_s: Some(limit.as_secs()),
+            timed_out_after_s: atom.timed_out.map(|limit| limit.as_secs()),
+            hit: atom.hit,
         })
     });
     ResultEntry {

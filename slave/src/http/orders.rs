@@ -72,7 +72,7 @@ fn setup_order(build: BuildId, request: SetupRequest) -> Result<SetupOrder, ApiE
         remote_files: project.remote_files,
         commit: request.commit,
         source_from_master: request.source_from_master,
-        job: JobSource::Order(job),
+        job: JobSource::Order(Box::new(job)),
         variables: Arc::new(request.variables),
         secrets: request.secrets,
         subjobs,

@@ -53,6 +53,7 @@ impl ContainerRun {
             cpu_shares: instance.cpu_shares.filter(|shares| *shares > 0),
             mounts: &[],
             mark: &order.mark,
+            has_network: true,
         };
         let variables = variables(instance, port);
         let variables = variables

@@ -1,38 +1,12 @@
 //! Control groups of one instance: made below those of its keeper, entered by its processes before anything else, and
 //! removed when it has ended.
 
+use crate::isolation::parents;
+pub(super) use crate::isolation::{Controller, Version};
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-
-/// Where control groups are on all systems that have them.
-const GROUPS: &str = "/sys/fs/cgroup";
-
-/// What a group shares out or limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Controller {
-    Memory,
-    Cpu,
-}
-
-impl Controller {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Cpu => "cpu",
-        }
-    }
-}
-
-/// How the files of a group are called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    /// Each controller has groups of its own.
-    One,
-    /// A group is for all controllers.
-    Two,
-}
+use std::path::PathBuf;
 
 /// A control group of our own.
 #[derive(Debug)]
@@ -90,31 +64,4 @@ pub(crate) fn remove_left_groups(mark: &str) {
 fn name(mark: &str) -> String {
     let digest = hex::encode(Sha256::digest(mark.as_bytes()));
     format!("clusterrunner-{}", digest.get(..16).unwrap_or_default())
-}
-
-/// The groups of this process in which one with this controller can be made perhaps, the better one first.
-fn parents(controller: Controller) -> Vec<(PathBuf, Version)> {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let below = |root: &Path, path: &str| {
-        let inner = root.join(path.trim_start_matches('/'));
-        match inner.is_dir() {
-            true => inner,
-            // It is seen from inside of a container.
-            false => root.to_owned(),
-        }
-    };
-    let mut found = Vec::new();
-    for line in own.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        if controllers.split(',').any(|one| one == controller.name()) {
-            let root = Path::new(GROUPS).join(controller.name());
-            found.push((below(&root, path), Version::One));
-        } else if controllers.is_empty() && Path::new(GROUPS).join("cgroup.controllers").exists() {
-            found.push((below(Path::new(GROUPS), path), Version::Two));
-        }
-    }
-    found
 }

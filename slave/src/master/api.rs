@@ -17,7 +17,7 @@ use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::PackRequest;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId, SlaveId};
 use clusterrunner_common::lock::lock;
-use clusterrunner_common::work::FinishedAttempt;
+use clusterrunner_common::work::{FinishedAttempt, IsolationLevel};
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -121,6 +121,8 @@ pub(crate) struct MasterApi {
     pub(crate) num_executors: u32,
     /// Labels that builds may require.
     pub(crate) labels: BTreeSet<String>,
+    /// How far it keeps commands apart from its machine.
+    pub(crate) isolation: IsolationLevel,
     /// Whether a master of the original may be served.
     pub(crate) accepts_original: bool,
     pub(crate) dialect: Dialect,
@@ -146,6 +148,7 @@ impl MasterApi {
             finished,
             seen: self.lineage.to_tell(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            isolation: Some(self.isolation),
         };
         let url = format!("{}/v1/slave", self.master);
         let answer = self.caller.send_and_meet(Method::POST, &url, &request);

@@ -7,6 +7,7 @@ use crate::run::lease;
 use crate::work::AtomConsole;
 use clusterrunner_common::ids::ExecutorIndex;
 use clusterrunner_common::process::console::{Capped, ConsoleCap};
+use clusterrunner_common::work::LimitHit;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -47,6 +48,8 @@ struct ConsoleFile {
 pub(crate) struct AtomEnding<'a> {
     /// Its limit, if it ended by that.
     pub(crate) timed_out: Option<Duration>,
+    /// The limit that it failed at.
+    pub(crate) hit: Option<LimitHit>,
     /// Where a large console is to be kept.
     pub(crate) kept_at: &'a Path,
 }
@@ -184,7 +187,8 @@ impl ConsoleFile {
     ) -> io::Result<(AtomConsole, u64)> {
         let length = self.file.metadata()?.len();
         let is_cut = max_size.is_some_and(|max| length > max);
-        let notice = ending.timed_out.map(notice);
+        let hit = ending.hit.map(|hit| format!("clusterrunner: {hit}\n"));
+        let notice = ending.timed_out.map(notice).or(hit);
         let kept_at = ending.kept_at;
         if max_size.map_or(length, |max| max.min(length)) <= MOST_IN_MEMORY {
             let mut text = Vec::new();

@@ -3,6 +3,7 @@
 
 use crate::containers::{BuildContainers, ContainerError};
 use crate::data_directory::{DataDirectory, remove_all};
+use crate::isolation::{IsolationError, Isolator};
 use crate::run::artifact_directory::ArtifactDirectories;
 use crate::run::console_file::ConsoleFiles;
 use crate::run::consoles::Consoles;
@@ -34,6 +35,8 @@ enum RunError {
     DiskUsedUp,
     #[error(transparent)]
     Container(#[from] ContainerError),
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     #[error("its container ended while it ran")]
     ContainerEnded,
     /// It is said to the user. What the worker printed last goes with it.
@@ -63,6 +66,8 @@ pub(crate) struct Means {
     pub(crate) consoles: Arc<Consoles>,
     /// What atoms run in whose job names an image.
     pub(crate) containers: Arc<BuildContainers>,
+    /// What keeps them apart from this machine.
+    pub(crate) isolator: Arc<Isolator>,
 }
 
 /// Runs atoms, and keeps ready what the next one needs.
@@ -220,6 +225,7 @@ impl SubjobExecutor {
 mod batch;
 mod by_worker;
 mod command;
+mod enclosing;
 mod printed;
 mod running;
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) use changes::changed_since;
 pub(crate) use process::{WorkerProcess, WorkerRun};
 
 use crate::data_directory::DataDirectory;
+use crate::isolation::Enclosure;
 use crate::work::workers::errand::Start;
 use crate::work::workers::{Broken, Trust};
 use clusterrunner_common::ids::{BuildId, ExecutorIndex};
@@ -46,6 +47,8 @@ pub(crate) struct Beginning<'a> {
     /// All but the command line and the mark are as those of an atom.
     pub(crate) command: ShellCommand,
     pub(crate) limit: Duration,
+    /// What keeps it apart from its machine.
+    pub(crate) enclosure: Option<Enclosure>,
     /// A variable of its environment.
     pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -137,6 +140,7 @@ impl Workers {
         let process =
             WorkerProcess::start(start, beginning.command, paths, mark, beginning.environment);
         let mut process = process.map_err(|why| (Broken::NotStarted(why), String::new()))?;
+        process.enclosure = beginning.enclosure;
         match process.hear_hello(beginning.limit, is_to_stop) {
             Ok(true) => Ok(Some(process)),
             Ok(false) => {

@@ -101,6 +101,7 @@ impl Setup {
             output,
             "cache: setup_build failed over what was restored, and runs once more without that",
         );
+        self.end_left(order.build).await;
         self.sweeper.end(self.data.build_mark(order.build)).await;
         self.sources.fetch(&self.data, order, stop).await?;
         Ok(())

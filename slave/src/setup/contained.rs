@@ -4,6 +4,7 @@ use crate::containers::{BuildContainer, BuildContainers, ContainerError, Contain
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::command::{Ended, ShellCommand};
 use clusterrunner_common::process::console::ConsoleCap;
+use clusterrunner_common::work::Isolation;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub(super) struct Contained {
     pub(super) artifacts: PathBuf,
     /// The mark of the container's first process.
     pub(super) mark: String,
+    /// What it may use.
+    pub(super) isolation: Isolation,
     /// Time between asking a process to end and killing it.
     pub(super) grace: Duration,
     /// Whether what it changes in its container is kept as an image.
@@ -52,6 +55,7 @@ impl Contained {
                 artifacts: &self.artifacts,
                 secrets: self.command.variables.secret_files.as_deref(),
                 mark: &self.mark,
+                isolation: &self.isolation,
             };
             let container = BuildContainer::start(runtime, &place, &|| stop.is_cancelled())?;
             let ended = self.run_in(&container, output, &stop, limit)?;

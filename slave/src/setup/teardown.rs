@@ -1,7 +1,7 @@
 //! Taking a build's project away again.
 
 use super::masked::Masked;
-use super::{HURRIED_TEARDOWN, Setup, SetupError, failed, last_lines};
+use super::{HURRIED_TEARDOWN, Setup, failed, last_lines};
 use crate::build_template::TemplatePlaces;
 use crate::data_directory::{TEARDOWN_OUTPUT, remove_all};
 use crate::deliver::steps::EndedStep;
@@ -19,6 +19,7 @@ impl Setup {
     pub(crate) async fn make_room(&self, build: BuildId) {
         // They have the old directory.
         self.end_containers(build).await;
+        self.end_left(build).await;
         self.sources
             .mirrors
             .remove_work_tree(&self.data, build)
@@ -51,11 +52,12 @@ impl Setup {
             .mirrors
             .remove_work_tree(&self.data, build)
             .await;
-        let data = Arc::clone(&self.data);
+        let (data, isolator) = (Arc::clone(&self.data), Arc::clone(&self.isolator));
         let places = project.filter(|project| TemplatePlaces::are_of(&project.variables));
         let places = places.map(|_| self.templates.clone());
         let secret_files = self.secret_files.clone();
         let removed = spawn_blocking(move || {
+            isolator.forget(build);
             if let Some(places) = places {
                 places.remove_left();
             }
@@ -92,11 +94,13 @@ impl Setup {
             let limit = project.teardown_timeout;
             match &project.image {
                 None => {
-                    let run = command.run(file, &cut_off, limit, self.kill_grace);
-                    run.await.map_err(SetupError::Command)
+                    let enclosure = self.enclosed(build, project, &command).await?;
+                    let run = self.run_enclosed(command, enclosure, (file, limit), &cut_off);
+                    run.await.map(|ran| ran.ended)
                 }
                 Some(image) => {
-                    let contained = self.contained(build, command, Arc::clone(image), false);
+                    let contained =
+                        self.contained(build, command, project, Arc::clone(image), false);
                     let run = contained.run(file, &cut_off, limit);
                     run.await.map(|(ended, _)| ended).map_err(failed(image))
                 }

@@ -302,6 +302,7 @@ impl Build {
             image: project.image.clone(),
             junit: project.junit.clone(),
             worker: project.worker.clone(),
+            isolation: project.isolation,
         })
     }
 

@@ -101,6 +101,7 @@ impl Work {
             junit: project.junit.clone(),
             // What is hunted for is no matter of workers.
             worker: None,
+            isolation: project.isolation,
         }));
         let hunt = Hunt {
             executor,

@@ -10,7 +10,9 @@ mod with_setup;
 
 use super::*;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::work::{AtomUsage, GivenSecrets, ProjectSource, SetupJob};
+use clusterrunner_common::work::{
+    AtomUsage, GivenSecrets, Isolation, IsolationWish, ProjectSource, SetupJob,
+};
 use indexmap::IndexMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +31,7 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
         remote_files: IndexMap::new(),
         commit: None,
         source_from_master: false,
-        job: JobSource::Order(SetupJob {
+        job: JobSource::Order(Box::new(SetupJob {
             name: "job".to_owned(),
             setup_build: None,
             teardown_build: None,
@@ -45,7 +47,8 @@ pub(super) fn order(build: BuildId) -> Box<SetupOrder> {
             cache: None,
             setup_once: false,
             worker: None,
-        }),
+            isolation: IsolationWish::default(),
+        })),
         variables: Arc::default(),
         secrets: GivenSecrets::default(),
         subjobs: Vec::new(),
@@ -73,6 +76,7 @@ pub(super) fn project() -> Project {
         junit: Arc::default(),
         batch_command: None,
         worker: None,
+        isolation: Isolation::default(),
     }
 }
 
@@ -85,6 +89,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
         took: Duration::ZERO,
         ended_at: 0,
         timed_out: None,
+        hit: None,
         usage: AtomUsage {
             output_bytes: 0,
             processes: None,

@@ -6,7 +6,9 @@ use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, Su
 use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::text::masking::Mask;
-use clusterrunner_common::work::{AtomUsage, GivenSecrets, ProjectSource, SetupJob, Worker};
+use clusterrunner_common::work::{
+    AtomUsage, GivenSecrets, Isolation, LimitHit, ProjectSource, SetupJob, Worker,
+};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -66,7 +68,7 @@ pub(crate) struct SetupOrder {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum JobSource {
     /// The master has read it.
-    Order(SetupJob),
+    Order(Box<SetupJob>),
     /// A master of the original leaves the reading to its slaves.
     Project {
         name: Option<String>,
@@ -119,6 +121,8 @@ pub(crate) struct Project {
     pub(crate) batch_command: Option<Arc<str>>,
     /// What runs one atom after the other; none where each has a process of its own.
     pub(crate) worker: Option<Arc<Worker>>,
+    /// How far its commands are kept apart from this machine.
+    pub(crate) isolation: Isolation,
 }
 
 /// How a set-up ended.
@@ -145,6 +149,8 @@ pub(crate) struct AtomEnd {
     pub(crate) ended_at: u64,
     /// Its limit, if it ended by that.
     pub(crate) timed_out: Option<Duration>,
+    /// The limit that it failed at, where that is known.
+    pub(crate) hit: Option<LimitHit>,
     pub(crate) usage: AtomUsage,
     /// What it printed, cut to the limit.
     pub(crate) console: AtomConsole,
@@ -439,6 +445,8 @@ pub(crate) struct RunOrder {
     pub(crate) junit: Arc<Patterns>,
     /// What runs them one after the other; none where each has a process of its own.
     pub(crate) worker: Option<Arc<Worker>>,
+    /// How far they are kept apart from this machine.
+    pub(crate) isolation: Isolation,
 }
 
 impl RunOrder {

@@ -3,7 +3,7 @@
 
 use super::tests::{ends, hand_out, order, ordered, project, repository, start, start_all};
 use super::*;
-use clusterrunner_common::work::SetupJob;
+use clusterrunner_common::work::{IsolationWish, SetupJob};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
@@ -44,7 +44,7 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
     if build.0 > 1 {
         order.source = repository();
     }
-    order.job = JobSource::Order(SetupJob {
+    order.job = JobSource::Order(Box::new(SetupJob {
         name: "job".to_owned(),
         setup_build: None,
         teardown_build: None,
@@ -62,7 +62,8 @@ fn limited_order(build: BuildId, max_executors: u32) -> Box<SetupOrder> {
         cache: None,
         setup_once: false,
         worker: None,
-    });
+        isolation: IsolationWish::default(),
+    }));
     order
 }
 

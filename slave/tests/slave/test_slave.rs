@@ -7,7 +7,7 @@ use clusterrunner_common::api::{
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{Attempt, BuildId, SubjobId};
 use clusterrunner_common::settings::{Overrides, SlaveSettings, load_slave};
-use clusterrunner_common::work::SetupJob;
+use clusterrunner_common::work::{IsolationWish, SetupJob};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::io::ErrorKind;
@@ -157,6 +157,7 @@ pub(crate) fn job(setup_build: Option<&str>, teardown_build: Option<&str>) -> Se
         cache: None,
         setup_once: false,
         worker: None,
+        isolation: IsolationWish::default(),
     }
 }
 

@@ -65,9 +65,14 @@ impl Farm {
 
     /// [`Farm::with`] whose master has this address.
     pub(crate) fn at(address: String, extra: &Extra<'_>) -> Self {
+        Self::in_directory(&std::env::temp_dir(), address, extra)
+    }
+
+    /// [`Farm::at`] whose files are not where all temporary files are.
+    pub(crate) fn in_directory(parent: &Path, address: String, extra: &Extra<'_>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("clusterrunner-farm-")
-            .tempdir()
+            .tempdir_in(parent)
             .unwrap();
         let farm = Self {
             port: free_ports(&address, NUM_PORTS),

@@ -4,6 +4,7 @@ use crate::command::tls::Flaw;
 use crate::output::text::count;
 use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::api::secrets::SecretView;
+use clusterrunner_common::work::IsolationLevel;
 
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +127,27 @@ pub(super) fn program(
             }
         }
     }
+}
+
+/// How far commands can be kept apart on this machine, where its slaves demand `wanted` of all builds.
+pub(super) fn isolation(
+    wanted: IsolationLevel,
+    tried: &[(IsolationLevel, Result<(), String>)],
+) -> Vec<Finding> {
+    let found = tried.iter().map(|(level, tried)| {
+        let thing = format!("isolation {level}");
+        match tried {
+            Ok(()) => Finding::good(&thing, "works here"),
+            Err(why) => {
+                let cure = "docs/security.md says what each level needs; a slave of another user may do more";
+                match *level <= wanted {
+                    true => Finding::bad(&thing, why, cure),
+                    false => Finding::odd(&thing, why, cure),
+                }
+            }
+        }
+    });
+    found.collect()
 }
 
 /// The directory where the daemons of this machine keep their files. `free` is in bytes, if the system says it.

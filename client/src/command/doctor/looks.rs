@@ -2,14 +2,17 @@
 
 use super::findings::{self, Finding};
 use crate::farm::{client_of, is_this_machine, unbracketed};
-use crate::settings::Settings;
+use crate::options::CommonOptions;
+use crate::settings::{Settings, isolation_settings};
 use crate::trouble::Trouble;
 use clusterrunner_client::Client;
 use clusterrunner_common::api::SlaveView;
+use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::process::ports::Holder;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -69,6 +72,24 @@ pub(super) fn disk(settings: &Settings) -> Finding {
         space.free(),
         settings.min_free_space,
     )
+}
+
+/// How far a slave that this user starts here can keep the commands of builds apart.
+pub(super) async fn isolation(common: &CommonOptions) -> Vec<Finding> {
+    let settings = isolation_settings(common);
+    let (level, settings) = match settings {
+        Ok(settings) => (settings.demanded.level, settings),
+        // Somebody else says what is wrong there.
+        Err(_) => return Vec::new(),
+    };
+    let tried = move || {
+        let directory = tempfile::tempdir()?;
+        clusterrunner_slave::isolation_here(&settings, Path::new(THIS_PROGRAM), directory.path())
+    };
+    match tokio::task::spawn_blocking(tried).await {
+        Ok(Ok(tried)) => findings::isolation(level, &tried),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
 }
 
 /// The addresses of this machine's name.

@@ -3,7 +3,7 @@
 use crate::api::lenient;
 use crate::clock::Timestamp;
 use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
-use crate::work::{FinishedAttempt, MasterMark, Seen};
+use crate::work::{FinishedAttempt, IsolationLevel, MasterMark, Seen};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -36,6 +36,9 @@ pub struct ConnectRequest {
     /// Ours: the version of the slave's program, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Ours: how far the slave keeps the commands of all builds apart from its machine, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<IsolationLevel>,
 }
 
 /// Answer to `POST /v1/slave`: status 201.

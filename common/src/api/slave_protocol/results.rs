@@ -4,7 +4,7 @@ use super::connecting::RunningAtom;
 use crate::api::lenient;
 use crate::clock::Timestamp;
 use crate::ids::{AtomId, Attempt, ExecutorIndex, Incarnation, SessionId, SlaveId, SubjobId};
-use crate::work::AtomUsage;
+use crate::work::{AtomUsage, LimitHit};
 use serde::{Deserialize, Serialize};
 
 /// The field `__encoded_body__` of a result upload.
@@ -41,6 +41,9 @@ pub struct AtomReport {
     /// It was ended since it ran longer than this; its exit code is [`TIMED_OUT_EXIT_CODE`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timed_out_after_s: Option<u64>,
+    /// The limit that it failed at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hit: Option<LimitHit>,
 }
 
 /// The exit code of an atom that ran longer than it may, as that of timeout(1).

@@ -1,6 +1,7 @@
 //! What a job must look like: from the tree of one job to a [`Job`] or everything that is wrong with it.
 
 use super::document::{Node, Value, python_type};
+use super::isolation::{CPUS, ISOLATION, MEMORY, NETWORK, PIDS};
 use super::problem::{Place, Problem};
 use super::{Job, Timeouts, batch_of_one, join_commands};
 use crate::job::setup_cache::SetupCache;
@@ -59,7 +60,7 @@ const SECRETS: &str = "secrets";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
-const SECTIONS: [&str; 28] = [
+const SECTIONS: [&str; 33] = [
     COMMANDS,
     ATOMIZERS,
     SETUP_BUILD,
@@ -88,6 +89,11 @@ const SECTIONS: [&str; 28] = [
     SETUP_ONCE,
     WORKER,
     SECRETS,
+    ISOLATION,
+    MEMORY,
+    PIDS,
+    CPUS,
+    NETWORK,
 ];
 
 /// Checks one job whole, so that its author sees all mistakes at once.
@@ -208,6 +214,7 @@ impl Check<'_> {
         let secrets = sections
             .get(SECRETS)
             .and_then(|names| self.secrets(SECRETS, names, env.as_ref()));
+        let isolation = self.isolation(&sections, IMAGE);
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
@@ -279,6 +286,7 @@ impl Check<'_> {
             cache: cache.or_else(|| setup_once.then(SetupCache::whole)),
             setup_once,
             secrets: secrets.unwrap_or_default(),
+            isolation,
         })
     }
 

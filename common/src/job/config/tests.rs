@@ -44,6 +44,7 @@ fn reads_a_whole_file() {
             commands: "export A='x y' && if true; then\n    phpunit $TEST\nfi".into(),
             batch_command: None,
             worker: None,
+            isolation: IsolationWish::default(),
             atomizers: vec![
                 atomizer("TEST", "find $PROJECT_DIR -name '*Test.php'"),
                 atomizer("N", "seq 2"),

@@ -1,6 +1,7 @@
 //! The shell that runs commands, and what it is started with.
 
 use super::{CommandError, MARK_VARIABLE, ShellCommand, Streams};
+use crate::process::confinement::Confinement;
 use crate::process::terminal;
 use crate::process::umask;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -90,7 +91,13 @@ pub(super) fn command(order: &ShellCommand, streams: Streams) -> Result<Command,
         None => streams.output.try_clone(),
     };
     let errors = errors.map_err(|source| order.not_started(source))?;
-    let mut command = Command::new(shell.program);
+    let mut command = match &order.confinement {
+        None => Command::new(shell.program),
+        Some(confinement) => {
+            let command = confinement.command(shell.program);
+            command.map_err(|source| order.not_started(source))?
+        }
+    };
     command
         .arg("-c")
         .arg(line)
@@ -99,16 +106,55 @@ pub(super) fn command(order: &ShellCommand, streams: Streams) -> Result<Command,
         .stdout(streams.output)
         .stderr(errors)
         .env_clear();
+    match &order.confinement {
+        None => give_variables(&mut command, order, shell),
+        Some(confinement) => give_confined(&mut command, order, shell, confinement),
+    }
+    command.env(MARK_VARIABLE, &order.mark);
+    terminal::in_own_group(&mut command);
+    Ok(command)
+}
+
+fn give_variables(command: &mut Command, order: &ShellCommand, shell: &Shell) {
     match &order.variables.inherited {
         Some(inherited) => command.envs(inherited.iter()),
         None => command.envs(shell.inherited.iter().map(|(name, value)| (name, value))),
     };
     command
         .envs(order.variables.added())
-        .envs(order.environment.iter().map(|(name, value)| (name, value)))
-        .env(MARK_VARIABLE, &order.mark);
-    terminal::in_own_group(&mut command);
-    Ok(command)
+        .envs(order.environment.iter().map(|(name, value)| (name, value)));
+}
+
+/// The same under names that mean nothing to the process in front of the command, and of what is inherited only what is
+/// allowed.
+fn give_confined(
+    command: &mut Command,
+    order: &ShellCommand,
+    shell: &Shell,
+    confinement: &Confinement,
+) {
+    let name = |name: &str| Confinement::name_of(name);
+    match &order.variables.inherited {
+        Some(inherited) => {
+            let allowed = inherited
+                .iter()
+                .filter(|(name, _)| confinement.allowed.has(name));
+            command.envs(allowed.map(|(of, value)| (name(of), value)));
+        }
+        None => {
+            let is_allowed = |name: &OsString| {
+                let name = name.to_str();
+                name.is_some_and(|name| confinement.allowed.has(name))
+            };
+            let allowed = shell.inherited.iter().filter(|(name, _)| is_allowed(name));
+            command.envs(allowed.map(|(name, value)| (Confinement::name_of(name), value)));
+        }
+    }
+    let own = order.environment.iter();
+    command
+        .envs(order.variables.added().map(|(of, value)| (name(of), value)))
+        .envs(own.map(|(of, value)| (name(of), value)))
+        .env(name(MARK_VARIABLE), &order.mark);
 }
 
 /// A nameless file that closes its own descriptor first, so that no command inherits it. It is in memory: no directory

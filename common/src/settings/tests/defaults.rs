@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::job::config::TimeLimit;
+use crate::job::isolation::IsolationLevel;
 use crate::settings::keys;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 
 #[test]
 fn defaults_of_the_master() {
@@ -150,6 +152,13 @@ fn defaults_of_slave_and_client() {
         (43001, 43000, 1)
     );
     assert_eq!(slave.max_console_size, Some(64 << 20),);
+    let isolation = slave.isolation;
+    let demanded = isolation.demanded;
+    assert_eq!(demanded.level, IsolationLevel::None);
+    assert_eq!((demanded.memory_bytes, demanded.cpus), (None, None));
+    assert_eq!(demanded.pids.map(NonZeroU32::get), Some(2_000));
+    assert!(demanded.network && isolation.run_as.is_none() && isolation.shown.is_empty());
+    assert!(isolation.allowed.has("PATH") && !isolation.allowed.has("JAVA_HOME"));
     assert_eq!(slave.service.max_setup_cache_bytes, Some(10 << 30));
     assert_eq!(slave.heartbeat_interval, Duration::from_secs(5));
     assert_eq!(slave.general.default_http_timeout, Duration::from_secs(120));

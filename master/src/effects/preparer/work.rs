@@ -403,6 +403,7 @@ impl Work {
             environment: vec![("PROJECT_DIR".to_owned(), project.into())],
             mark: format!("{}{}:{}:", self.inside.mark, self.build, hex_of_random()),
             max_output: None,
+            confinement: None,
         };
         let bounds = (limit, self.surroundings.kill_grace);
         let (ended, printed) = atomizer::run(&shell, stop, bounds, step).await?;

@@ -47,8 +47,7 @@ pub(super) fn from_master(mut request: SetupRequest) -> SetupRequest {
 pub(super) mod tests {
     use super::*;
     use clusterrunner_common::process::variables::BuildVariables;
-    use clusterrunner_common::work::BuildRequest;
-    use clusterrunner_common::work::SetupJob;
+    use clusterrunner_common::work::{BuildRequest, IsolationWish, SetupJob};
     use clusterrunner_core::effect::SlaveCall;
     use serde_json::json;
 
@@ -75,6 +74,7 @@ pub(super) mod tests {
                 cache: None,
                 setup_once: false,
                 worker: None,
+                isolation: IsolationWish::default(),
             },
             secrets: Vec::new(),
         }

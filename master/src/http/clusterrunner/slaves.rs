@@ -41,6 +41,7 @@ pub(super) async fn connect(
     }
     let session = joining::check(&request)?;
     let (url, version) = (request.slave.clone(), request.version);
+    let isolation = request.isolation;
     let connected = api.cluster.command(Command::ConnectSlave {
         url: request.slave,
         session,
@@ -73,7 +74,7 @@ pub(super) async fn connect(
             known.await?.ok_or(Gone)?
         }
     };
-    api.signs.connected(slave, version);
+    api.signs.connected(slave, version, isolation);
     api.heard(slave).await?;
     // On disk by now: a slave is not told of what a power cut could take back.
     let now = api

@@ -226,6 +226,7 @@ mod tests {
         misreported[0].reports.push(AtomReport {
             id: AtomId(0),
             timed_out_after_s: Some(1),
+            hit: None,
         });
         assert_eq!(check(&three, &misreported), found("!++", &[2, 9]));
         let missing = [

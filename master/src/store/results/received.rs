@@ -143,21 +143,23 @@ pub fn add_usages(outcomes: &mut [AtomOutcome], usages: &[AtomUsage]) {
 ///
 /// # Errors
 /// [`UnusableResult::ReportMisfit`]: an atom that is not there, or has another exit code than one
-/// that timed out.
+/// that timed out, or than one that failed at a limit.
 pub fn add_reports(
     outcomes: &mut [AtomOutcome],
     reports: &[AtomReport],
 ) -> Result<(), UnusableResult> {
     for report in reports {
         let misfit = UnusableResult::ReportMisfit(report.id);
-        let Some(after_s) = report.timed_out_after_s else {
-            continue;
-        };
-        match outcomes.get_mut(report.id.0 as usize) {
-            Some(outcome) if outcome.exit_code == TIMED_OUT_EXIT_CODE => {
+        let outcome = outcomes.get_mut(report.id.0 as usize);
+        match (report.timed_out_after_s, report.hit, outcome) {
+            (None, None, _) => {}
+            (Some(after_s), _, Some(outcome)) if outcome.exit_code == TIMED_OUT_EXIT_CODE => {
                 outcome.trouble = Some(AtomTrouble::TimedOut { after_s });
             }
-            Some(_) | None => return Err(misfit),
+            (None, Some(hit), Some(outcome)) if outcome.exit_code != 0 => {
+                outcome.trouble = Some(AtomTrouble::Limit { hit });
+            }
+            _ => return Err(misfit),
         }
     }
     Ok(())
@@ -284,6 +286,7 @@ mod tests {
         let report = |id| AtomReport {
             id: AtomId(id),
             timed_out_after_s: Some(7),
+            hit: None,
         };
         let mut outcomes = [outcome(1, 0), outcome(TIMED_OUT_EXIT_CODE, 0)];
         add_reports(&mut outcomes, &[report(1)]).unwrap();

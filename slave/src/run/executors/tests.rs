@@ -1,9 +1,11 @@
 use super::*;
 use crate::data_directory::DataDirectory;
+use crate::isolation::Isolator;
 use crate::run::subjob_executor::Limits;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::logs::event_log::EventLog;
+use clusterrunner_common::work::Isolation;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -13,8 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn means(base: &tempfile::TempDir) -> Means {
     let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
     data.empty().unwrap();
+    let data = Arc::new(data);
     Means {
-        data: Arc::new(data),
+        isolator: Arc::new(Isolator::idle(Arc::clone(&data))),
+        data,
         space: DiskSpace::new(base.path(), 0),
         limits: Limits {
             kill_grace: Duration::ZERO,
@@ -44,6 +48,7 @@ fn order(base: &tempfile::TempDir, executor: u32, subjob: u32, atom: &str) -> Ru
         image: None,
         junit: Arc::default(),
         worker: None,
+        isolation: Isolation::default(),
     }
 }
 

@@ -361,6 +361,7 @@ impl<'a> Passed<'a> {
             took,
             ended_at: started_at.0.saturating_add(milliseconds(took)) / 1000,
             timed_out: None,
+            hit: None,
             usage: AtomUsage {
                 in_vain_ms: 0,
                 worker: None,

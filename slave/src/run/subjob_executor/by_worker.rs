@@ -6,6 +6,7 @@ use super::printed::{remove_what_is_left, text_of};
 use super::running::{ByWorker, Running};
 use super::{RunError, SubjobExecutor};
 use crate::data_directory::remove_all;
+use crate::isolation::Enclosure;
 use crate::run::console_file::add_to;
 use crate::run::pump::Pump;
 use crate::run::workers::{Beginning, WorkerRun, changed_since};
@@ -20,8 +21,8 @@ use clusterrunner_common::process::command::{
     CommandError, Ended, MARK_VARIABLE, ShellCommand, end_marked_blocking, inherited_variable,
     inherited_variables, runs_bash,
 };
-use clusterrunner_common::process::variables::BuildVariables;
-use clusterrunner_common::work::{InWorker, Worker, WorkerProgram};
+use clusterrunner_common::process::variables::{AllowedVariables, BuildVariables};
+use clusterrunner_common::work::{InWorker, IsolationLevel, Worker, WorkerProgram};
 use std::fs::{File, Metadata};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -175,18 +176,21 @@ impl SubjobExecutor {
         stop: &CancellationToken,
     ) -> Result<Who, RunError> {
         let build = order.hand_out.build;
-        let is_odd = order.image.is_some()
+        // Behind walls each atom has processes and a /tmp of its own.
+        let is_odd = order.isolation.level > IsolationLevel::Limits
+            || order.image.is_some()
             || what.command.len() > LONGEST
-            || !is_usual_environment(&order.variables);
+            || !is_usual_environment(&order.variables, self.allowed(order));
         if is_odd || !self.workers.trust(build).is_wanted() || !order.project_directory.is_dir() {
             return Ok(Who::Process(String::new()));
         }
         let artifacts = self.directories.take(&self.means.data)?.to_owned();
         let own = environment(order, what.atom, &artifacts);
+        let allowed = self.allowed(order).cloned();
         let environment = |name: &str| {
             let own = own.iter().find(|(own, _)| own == name);
             let own = own.and_then(|(_, value)| value.to_str().map(str::to_owned));
-            own.or_else(|| variable(&order.variables, name))
+            own.or_else(|| variable(&order.variables, allowed.as_ref(), name))
         };
         let texts = own.iter().filter_map(|(name, value)| {
             let value = value.to_str()?.to_owned();
@@ -207,6 +211,7 @@ impl SubjobExecutor {
             // Another one beside it would take more memory than it saves time.
             Err(_) => return Ok(Who::Process(Cold::Quietly.to_string())),
             Ok(None) => {
+                let enclosure = self.enclose(order, &artifacts)?;
                 let beginning = Beginning {
                     command: ShellCommand {
                         command_line: String::new(),
@@ -215,7 +220,9 @@ impl SubjobExecutor {
                         environment: of_all_atoms(&own),
                         mark: String::new(),
                         max_output: None,
+                        confinement: enclosure.as_ref().map(Enclosure::confinement),
                     },
+                    enclosure,
                     limit: order.timeout.unwrap_or(HELLO_LIMIT).min(HELLO_LIMIT),
                     environment: &environment,
                 };
@@ -239,6 +246,12 @@ impl SubjobExecutor {
             }
         };
         Ok(Who::Worker(Box::new(ByWorker { process, errand })))
+    }
+
+    /// Which variables of the slave's own commands of an order have, if not all.
+    fn allowed(&self, order: &RunOrder) -> Option<&AllowedVariables> {
+        let is_kept_apart = order.isolation.level != IsolationLevel::None;
+        is_kept_apart.then(|| self.means.isolator.allowed())
     }
 
     /// Gives an atom to a worker. The atom prints to the file.
@@ -331,24 +344,36 @@ fn end(run: &mut WorkerRun, mark: &str) {
 }
 
 /// A variable as a command of the build finds it.
-fn variable(variables: &BuildVariables, name: &str) -> Option<String> {
+fn variable(
+    variables: &BuildVariables,
+    allowed: Option<&AllowedVariables>,
+    name: &str,
+) -> Option<String> {
     let set = variables.get_added(name).map(str::to_owned);
+    let is_left_out = allowed.is_some_and(|allowed| !allowed.has(name));
     set.or_else(|| match &variables.inherited {
+        _ if is_left_out => None,
         Some(inherited) => inherited.get(name).map(str::to_owned),
         None => inherited_variable(name)?.into_string().ok(),
     })
 }
 
 /// Whether a shell of the build is one that a worker can stand for, and all that it finds is text.
-fn is_usual_environment(variables: &BuildVariables) -> bool {
+fn is_usual_environment(variables: &BuildVariables, allowed: Option<&AllowedVariables>) -> bool {
     let is_usual = |name: &str| bash::is_usual_variable(name);
+    let is_left_out = |name: &str| allowed.is_some_and(|allowed| !allowed.has(name));
     let mut set = variables.added();
     runs_bash()
         && set.all(|(name, _)| is_usual(name))
         && match &variables.inherited {
-            Some(inherited) => inherited.iter().all(|(name, _)| is_usual(name)),
+            Some(inherited) => {
+                let mut inherited = inherited.iter();
+                inherited.all(|(name, _)| is_left_out(name) || is_usual(name))
+            }
             None => inherited_variables().all(|(name, value)| {
-                name.to_str().is_some_and(is_usual) && value.to_str().is_some()
+                let is_fine =
+                    |name: &str| is_left_out(name) || is_usual(name) && value.to_str().is_some();
+                name.to_str().is_some_and(is_fine)
             }),
         }
 }

@@ -1,8 +1,10 @@
 //! Runs one command, from its console and its environment to what is told of its end.
 
+use super::enclosing::over;
 use super::running::{ByWorker, Running};
 use super::{RunError, SubjobExecutor};
 use crate::containers::{BuildContainer, ContainerError, ContainerPlace};
+use crate::isolation::Enclosure;
 use crate::run::console_file::AtomEnding;
 use crate::run::file_error::{AtomFileError, files};
 use crate::run::pump::Pump;
@@ -11,7 +13,7 @@ use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::AtomId;
 use clusterrunner_common::process::command::{Ended, ShellCommand, Usage};
-use clusterrunner_common::work::{AtomUsage, ProcessUsage};
+use clusterrunner_common::work::{AtomUsage, LimitHit, ProcessUsage};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
@@ -45,6 +47,8 @@ struct Ran {
     exit_code: i32,
     /// Its limit, if it ended by that.
     timed_out: Option<Duration>,
+    /// The limit that it failed at.
+    hit: Option<LimitHit>,
     used: Option<Usage>,
     /// Whether some of what it started may run on.
     has_left_some: bool,
@@ -78,18 +82,9 @@ impl SubjobExecutor {
         };
         let head = head.map(|head| order.variables.mask.mask_text(head.to_owned()));
         let (console, output) = self.console(head.as_deref())?;
-        let directory = self.directories.take(&self.means.data)?;
-        let mut environment = environment(order, atom, directory);
-        environment.extend(variables);
-        let shell_command = ShellCommand {
-            command_line: command,
-            working_directory: order.project_directory.clone(),
-            variables: Arc::clone(&order.variables),
-            environment,
-            // Of its own: that it runs too long is no matter of the atoms before it.
-            mark: format!("{mark}{atom}:"),
-            max_output: self.means.limits.max_console_size,
-        };
+        let has_worker = by.is_some();
+        let prepared = self.prepared(order, (atom, command, variables), mark, has_worker)?;
+        let (shell_command, mut enclosure) = prepared;
         let started_at = Timestamp::now();
         self.shown(|consoles| {
             consoles.started(self.executor, (hand_out, atom, others), console, started_at);
@@ -115,7 +110,11 @@ impl SubjobExecutor {
         let has_ended = matches!(ended, Ended::Exited(_) | Ended::Signaled(_));
         let is_to_stop = || !has_ended || self.is_to_stop(stop);
         was_used_up |= !running.finish_console(has_left_some, &is_to_stop);
+        let hit = over(&mut enclosure, &mut running, ended)?;
         self.put_back(running, hand_out.build, (ended, mark));
+        let is_enclosed = enclosure.is_some();
+        // All that it has left running goes now.
+        drop(enclosure);
         let ran = Ran {
             atom,
             command: shell_command.command_line,
@@ -123,14 +122,45 @@ impl SubjobExecutor {
             took,
             exit_code: ended.exit_code().unwrap_or(TIMED_OUT_EXIT_CODE),
             timed_out: limit.filter(|_| ended == Ended::TimedOut),
+            hit: hit.filter(|_| ended != Ended::Exited(0)),
             used,
-            has_left_some,
+            // What is kept apart ends with it.
+            has_left_some: has_left_some && !is_enclosed,
         };
         if ended == Ended::Canceled {
             return Ok(None);
         }
         self.check_end(&ran, container.as_deref(), was_used_up)?;
         self.end_of(order, ran).map(Some)
+    }
+
+    /// A command with its surroundings, and what keeps it apart from its machine. A worker that runs it has its own.
+    fn prepared(
+        &mut self,
+        order: &RunOrder,
+        (atom, command, variables): (AtomId, String, Vec<(String, OsString)>),
+        mark: &str,
+        has_worker: bool,
+    ) -> Result<(ShellCommand, Option<Enclosure>), RunError> {
+        let directory = self.directories.take(&self.means.data)?.to_owned();
+        let enclosure = match has_worker {
+            true => None,
+            false => self.enclose(order, &directory)?,
+        };
+        let mut environment = environment(order, atom, &directory);
+        environment.extend(variables);
+        environment.extend(enclosure.iter().flat_map(Enclosure::variables));
+        let shell_command = ShellCommand {
+            command_line: command,
+            working_directory: order.project_directory.clone(),
+            variables: Arc::clone(&order.variables),
+            environment,
+            // Of its own: that it runs too long is no matter of the atoms before it.
+            mark: format!("{mark}{atom}:"),
+            max_output: self.means.limits.max_console_size,
+            confinement: enclosure.as_ref().map(Enclosure::confinement),
+        };
+        Ok((shell_command, enclosure))
     }
 
     /// Whether the end of a command says something of the command, and not of what it ran in.
@@ -160,6 +190,7 @@ impl SubjobExecutor {
         let hand_out = order.hand_out;
         let (console, output_bytes) = self.console_files.take(&AtomEnding {
             timed_out: ran.timed_out,
+            hit: ran.hit,
             kept_at: &data.kept_console(hand_out, ran.atom),
         })?;
         self.shown(|consoles| consoles.ended(self.executor, &console));
@@ -172,6 +203,7 @@ impl SubjobExecutor {
             took: ran.took,
             ended_at: Timestamp::now().0 / 1000,
             timed_out: ran.timed_out,
+            hit: ran.hit,
             usage: AtomUsage {
                 output_bytes,
                 processes: ran.used.and_then(ProcessUsage::of),
@@ -234,6 +266,7 @@ impl SubjobExecutor {
             artifacts: &data.all_artifacts(),
             secrets: order.variables.secret_files.as_deref(),
             mark: &data.container_mark(build),
+            isolation: &order.isolation,
         };
         let containers = &self.means.containers;
         let started =

@@ -6,6 +6,7 @@ use crate::run::workers::{WorkerProcess, WorkerRun};
 use crate::work::workers::errand::Errand;
 use clusterrunner_common::process::command::CommandError;
 use clusterrunner_common::process::command::{Ended, RunningCommand, Usage};
+use clusterrunner_common::work::LimitHit;
 use std::time::{Duration, Instant};
 
 /// What runs, and is waited for.
@@ -52,6 +53,14 @@ impl Running {
                 pump.finish(has_left_some.then(|| running.group()), is_to_stop)
             }
             Self::Worker(running) => running.finish_console(has_left_some, is_to_stop),
+        }
+    }
+
+    /// The limit that a worker with its atom has hit, since the last time this was asked.
+    pub(super) fn hit(&mut self) -> Option<LimitHit> {
+        match self {
+            Self::Process(..) => None,
+            Self::Worker(running) => running.hit(),
         }
     }
 

@@ -3,7 +3,7 @@ use crate::run::consoles::FoundConsole;
 use crate::work::{AtomConsole, HandOut};
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
 use clusterrunner_common::logs::event_log::EventLog;
-use clusterrunner_common::work::Worker;
+use clusterrunner_common::work::{Isolation, Worker};
 use std::fs::read_to_string;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ struct Scenario {
     stop: CancellationToken,
     executor: SubjobExecutor,
     worker: Option<Arc<Worker>>,
+    isolation: Isolation,
 }
 
 impl Scenario {
@@ -33,8 +34,10 @@ impl Scenario {
         let base = tempfile::tempdir().unwrap();
         let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
         data.empty().unwrap();
+        let data = Arc::new(data);
         let means = Means {
-            data: Arc::new(data),
+            isolator: Arc::new(Isolator::idle(Arc::clone(&data))),
+            data,
             space: DiskSpace::new(base.path(), min_free_space),
             limits: Limits {
                 kill_grace: Duration::from_millis(200),
@@ -49,6 +52,7 @@ impl Scenario {
             means,
             stop: CancellationToken::new(),
             worker: None,
+            isolation: Isolation::default(),
         }
     }
 
@@ -94,6 +98,7 @@ impl Scenario {
             image: None,
             junit: Arc::default(),
             worker: self.worker.clone(),
+            isolation: self.isolation,
         }
     }
 

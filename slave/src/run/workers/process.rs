@@ -3,6 +3,7 @@
 use super::said::Said;
 use super::script::script_of;
 use crate::data_directory::{make_private, remove_all};
+use crate::isolation::Enclosure;
 use crate::run::pump::Pump;
 use crate::work::workers::Broken;
 use crate::work::workers::errand::{Errand, Place, Request, Start, shell_worker};
@@ -12,6 +13,7 @@ use clusterrunner_common::process::command::{
     CommandError, Ended, Heard, Piped, RunningCommand, ShellCommand, Usage, ask_marked,
     end_marked_blocking, groups_of_marked, is_group_there, kill_group,
 };
+use clusterrunner_common::work::LimitHit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -55,6 +57,8 @@ pub(crate) struct WorkerProcess {
     /// Where it finds texts, if it gets any.
     request: Option<File>,
     _paths: Paths,
+    /// What keeps it apart from its machine: it ends before that does.
+    pub(super) enclosure: Option<Enclosure>,
     /// Device and inode of the directory that it was started in.
     directory: (u64, u64),
     last_id: u64,
@@ -137,6 +141,7 @@ impl WorkerProcess {
             said,
             request,
             _paths: paths,
+            enclosure: None,
             directory,
             last_id: 0,
         })
@@ -405,6 +410,11 @@ impl WorkerRun {
     pub(crate) fn has_left_group(&self) -> bool {
         let group = self.answer.as_ref().and_then(|answer| answer.process_group);
         group.is_some_and(is_group_there)
+    }
+
+    /// The limit that it has hit with its atom, since the last time this was asked.
+    pub(crate) fn hit(&mut self) -> Option<LimitHit> {
+        self.process.enclosure.as_mut()?.hit()
     }
 
     /// What the atom used, if the worker says so.

@@ -39,6 +39,7 @@ pub(crate) fn slave(slave: &Slave) -> SlaveView {
         last_heard_at: None,
         version: None,
         load_of_last_hour: Vec::new(),
+        isolation: None,
     }
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn slave_with_signs(known: &Slave, signs: &SlaveSigns) -> SlaveView {
         last_heard_at: signs.last_heard.map(Timestamp::as_unix_seconds),
         version: signs.version,
         load_of_last_hour: signs.load,
+        isolation: signs.isolation,
         ..slave(known)
     }
 }

@@ -1,0 +1,112 @@
+//! The first process behind the walls. When it ends, so does all that is there.
+
+use super::confined::{Confined, Word, leave_streams};
+use super::{NOT_CONFINED_EXIT_CODE, Walls, calls, failed, walls};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, wait};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
+use rustix::thread::{Gid, Uid};
+use std::io::{PipeWriter, Write as _};
+
+/// Puts the walls up, starts the command, and waits for all that lose their parents.
+pub(super) fn be(walls: &Walls, confined: Confined, mut to_say: PipeWriter) -> ! {
+    let command = match start(walls, &confined, &to_say) {
+        Ok(command) => command,
+        Err(reason) => fail(reason, &mut to_say),
+    };
+    drop(confined);
+    leave_streams();
+    // Nothing here is to be of use to whoever gets hold of this process.
+    give_up_capabilities().ok();
+    let mut status = None;
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, ended))) if pid == command => {
+                status = Some(ended.as_raw());
+                break;
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    let is_alone = is_alone();
+    let status = status.unwrap_or(libc::SIGKILL);
+    to_say
+        .write_all(&Word::Ended { status, is_alone }.bytes())
+        .ok();
+    drop(to_say);
+    if !is_alone {
+        // Until the last one has gone, or who started all of this ends it.
+        while !matches!(wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+    }
+    std::process::exit(0);
+}
+
+/// Whether nothing is left. What has ended already is waited for.
+fn is_alone() -> bool {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}
+
+fn fail(reason: String, to_say: &mut PipeWriter) -> ! {
+    to_say.write_all(&Word::Failed(reason).bytes()).ok();
+    std::process::exit(NOT_CONFINED_EXIT_CODE)
+}
+
+fn start(walls: &Walls, confined: &Confined, to_say: &PipeWriter) -> Result<Pid, String> {
+    if !walls.network {
+        let up = calls::bring_loopback_up();
+        up.map_err(|error| failed("bring its own loopback up", None, error))?;
+    }
+    walls::put_up(walls)?;
+    let cannot = |error: Errno| failed("keep it from getting more rights", None, error);
+    set_no_new_privs(true).map_err(cannot)?;
+    let child = calls::fork().map_err(|error| failed("start a process", None, error))?;
+    if let Some(child) = child {
+        return Ok(child);
+    }
+    let reason = match become_user(walls) {
+        Ok(()) => confined.become_it(),
+        Err(reason) => reason,
+    };
+    let mut to_say = to_say;
+    to_say.write_all(&Word::Failed(reason).bytes()).ok();
+    std::process::exit(NOT_CONFINED_EXIT_CODE)
+}
+
+/// What is left of power goes with this.
+fn become_user(walls: &Walls) -> Result<(), String> {
+    let failed = |error: Errno| failed("become the user of the commands", None, error);
+    if let Some(account) = &walls.account {
+        if account.uid == 0 {
+            return Err("`run_as` names root".to_owned());
+        }
+        let groups: Vec<Gid> = account
+            .groups
+            .iter()
+            .map(|gid| Gid::from_raw(*gid))
+            .collect();
+        set_thread_groups(&groups).map_err(failed)?;
+        let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
+        set_thread_res_gid(gid, gid, gid).map_err(failed)?;
+        set_thread_res_uid(uid, uid, uid).map_err(failed)?;
+    }
+    give_up_capabilities().map_err(failed)
+}
+
+fn give_up_capabilities() -> rustix::io::Result<()> {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none)
+}

@@ -1,0 +1,254 @@
+//! Keeps the commands of builds apart from this machine, as far as the settings and the job say: what of it this machine
+//! can do, and what is made for one command and goes with it. How a command gets behind its walls is in
+//! [`clusterrunner_common::process::confinement`].
+
+mod account;
+mod enclosure;
+mod groups;
+mod hidden;
+mod hierarchy;
+mod joining;
+mod trial;
+
+pub use trial::isolation_here;
+
+pub(crate) use enclosure::{Enclosed, Enclosure};
+pub(crate) use hidden::hidden_places;
+pub(crate) use hierarchy::{Controller, Version, parents};
+
+use crate::data_directory::{DataDirectory, make_private, remove_all};
+use account::{account_of, give_tree};
+use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::lock::lock;
+use clusterrunner_common::process::confinement::Account;
+use clusterrunner_common::process::variables::AllowedVariables;
+use clusterrunner_common::settings::IsolationSettings;
+use clusterrunner_common::work::{Isolation, IsolationLevel, IsolationWish, NoImage};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, lchown};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use trial::Kind;
+
+/// Why commands can not be kept apart as they are to be. The text reaches the user.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IsolationError {
+    #[error("this slave can not isolate commands at the level {level}: {reason}")]
+    NotHere {
+        level: IsolationLevel,
+        reason: String,
+    },
+    #[error(transparent)]
+    NoImage(#[from] NoImage),
+    #[error("could not {step} {} for a command: {source}", .path.display())]
+    Io {
+        step: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("a command could not be isolated: {0}")]
+    NotStarted(String),
+}
+
+/// Keeps commands apart.
+#[derive(Debug)]
+pub(crate) struct Isolator {
+    settings: IsolationSettings,
+    /// Our program, which goes in front of commands.
+    program: PathBuf,
+    data: Arc<DataDirectory>,
+    /// What no command behind walls sees.
+    hidden: Vec<PathBuf>,
+    /// How many enclosures were made; each has a number of its own.
+    made: AtomicU64,
+    account: OnceLock<Account>,
+    /// What was seen to work here.
+    works: Mutex<HashSet<Kind>>,
+    /// What set-ups left running, until their builds end.
+    left: Mutex<HashMap<BuildId, Vec<Enclosure>>>,
+}
+
+impl Isolator {
+    pub(crate) fn new(
+        settings: IsolationSettings,
+        program: PathBuf,
+        data: Arc<DataDirectory>,
+        hidden: Vec<PathBuf>,
+    ) -> Self {
+        Self {
+            settings,
+            program,
+            data,
+            hidden,
+            made: AtomicU64::default(),
+            account: OnceLock::new(),
+            works: Mutex::default(),
+            left: Mutex::default(),
+        }
+    }
+
+    /// One that keeps nothing apart where no job asks for that.
+    pub(crate) fn idle(data: Arc<DataDirectory>) -> Self {
+        let settings = IsolationSettings::default();
+        Self::new(settings, PathBuf::new(), data, Vec::new())
+    }
+
+    /// Which variables of the slave commands have that are kept apart.
+    pub(crate) fn allowed(&self) -> &AllowedVariables {
+        &self.settings.allowed
+    }
+
+    /// What holds for a build, which this machine can do. Blocks.
+    ///
+    /// # Errors
+    /// When it can not: nothing runs looser than it is to.
+    pub(crate) fn of_build(
+        &self,
+        wish: &IsolationWish,
+        has_image: bool,
+    ) -> Result<Isolation, IsolationError> {
+        let isolation = self.settings.demanded.tightened(wish, has_image)?;
+        let kind = Kind::of(&isolation);
+        if kind.needs_nothing() || lock(&self.works).contains(&kind) {
+            return Ok(isolation);
+        }
+        self.try_out(&isolation)?;
+        lock(&self.works).insert(kind);
+        Ok(isolation)
+    }
+
+    /// Gives a work tree to the user that commands run as there, if that is another one than this. Other projects belong to
+    /// whom they belong. Blocks.
+    pub(crate) fn give_project(
+        &self,
+        isolation: &Isolation,
+        project: &Path,
+    ) -> Result<(), IsolationError> {
+        if !project.starts_with(self.data.path()) {
+            return Ok(());
+        }
+        let Some(account) = self.account(isolation)? else {
+            return Ok(());
+        };
+        give_tree(project, &account).map_err(failed("give away", project))
+    }
+
+    /// The same for a directory with all that is in it, or for a file.
+    fn give_whole(
+        &self,
+        isolation: &Isolation,
+        path: &Path,
+    ) -> Result<(), IsolationError> {
+        match self.account(isolation)? {
+            Some(account) if path.is_dir() => {
+                give_tree(path, &account).map_err(failed("give away", path))
+            }
+            _ => self.give(isolation, path),
+        }
+    }
+
+    /// The same for one file or directory of the slave.
+    pub(crate) fn give(&self, isolation: &Isolation, path: &Path) -> Result<(), IsolationError> {
+        let Some(account) = self.account(isolation)? else {
+            return Ok(());
+        };
+        let given = lchown(path, Some(account.uid), Some(account.gid));
+        given.map_err(failed("give away", path))
+    }
+
+    /// Who commands are, where that is another user than the slave's.
+    fn account(&self, isolation: &Isolation) -> Result<Option<Account>, IsolationError> {
+        let Some(name) = &self.settings.run_as else {
+            return Ok(None);
+        };
+        if isolation.level != IsolationLevel::User {
+            return Ok(None);
+        }
+        if let Some(known) = self.account.get() {
+            return Ok(Some(known.clone()));
+        }
+        let not_here = |reason| IsolationError::NotHere {
+            level: isolation.level,
+            reason,
+        };
+        let found = account_of(name).map_err(not_here)?;
+        Ok(Some(self.account.get_or_init(|| found).clone()))
+    }
+
+    /// Keeps what a set-up may have left running until its build ends.
+    pub(crate) fn keep(&self, build: BuildId, enclosure: Option<Enclosure>) {
+        if let Some(enclosure) = enclosure {
+            let mut left = lock(&self.left);
+            left.entry(build).or_default().push(enclosure);
+        }
+    }
+
+    /// Ends what is left of a build's set-up: the slave is about to change its project. Blocks.
+    pub(crate) fn end_left(&self, build: BuildId) {
+        let left = lock(&self.left).remove(&build);
+        drop(left);
+    }
+
+    /// The same at the end of a build; its private home goes, too. Blocks.
+    pub(crate) fn forget(&self, build: BuildId) {
+        self.end_left(build);
+        let home = self.home(build);
+        if let Err(error) = remove_all(&home) {
+            tracing::warn!(build.id = %build, path = %home.display(), %error, "could not remove the home of a build");
+        }
+    }
+
+    fn home(&self, build: BuildId) -> PathBuf {
+        self.data.isolation().join(format!("home_{build}"))
+    }
+
+    /// A number that no other enclosure of this slave has.
+    fn next(&self) -> u64 {
+        self.made.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The home of a build's commands, made if it is not there: what its set-up installs there its atoms find.
+    fn have_home(&self, build: BuildId, isolation: &Isolation) -> Result<PathBuf, IsolationError> {
+        let home = self.home(build);
+        if home.is_dir() {
+            return Ok(home);
+        }
+        make_private(&home).map_err(failed("make", &home))?;
+        if self.settings.run_as.is_some() {
+            // The history of a work tree belongs to another user than its commands.
+            let trusting = home.join(".gitconfig");
+            let written = fs::write(&trusting, "[safe]\n\tdirectory = *\n");
+            written.map_err(failed("write", &trusting))?;
+            self.give(isolation, &trusting)?;
+        }
+        self.give(isolation, &home)?;
+        Ok(home)
+    }
+
+    /// A directory for temporary files of a command.
+    fn make_scratch(&self, number: u64) -> Result<PathBuf, IsolationError> {
+        let scratch = self.data.isolation().join(number.to_string());
+        make_private(&scratch).map_err(failed("make", &scratch))?;
+        let everybody = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(&scratch, everybody).map_err(failed("open", &scratch))?;
+        Ok(scratch)
+    }
+
+    /// A file in which nothing is.
+    fn empty_file(&self) -> Result<PathBuf, IsolationError> {
+        let path = self.data.isolation().join("empty");
+        if !path.exists() {
+            File::create(&path).map_err(failed("make", &path))?;
+        }
+        Ok(path)
+    }
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IsolationError {
+    let path = path.to_owned();
+    move |source| IsolationError::Io { step, path, source }
+}

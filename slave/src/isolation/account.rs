@@ -1,0 +1,70 @@
+//! The user that commands run as, and what is given to it.
+
+use clusterrunner_common::disk::beneath::Beneath;
+use clusterrunner_common::process::confinement::Account;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The user of this name, as the system knows it: files, directories, whatever it asks.
+pub(super) fn account_of(name: &str) -> Result<Account, String> {
+    if name.starts_with('-') {
+        return Err(format!("`run_as` names no user: {name}"));
+    }
+    let uid = asked("-u", name)?;
+    let gid = asked("-g", name)?;
+    let groups = asked("-G", name)?;
+    let numbers = |text: &str| -> Option<Vec<u32>> {
+        let numbers = text.split_whitespace().map(|number| number.parse().ok());
+        numbers.collect()
+    };
+    let account = (|| {
+        Some(Account {
+            uid: uid.trim().parse().ok()?,
+            gid: gid.trim().parse().ok()?,
+            groups: numbers(&groups)?,
+        })
+    })();
+    match account {
+        Some(Account { uid: 0, .. }) => Err("`run_as` names root".to_owned()),
+        Some(account) => Ok(account),
+        None => Err(format!("`id {name}` says what is no number")),
+    }
+}
+
+fn asked(what: &str, name: &str) -> Result<String, String> {
+    let asked = Command::new("id").args([what, "--", name]).output();
+    let output = asked.map_err(|error| format!("`id` can not be run to find {name}: {error}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!("`run_as` names no user of this machine: {name}")),
+    }
+}
+
+/// Gives a directory with all in it to a user, also while somebody changes it. No link is followed. A file of several names is
+/// not given: another name may lie elsewhere.
+pub(super) fn give_tree(directory: &Path, account: &Account) -> io::Result<()> {
+    let top = Beneath::open(directory)?;
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(relative) = waiting.pop() {
+        let here = match top.directory(&relative) {
+            Ok(here) => here,
+            // It was there just now; whatever has taken its place is not given.
+            Err(_) if !relative.as_os_str().is_empty() => continue,
+            Err(error) => return Err(error),
+        };
+        here.give(account.uid, account.gid)?;
+        for (name, is_directory) in here.entries()? {
+            if is_directory {
+                waiting.push(relative.join(name));
+                continue;
+            }
+            let found = here.stat(&name)?;
+            let is_given = (found.st_uid, found.st_gid) == (account.uid, account.gid);
+            if found.st_nlink == 1 && !is_given {
+                here.give_entry(&name, account.uid, account.gid)?;
+            }
+        }
+    }
+    Ok(())
+}

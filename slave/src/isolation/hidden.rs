@@ -1,0 +1,91 @@
+//! What commands behind walls do not see: homes, sockets of the machine's services, and all that is the farm's own.
+
+use clusterrunner_common::settings::GeneralSettings;
+use std::path::{Path, PathBuf};
+
+/// Homes, and where services of the machine have their sockets: whoever reaches that of docker is root.
+const ALWAYS: [&str; 3] = ["/home", "/root", "/run"];
+
+/// Where names of machines are looked up with the help of `/run`.
+const RESOLVERS: [&str; 4] = [
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager",
+    "/run/nscd",
+];
+
+/// What is a home of some system users, and what no command does without.
+const SYSTEM: [&str; 12] = [
+    "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/dev", "/proc", "/sys", "/boot", "/tmp",
+    "/var/tmp",
+];
+
+/// The files and directories that are hidden, by their real names; none lies in another one.
+pub(crate) fn hidden_places(general: &GeneralSettings) -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let always = ALWAYS.iter().map(PathBuf::from);
+    let https = &general.https;
+    let own = [
+        Some(general.base_directory.clone()),
+        Some(general.config_file.clone()),
+        https.identity.as_ref().map(|identity| identity.key.clone()),
+        https
+            .client_identity
+            .as_ref()
+            .map(|identity| identity.key.clone()),
+        home.filter(|home| may_be_hidden(home)),
+    ];
+    outermost(always.chain(own.into_iter().flatten()))
+}
+
+/// What of hidden places is shown to those who have the network.
+pub(super) fn resolvers() -> impl Iterator<Item = PathBuf> {
+    RESOLVERS.iter().map(PathBuf::from)
+}
+
+fn may_be_hidden(home: &Path) -> bool {
+    let real = home.canonicalize().unwrap_or_else(|_| home.to_owned());
+    real != Path::new("/") && !SYSTEM.iter().any(|system| real.starts_with(system))
+}
+
+fn outermost(places: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = places.filter_map(|path| path.canonicalize().ok()).collect();
+    places.sort();
+    let mut outermost: Vec<PathBuf> = Vec::new();
+    for place in places {
+        let is_inside = outermost.last().is_some_and(|last| place.starts_with(last));
+        if !is_inside {
+            outermost.push(place);
+        }
+    }
+    outermost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_system_is_hidden_as_a_home() {
+        for (home, expected) in [
+            ("/", false),
+            ("/usr/sbin", false),
+            ("/tmp", false),
+            ("/var/lib/clusterrunner", true),
+            ("/home/ci", true),
+        ] {
+            assert_eq!(may_be_hidden(Path::new(home)), expected, "{home}");
+        }
+    }
+
+    #[test]
+    fn what_lies_in_a_hidden_place_needs_no_cover_of_its_own() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("a/b")).unwrap();
+        std::fs::create_dir_all(base.join("ab")).unwrap();
+        let places = ["a/b", "ab", "not there", "a"].map(|name| base.join(name));
+        let found = outermost(places.into_iter());
+        assert_eq!(found, [base.join("a"), base.join("ab")]);
+    }
+}
