@@ -18,6 +18,7 @@ pub mod plan;
 pub mod projects;
 pub mod receivers;
 mod refusals;
+pub mod slave_keys;
 mod slave_protocol;
 mod slaves;
 mod steps;

@@ -61,6 +61,9 @@ pub struct SlaveView {
     /// known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub load_of_last_hour: Vec<Option<f64>>,
+    /// Ours: the beginning of the key that it signs with; none of a slave that has but the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Answer to `POST /v1/slave/<id>/drain` and `/undrain`. Ours.
