@@ -35,6 +35,7 @@ impl Cluster {
             self.check_build(build)?;
         }
         self.check_slaves()?;
+        self.check_keys()?;
         self.check_ended()?;
         self.check_instances()?;
         self.check_apps()?;

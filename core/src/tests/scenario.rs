@@ -228,6 +228,7 @@ impl Scenario {
             finished: Vec::new(),
             seen: self.seen(),
             fresh: fresh(),
+            key: None,
         })
     }
 
@@ -247,6 +248,7 @@ impl Scenario {
             finished: Vec::new(),
             seen: self.seen(),
             fresh: fresh(),
+            key: None,
         })
     }
 
@@ -277,6 +279,7 @@ impl Scenario {
             finished,
             seen: self.seen(),
             fresh: fresh(),
+            key: None,
         })
     }
 
