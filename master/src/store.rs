@@ -5,6 +5,7 @@ pub(crate) mod app_logs;
 pub(crate) mod binder_key;
 pub(crate) mod instance_logs;
 mod log_files;
+pub(crate) mod master_key;
 pub mod own_repositories;
 pub mod results;
 pub(crate) mod sources;

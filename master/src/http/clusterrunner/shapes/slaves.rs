@@ -39,6 +39,7 @@ pub(crate) fn slave(slave: &Slave) -> SlaveView {
         last_heard_at: None,
         version: None,
         load_of_last_hour: Vec::new(),
+        key: slave.key.map(|key| key.fingerprint()),
     }
 }
 
