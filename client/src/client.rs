@@ -11,6 +11,7 @@ mod consoles;
 mod history;
 mod instances;
 mod receivers;
+mod slave_keys;
 mod slaves;
 mod tests;
 mod working_trees;

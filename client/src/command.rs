@@ -39,6 +39,7 @@ mod results;
 mod retry;
 mod send;
 mod shutdown;
+mod slave_keys;
 mod standing;
 mod status;
 mod step_output;

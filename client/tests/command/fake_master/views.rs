@@ -153,5 +153,6 @@ pub(super) fn slave() -> SlaveView {
         last_heard_at: None,
         version: None,
         load_of_last_hour: Vec::new(),
+        key: None,
     }
 }
