@@ -50,6 +50,7 @@ pub(crate) async fn start_all(
             finished: Vec::new(),
             seen: Vec::new(),
             version: None,
+            identity: None,
         };
         let (orders, inbox) = mpsc::unbounded_channel();
         all.spawn(async move {

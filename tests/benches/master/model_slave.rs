@@ -127,6 +127,7 @@ async fn start(load: &Load, address: &str, number: u32, slaves: &mut JoinSet<()>
         finished: Vec::new(),
         seen: Vec::new(),
         version: None,
+        identity: None,
     };
     let mut uplink = Uplink::open(&load.master, load.secret.clone()).await;
     let body = serde_json::to_vec(&connect).expect("JSON");
