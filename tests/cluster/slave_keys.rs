@@ -2,13 +2,12 @@
 
 use crate::farm::Farm;
 use crate::job::job;
+use crate::raw::{Answer, Raw};
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::slave_keys::CreateJoinToken;
 use clusterrunner_common::api::{BuildView, SlaveView};
-use clusterrunner_common::auth::keys::OwnKey;
-use clusterrunner_common::auth::signature::{SIGNATURE_HEADER, Signed, content_digest};
-use clusterrunner_common::clock::{Timestamp, random_bytes};
+use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -68,30 +67,38 @@ async fn slave_at(farm: &Farm, number: usize) -> SlaveView {
         .unwrap()
 }
 
-/// Sends a request that the slave with this number signs with its key.
-async fn send_as(farm: &Farm, number: usize, path: &str, body: &Value) -> (u16, String) {
-    let file = farm.slave_directory(number).join("identity/own.key");
-    let key = OwnKey::from_text(&fs::read_to_string(file).unwrap()).unwrap();
-    let http = reqwest::Client::new();
-    let base = format!("http://{}", farm.master_address());
-    let version = http.get(format!("{base}/v1/version")).send().await.unwrap();
-    let session = version.headers()["session-id"].to_str().unwrap().to_owned();
-    let body = body.to_string();
-    let signed = Signed {
-        method: "POST",
-        path_and_query: path,
-        receiver: &session,
-        content_digest: &content_digest(body.as_bytes()),
-    };
-    let signature = signed.sign_with_key(&key, Timestamp::now(), random_bytes());
-    let request = http.post(format!("{base}{path}")).body(body);
-    let answer = request
-        .header(SIGNATURE_HEADER, signature)
-        .send()
+/// A request that the slave with this number signs with its key.
+async fn send_as(farm: &Farm, number: usize, path: &str, body: &Value) -> Answer {
+    let request = Raw::json("POST", &farm.master_address(), path, body);
+    request
+        .send(&request.key_signature(&farm.slave_key(number)))
         .await
-        .unwrap();
-    let status = answer.status().as_u16();
-    (status, answer.text().await.unwrap())
+}
+
+/// A result of the first subjob of a build in the name of some slave, by the slave with this number, which does not hold it.
+async fn send_result_as(
+    farm: &Farm,
+    number: usize,
+    (build, slave): (BuildId, &SlaveView),
+) -> Answer {
+    let report = json!({
+        "slave_id": slave.id, "session_id": slave.session_id, "incarnation": farm.incarnation(),
+        "results": [{"subjob_id": 0, "attempt": 1}],
+    });
+    let body = format!(
+        "--X\r\nContent-Disposition: form-data; name=\"__encoded_body__\"\r\n\r\n{report}\r\n--X\r\n\
+         Content-Disposition: form-data; name=\"file\"; filename=\"payload\"\r\n\r\nx\r\n--X--\r\n"
+    );
+    let request = Raw {
+        method: "POST",
+        server: farm.master_address(),
+        path: format!("/v1/build/{build}/results"),
+        content_type: Some("multipart/form-data; boundary=X".to_owned()),
+        body: body.into_bytes(),
+    };
+    request
+        .send(&request.upload_signature(&farm.slave_key(number)))
+        .await
 }
 
 #[tokio::test]
@@ -131,11 +138,11 @@ async fn a_revoked_slave_ends_and_its_build_goes_on_elsewhere() {
     says(&farm, "slave 0", &["revoked", "--undo", "identity"]).await;
     let late = json!({"slave": {"heartbeat": true, "session_id": revoked.session_id}});
     let path = format!("/v1/slave/{}/heartbeat", revoked.id);
-    let (status, error) = send_as(&farm, 0, &path, &late).await;
-    assert!(
-        status == 401 && error.contains("revoked"),
-        "{status} {error}"
-    );
+    let answer = send_as(&farm, 0, &path, &late).await;
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert!(answer.error().contains("revoked"), "{answer:?}");
+    let answer = send_result_as(&farm, 0, (build, &revoked)).await;
+    assert_eq!(answer.status, 401, "{answer:?}");
     // Started again it does not get in by the secret, which it still has.
     farm.restart_slave(0, 1);
     wait_for("it ends again", async || farm.has_ended(0).then_some(())).await;
@@ -168,14 +175,35 @@ async fn a_slave_acts_for_itself_alone() {
         ("/v1/build".to_owned(), &json!({"type": "directory"})),
         ("/v2/join_tokens".to_owned(), &json!({"name": "mine"})),
     ] {
-        let (status, error) = send_as(&farm, 0, &path, body).await;
-        assert!([401, 403].contains(&status), "{path}: {status} {error}");
+        let answer = send_as(&farm, 0, &path, body).await;
+        assert!([401, 403].contains(&answer.status), "{path}: {answer:?}");
     }
     let own = slave_at(&farm, 0).await;
     let alive = json!({"slave": {"heartbeat": true, "session_id": own.session_id}});
     let path = format!("/v1/slave/{}/heartbeat", own.id);
-    assert_eq!(send_as(&farm, 0, &path, &alive).await.0, 200);
+    let answer = send_as(&farm, 0, &path, &alive).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
     farm.works().await;
+}
+
+#[tokio::test]
+async fn a_slave_brings_nobody_elses_result() {
+    let mut farm = Farm::start(&[1]).await;
+    let flag = farm.path("go");
+    let wait = format!("until [ -e '{}' ]; do sleep 0.1; done", flag.display());
+    let build = farm.submit(&Repository::of(&job(&wait)).request()).await;
+    let runs = |view: &BuildView| view.num_atoms_in_progress > 0;
+    farm.wait_for_build(build, "it runs", runs).await;
+    farm.start_slave(1);
+    farm.wait_for_slaves(2).await;
+    let (holder, other) = (slave_at(&farm, 0).await, slave_at(&farm, 1).await);
+    let answer = send_result_as(&farm, 1, (build, &holder)).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert!(answer.error().contains("a key of its own"), "{answer:?}");
+    let answer = send_result_as(&farm, 1, (build, &other)).await;
+    assert_eq!(answer.body["rejected"][0]["status"], 403, "{answer:?}");
+    fs::write(flag, "").unwrap();
+    farm.end_of(build).await.passes();
 }
 
 #[tokio::test]

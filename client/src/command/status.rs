@@ -133,10 +133,14 @@ pub(crate) async fn slaves(
         ));
         return Ok(ExitCode::Success);
     }
-    let mut table = Table::new(&["Slave", "Address", "State", "Executors", "Build", "Key"]);
+    let headings = ["Slave", "Address", "State", "Executors", "Build", "Key"];
+    // Of a farm of an earlier version none has one.
+    let has_keys = slaves.iter().any(|slave| slave.key.is_some());
+    let shown = headings.len() - usize::from(!has_keys);
+    let mut table = Table::new(&headings[..shown]);
     for slave in &slaves {
         let (style, state) = slave_state(slave);
-        table.add([
+        let cells = [
             slave.id.to_string().into(),
             slave.url.as_str().into(),
             Cell::styled(style, state),
@@ -150,7 +154,8 @@ pub(crate) async fn slaves(
                 None => "-".into(),
             },
             slave.key.as_deref().unwrap_or("-").into(),
-        ]);
+        ];
+        table.add(cells.into_iter().take(shown));
     }
     table.print();
     tell_of_the_sick(&slaves);

@@ -4,7 +4,6 @@
 use crate::Cluster;
 use crate::check::{Inconsistency, must};
 use crate::event::{Fact, Loss, SlaveFact};
-use crate::refusal::Refusal;
 use crate::slaves::key_facts::{Joining, KeyFact, NewJoinToken};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{PublicKey, SlaveId, TokenId};
@@ -149,12 +148,12 @@ impl SlaveKeys {
         keys.find_map(|(key, known)| is_good(known).then_some(key))
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
     fn key_mut(&mut self, key: &PublicKey) -> &mut JoinedKey {
         let known = self.keys.get_mut(key);
-        #[expect(
-            clippy::expect_used,
-            reason = "events name what exists; a journal that does not is damaged"
-        )]
         known.expect("events name keys that exist")
     }
 }
@@ -171,9 +170,9 @@ impl Cluster {
     ///
     /// # Errors
     /// It may not.
-    pub fn check_sender(&self, slave: SlaveId, key: Option<PublicKey>) -> Result<(), Refusal> {
+    pub fn check_sender(&self, slave: SlaveId, key: Option<PublicKey>) -> Result<(), KeyRefused> {
         match self.slave(slave) {
-            Some(registered) if registered.key != key => Err(KeyRefused::OtherSlaves(slave).into()),
+            Some(registered) if registered.key != key => Err(KeyRefused::OtherSlaves(slave)),
             Some(_) | None => Ok(()),
         }
     }

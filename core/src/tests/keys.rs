@@ -136,7 +136,7 @@ fn a_registration_is_acted_for_with_what_it_was_made_with() {
     let mut farm = Scenario::with_slaves(&[("a:1", 1)]);
     farm.tell(connects("b:1", "life 1", 1, SECRET));
     let check = |slave, with| farm.cluster.check_sender(SlaveId(slave), with);
-    let others = |slave| Err(Refusal::Key(KeyRefused::OtherSlaves(SlaveId(slave))));
+    let others = |slave| Err(KeyRefused::OtherSlaves(SlaveId(slave)));
     assert_eq!(check(1, None), Ok(()));
     assert_eq!(check(1, Some(key(1))), others(1));
     assert_eq!(check(2, Some(key(1))), Ok(()));
