@@ -1,7 +1,7 @@
 //! Slaves with keys of their own: joining, restarts, revocation, and those who take others for themselves.
 
 use crate::farm::Farm;
-use crate::job::job;
+use crate::job::Job;
 use crate::raw::{Answer, Raw};
 use crate::repository::Repository;
 use crate::wait::wait_for;
@@ -125,7 +125,8 @@ async fn a_revoked_slave_ends_and_its_build_goes_on_elsewhere() {
     let mut farm = Farm::start(&[1]).await;
     let flag = farm.path("go");
     let wait = format!("until [ -e '{}' ]; do sleep 0.1; done", flag.display());
-    let build = farm.submit(&Repository::of(&job(&wait)).request()).await;
+    let repository = Repository::of(&Job::empty().then(&wait).atoms(1));
+    let build = farm.submit(&repository.request()).await;
     let runs = |view: &BuildView| view.num_atoms_in_progress > 0;
     farm.wait_for_build(build, "it runs", runs).await;
     let revoked = slave_at(&farm, 0).await;
@@ -156,7 +157,7 @@ async fn a_revoked_slave_ends_and_its_build_goes_on_elsewhere() {
 
 #[tokio::test]
 async fn a_slave_acts_for_itself_alone() {
-    let mut farm = Farm::start(&[1, 1]).await;
+    let farm = Farm::start(&[1, 1]).await;
     let other = slave_at(&farm, 1).await;
     let (id, session) = (other.id, other.session_id.clone());
     let named = json!({"slave_id": id, "session_id": session, "key": "0".repeat(64), "digest": "0",
@@ -191,7 +192,8 @@ async fn a_slave_brings_nobody_elses_result() {
     let mut farm = Farm::start(&[1]).await;
     let flag = farm.path("go");
     let wait = format!("until [ -e '{}' ]; do sleep 0.1; done", flag.display());
-    let build = farm.submit(&Repository::of(&job(&wait)).request()).await;
+    let repository = Repository::of(&Job::empty().then(&wait).atoms(1));
+    let build = farm.submit(&repository.request()).await;
     let runs = |view: &BuildView| view.num_atoms_in_progress > 0;
     farm.wait_for_build(build, "it runs", runs).await;
     farm.start_slave(1);
