@@ -127,7 +127,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 98] {
+    fn parts(&mut self) -> [&mut usize; 99] {
         [
             &mut self.split,
             &mut self.matrices_passed,
