@@ -12,6 +12,7 @@ mod history;
 mod instances;
 mod receivers;
 mod secrets;
+mod slave_keys;
 mod slaves;
 mod tests;
 mod working_trees;

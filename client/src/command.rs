@@ -40,6 +40,7 @@ mod retry;
 mod secret;
 mod send;
 mod shutdown;
+mod slave_keys;
 mod standing;
 mod status;
 mod step_output;

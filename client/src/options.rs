@@ -34,7 +34,7 @@ pub(crate) use builds::{
 };
 pub(crate) use farm::{
     DeployOptions, DrainOptions, JournalOptions, JournalTask, ShutdownOptions, SlavesOptions,
-    UndrainOptions,
+    SlavesTask, UndrainOptions,
 };
 pub(crate) use here::{
     CompletionsOptions, DoctorOptions, InitOptions, ListReceiversOptions, ManOptions,
@@ -223,7 +223,9 @@ Example:
     /// List the slaves that the master knows
     #[command(after_help = "\
 Example:
-  clusterrunner slaves --master-url farm.example.org:43000")]
+  clusterrunner slaves --master-url farm.example.org:43000
+  clusterrunner slaves keys           the keys with which they have joined
+  clusterrunner slaves revoke farm-3  shut the slave out")]
     Slaves(SlavesOptions),
     /// Write a clusterrunner.yaml for a project, after a look at how it is tested
     #[command(after_help = "\

@@ -145,6 +145,10 @@ fn where_known(code: ErrorCode) -> Option<String> {
         | ErrorCode::NoArchive
         | ErrorCode::NoProof
         | ErrorCode::InvalidToken
+        | ErrorCode::UnknownSlaveKey
+        | ErrorCode::RevokedSlaveKey
+        | ErrorCode::InvalidJoinToken
+        | ErrorCode::AddressOfOtherKey
         | ErrorCode::Other => None,
     }
 }

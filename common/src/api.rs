@@ -19,6 +19,7 @@ pub mod projects;
 pub mod receivers;
 mod refusals;
 pub mod secrets;
+pub mod slave_keys;
 mod slave_protocol;
 mod slaves;
 mod steps;

@@ -10,7 +10,7 @@ mod tests;
 pub use error::CallError;
 
 use crate::auth::secret::Secret;
-use crate::auth::signature::{CONTENT_DIGEST_HEADER, content_digest};
+use crate::auth::signature::{CONTENT_DIGEST_HEADER, Signer, content_digest};
 use crate::auth::user_token::UserToken;
 use crate::http::tls::HttpsSettings;
 use crate::http::{HEAD_TIMEOUT, install_crypto};
@@ -20,6 +20,7 @@ use sending::{Unsigned, meant_for, unreachable, with_body};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sessions::{Receiver, Sessions, in_answer};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection may take to come about.
@@ -37,6 +38,8 @@ const SHOWN_OF_STRANGERS: usize = 500;
 pub struct Caller {
     http: reqwest::Client,
     secret: Option<Secret>,
+    /// Signs in place of the secret, where it has something to sign with.
+    signer: Option<Arc<dyn Signer>>,
     read_token: Option<Secret>,
     user_token: Option<UserToken>,
     scheme: &'static str,
@@ -77,6 +80,7 @@ impl Caller {
         Ok(Self {
             http,
             secret,
+            signer: None,
             read_token: None,
             user_token: None,
             scheme: https.scheme(),
@@ -90,6 +94,15 @@ impl Caller {
     pub fn knowing_whom(self, other: &Self) -> Self {
         Self {
             sessions: other.sessions.clone(),
+            ..self
+        }
+    }
+
+    /// The same caller; where this signer has something to sign with, it signs and not the secret.
+    #[must_use]
+    pub fn with_signer(self, signer: Arc<dyn Signer>) -> Self {
+        Self {
+            signer: Some(signer),
             ..self
         }
     }

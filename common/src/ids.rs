@@ -1,5 +1,9 @@
 //! The identities of everything on a farm, each its own type so that none is taken for another.
 
+mod public_key;
+
+pub use public_key::{NoPublicKey, PublicKey};
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;

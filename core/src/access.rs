@@ -4,7 +4,7 @@ use crate::accounts::owner::Owner;
 use crate::accounts::projects::Project;
 use crate::accounts::users::Role;
 use crate::instances::instance::Instance;
-use clusterrunner_common::ids::UserId;
+use clusterrunner_common::ids::{PublicKey, TokenId, UserId};
 
 /// Who asks, as the API has proved it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub enum Caller {
     BinderKey,
     /// A holder of the token for reads.
     ReadToken,
+    /// A slave with a key of its own, which it has proved.
+    SlaveKey(PublicKey),
+    /// A slave that joins, under a join token.
+    JoinToken(TokenId),
     /// A slave of the original, on one of the routes where its weaker proof is accepted.
     Slave,
     /// Anyone who reaches the port.
@@ -98,13 +102,34 @@ pub fn access(caller: Caller, subject: Subject<'_>, reads_are_open: bool) -> Acc
         (Caller::User(user), _) => of_user(user, subject, of_strangers),
         (Caller::BinderKey, _) => of_binder(subject, of_strangers),
         (_, Subject::Launch { is_open: true }) => Access::Use,
+        (Caller::SlaveKey(_), subject) => of_slave(subject, of_strangers),
         (_, Subject::Accounts | Subject::User(_)) => Access::None,
-        (Caller::Slave | Caller::Nobody, Subject::Instance(_)) => Access::None,
-        (Caller::ReadToken | Caller::Slave | Caller::Nobody, Subject::App(_)) => Access::None,
-        (Caller::Slave, Subject::Slaves) => Access::Use,
+        (Caller::Slave | Caller::JoinToken(_) | Caller::Nobody, Subject::Instance(_)) => {
+            Access::None
+        }
+        (
+            Caller::ReadToken | Caller::Slave | Caller::JoinToken(_) | Caller::Nobody,
+            Subject::App(_),
+        ) => Access::None,
+        (Caller::Slave | Caller::JoinToken(_), Subject::Slaves) => Access::Use,
         (_, Subject::Project(project)) if !project.is_public() => Access::None,
         (Caller::ReadToken, _) => Access::Read,
-        (Caller::Slave | Caller::Nobody, _) => of_strangers,
+        (Caller::Slave | Caller::JoinToken(_) | Caller::Nobody, _) => of_strangers,
+    }
+}
+
+/// What a slave with a key may do: report for itself, which the handlers check, and read what is public.
+fn of_slave(subject: Subject<'_>, of_strangers: Access) -> Access {
+    match subject {
+        Subject::Slaves => Access::Use,
+        Subject::Builds => Access::Read,
+        Subject::Project(project) if project.is_public() => Access::Read,
+        Subject::Templates | Subject::Launch { .. } => of_strangers,
+        Subject::Project(_)
+        | Subject::App(_)
+        | Subject::Accounts
+        | Subject::User(_)
+        | Subject::Instance(_) => Access::None,
     }
 }
 
@@ -314,6 +339,12 @@ mod tests {
             (Caller::Secret(BodyDigest), Access::Own, Access::Own),
             (Caller::ReadToken, Access::Read, Access::Read),
             (Caller::Slave, Access::None, Access::Use),
+            (Caller::JoinToken(TokenId(1)), Access::None, Access::Use),
+            (
+                Caller::SlaveKey(PublicKey([1; 32])),
+                Access::Read,
+                Access::Use,
+            ),
             (Caller::Nobody, Access::None, Access::None),
         ] {
             for (subject, closed) in [(Subject::Builds, builds), (Subject::Slaves, slaves)] {

@@ -1,6 +1,6 @@
 //! Who causes facts and gives commands.
 
-use clusterrunner_common::ids::{SlaveId, UserId};
+use clusterrunner_common::ids::{SlaveId, TokenId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// What can cause a fact.
@@ -19,6 +19,10 @@ pub enum Actor {
     Slave(SlaveId),
     /// A caller that has proved nothing, where slaves of the original are accepted.
     Nobody,
+    /// A slave that joins with this token.
+    JoinToken(TokenId),
+    /// A slave that connects by a key of its own, under which it has joined before.
+    SlaveKey,
 }
 
 impl Actor {
@@ -27,9 +31,13 @@ impl Actor {
     pub fn user(self) -> Option<UserId> {
         match self {
             Self::User(user) => Some(user),
-            Self::Master | Self::SecretHolder | Self::Binder | Self::Slave(_) | Self::Nobody => {
-                None
-            }
+            Self::Master
+            | Self::SecretHolder
+            | Self::Binder
+            | Self::Slave(_)
+            | Self::Nobody
+            | Self::JoinToken(_)
+            | Self::SlaveKey => None,
         }
     }
 }

@@ -35,6 +35,7 @@ impl Cluster {
             Fact::Template(template, fact) => self.apply_to_template(*template, fact, event.at),
             Fact::Instance(instance, fact) => self.apply_to_instance(*instance, fact, event.at),
             Fact::App(project, fact) => self.apply_to_app(*project, fact, event.at),
+            Fact::SlaveKey(fact) => self.apply_to_key(fact, event.at),
         }
     }
 

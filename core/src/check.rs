@@ -36,6 +36,7 @@ impl Cluster {
             self.check_build(build)?;
         }
         self.check_slaves()?;
+        self.check_keys()?;
         self.check_ended()?;
         self.check_instances()?;
         self.check_apps()?;

@@ -15,6 +15,7 @@ use crate::builds::plan::Plan;
 use crate::builds::status::PostedStatus;
 use crate::instances::instance::NewInstance;
 use crate::instances::reported::ReportedInstances;
+use crate::slaves::keys::{KeyCommand, OfferedKey};
 use crate::templates::bounds::TemplateBounds;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::retention::BuildBounds;
@@ -67,6 +68,13 @@ pub enum Command {
         by: Actor,
         /// The order.
         command: AppCommand,
+    },
+    /// An order about keys of slaves and join tokens.
+    SlaveKey {
+        /// The actor that gives it.
+        by: Actor,
+        /// The order.
+        command: KeyCommand,
     },
     /// A user cancels a build.
     CancelBuild {
@@ -148,6 +156,8 @@ pub enum Command {
         seen: Vec<Seen>,
         /// The incarnation that begins if that is more than the journal knows.
         fresh: Incarnation,
+        /// The key of its own that it has shown, and what it joins with; none of a slave that has but the secret.
+        key: Option<OfferedKey>,
     },
     /// A slave of the original offers itself. Whatever it had before it has no more.
     ConnectLegacySlave {

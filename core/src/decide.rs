@@ -61,6 +61,7 @@ impl Cluster {
             Command::Account { by, command } => Ok(self.account_facts(by, command, at)?),
             Command::Project { by, command } => Ok(self.project_facts(by, command)?),
             Command::App { by, command } => self.app_facts(by, command, at),
+            Command::SlaveKey { command, .. } => Ok(self.key_facts(command)?),
             Command::CancelBuild { build, .. } => self.canceled(build),
             Command::NoteOnBuild { build, note, .. } => self.noted(build, &note),
             Command::DescribeBuild {
@@ -89,6 +90,7 @@ impl Cluster {
                 finished,
                 seen,
                 fresh,
+                key,
             } => {
                 let offer = Offer {
                     url,
@@ -96,8 +98,9 @@ impl Cluster {
                     num_executors,
                     labels,
                     known_as,
+                    key,
                 };
-                Ok(self.connect(offer, &finished, &seen, &fresh))
+                self.connect(offer, &finished, &seen, &fresh)
             }
             Command::ConnectLegacySlave {
                 url,
@@ -465,6 +468,13 @@ impl Cluster {
         }
         if self.keeper(hand_out).is_some() {
             return Ok(false);
+        }
+        if running.is_some_and(|(_, attempt)| *attempt == hand_out.attempt) {
+            return Err(Refusal::OthersHandOut {
+                build: hand_out.build,
+                subjob: hand_out.subjob,
+                attempt: hand_out.attempt,
+            });
         }
         Err(stale)
     }

@@ -30,7 +30,11 @@ impl Cluster {
                 .effects_on_instance(*instance, fact)
                 .into_iter()
                 .collect(),
-            Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) | Fact::App(..) => Vec::new(),
+            Fact::Farm(_)
+            | Fact::Account(..)
+            | Fact::Project(..)
+            | Fact::App(..)
+            | Fact::SlaveKey(_) => Vec::new(),
         }
     }
 

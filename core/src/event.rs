@@ -9,6 +9,7 @@ pub use crate::builds::facts::{Bound, BuildFact};
 pub use crate::instances::facts::InstanceFact;
 pub use crate::lifetime::facts::{FarmFact, IncarnationCause};
 pub use crate::slaves::facts::{KeptHandOut, Loss, SlaveFact};
+pub use crate::slaves::key_facts::KeyFact;
 pub use crate::templates::facts::TemplateFact;
 
 use super::actor::Actor;
@@ -48,6 +49,8 @@ pub enum Fact {
     Instance(InstanceId, InstanceFact),
     /// To the app of a project.
     App(ProjectId, AppFact),
+    /// To a key of a slave, or a token with which slaves join.
+    SlaveKey(KeyFact),
 }
 
 /// The build and the slave that a fact is about.
@@ -80,7 +83,8 @@ impl Fact {
             | Self::Account(..)
             | Self::Project(..)
             | Self::Template(..)
-            | Self::App(..) => Subject::default(),
+            | Self::App(..)
+            | Self::SlaveKey(_) => Subject::default(),
         }
     }
 }
@@ -96,6 +100,7 @@ impl fmt::Display for Fact {
             Self::Template(template, fact) => write!(f, "template {template}{fact}"),
             Self::Instance(instance, fact) => write!(f, "instance {instance}{fact}"),
             Self::App(project, fact) => write!(f, "app of project {project}{fact}"),
+            Self::SlaveKey(fact) => fact.fmt(f),
         }
     }
 }

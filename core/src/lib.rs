@@ -52,6 +52,7 @@ use scheduling::build_queue::BuildQueue;
 use scheduling::dirty::DirtySet;
 use serde::{Deserialize, Serialize};
 use slaves::doubts::Failures;
+use slaves::keys::SlaveKeys;
 use slaves::slave::Slave;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -145,6 +146,8 @@ pub struct Cluster {
     instances: Instances,
     #[serde(skip_serializing_if = "Apps::is_empty")]
     apps: Apps,
+    #[serde(skip_serializing_if = "SlaveKeys::is_empty")]
+    slave_keys: SlaveKeys,
 
     // What follows is derived from the above and kept for speed: `check` compares, `restore` makes
     // it anew.

@@ -5,6 +5,7 @@ use crate::apps::command::AppRefusal;
 use crate::builds::details::Unfit;
 use crate::builds::status::StatusRefusal;
 use crate::instances::instance::InstanceRefusal;
+use crate::slaves::keys::KeyRefused;
 use crate::templates::refusal::TemplateRefusal;
 use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 
@@ -63,6 +64,21 @@ pub enum Refusal {
         /// The number of the hand-out.
         attempt: Attempt,
     },
+    /// The hand-out is another slave's.
+    #[error(
+        "attempt {attempt} of subjob {subjob} of build {build} was handed out to another slave"
+    )]
+    OthersHandOut {
+        /// The build of the hand-out.
+        build: BuildId,
+        /// The subjob that was handed out.
+        subjob: SubjobId,
+        /// The number of the hand-out.
+        attempt: Attempt,
+    },
+    /// A key or a join token is of no use.
+    #[error(transparent)]
+    Key(#[from] KeyRefused),
     /// A status can not be posted.
     #[error(transparent)]
     Status(#[from] StatusRefusal),

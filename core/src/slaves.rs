@@ -5,6 +5,8 @@ pub(crate) mod connecting;
 pub(crate) mod doubts;
 pub mod facts;
 pub mod health;
+pub mod key_facts;
+pub mod keys;
 pub mod legacy;
 pub(crate) mod losing;
 pub(crate) mod quarantine;

@@ -14,6 +14,7 @@ mod hunting;
 mod incarnation;
 mod instances;
 mod kept_results;
+mod keys;
 mod legacy;
 mod matrix;
 mod prefetch;

@@ -26,11 +26,13 @@ use crate::journal::{AuditLog, EndedBuilds, Histories, Journal, Timings};
 use crate::notify::{self, Begun, Watcher};
 use crate::read::metrics::Measured;
 use crate::read::running::RunningAtoms;
+use crate::read::slave_keys::SlaveKeys;
 use crate::read::slave_signs::SlaveSigns;
 use crate::router::Router;
 use crate::store::app_logs::AppLogs;
 use crate::store::build_secrets::BuildSecrets;
 use crate::store::instance_logs::InstanceLogs;
+use crate::store::master_key::{self, Kept};
 use crate::store::results::Results;
 use crate::store::templates::Snapshots;
 use clusterrunner_common::auth::secret::Secret;
@@ -52,6 +54,7 @@ use readers::Readers;
 use running::Running;
 use ssh_port::SshDoor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -86,9 +89,15 @@ pub async fn serve(
     results.remove_incoming().map_err(ServeError::Leftovers)?;
     let launched = launched(&settings, &directory).map_err(ServeError::Launched)?;
     let session = SessionId::from_random(random_bytes());
+    let slave_keys = slave_keys(&directory, secret.clone()).map_err(ServeError::MasterKey)?;
     let recovered = recover(&settings, &directory, (&results, &launched), &session).await?;
     let receivers = recovered.coordinator.1.receivers();
-    let (coordinator, readers) = Readers::told_by(recovered.coordinator, &settings, &launched)?;
+    let (coordinator, readers) = Readers::told_by(
+        recovered.coordinator,
+        &settings,
+        &launched,
+        slave_keys.clone(),
+    )?;
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
@@ -106,7 +115,7 @@ pub async fn serve(
         session,
         results,
         launched,
-        caller: caller(&settings, secret.clone())?,
+        caller: caller(&settings, secret.clone())?.with_signer(Arc::new(slave_keys)),
         settings,
         is_output_read,
     };
@@ -131,12 +140,13 @@ pub async fn serve(
     // private project, no app and no instance. Where the coordinator can not answer it has ended, and so does all.
     farm.cluster.read(|_| ()).await.ok();
     let sessions = farm.sessions(secret.clone(), tls.is_some());
-    let gate = farm.gate(secret.clone(), &readers.private, &sessions);
+    let slave_keys = readers.slave_keys.clone();
+    let gate = farm.gate(secret.clone(), (&readers.private, &slave_keys), &sessions);
     let accounts = farm.accounts(secret.clone());
     let (feed, hunted) = (readers.feed.clone(), readers.feed.clone());
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
     let live = Live::new(readers.feed.clone(), stop.clone());
-    let published = (readers.published, readers.private, live);
+    let published = (readers.published, readers.private, live, slave_keys);
     let (told, sent) = ((readers.events, sessions), (sources, working_trees.clone()));
     let api = farm.api(sent, accounts.clone(), published, told);
     let binder = binder::router(farm.binder_api(router_port)?);
@@ -171,6 +181,23 @@ pub async fn serve(
     tokio::join!(own.rest(), working_trees.rest(), pushes.ended());
     tracing::info!("the master has ended");
     Ok(())
+}
+
+/// The keys of slaves and of the master. Blocks for as long as it takes to read a small file, or to write one.
+fn slave_keys(directory: &Path, secret: Secret) -> std::io::Result<SlaveKeys> {
+    let own = match master_key::ensure(directory)? {
+        Kept::Known(key) => key,
+        Kept::Made(key) => {
+            tracing::info!(
+                key = key.public().fingerprint(),
+                "made a key for this master in {}; slaves that have joined another master do not take this one for theirs \
+                 (docs/slaves.md, Keys)",
+                directory.join(master_key::FILE).display()
+            );
+            key
+        }
+    };
+    Ok(SlaveKeys::new(secret, own))
 }
 
 /// What calls slaves.

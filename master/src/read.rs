@@ -19,5 +19,6 @@ pub(crate) mod receivers;
 pub(crate) mod running;
 pub(crate) mod runs;
 pub(crate) mod settling;
+pub(crate) mod slave_keys;
 pub(crate) mod slave_signs;
 pub(crate) mod tested;

@@ -6,6 +6,7 @@ pub(crate) mod binder_key;
 pub(crate) mod build_secrets;
 pub(crate) mod instance_logs;
 mod log_files;
+pub(crate) mod master_key;
 pub mod own_repositories;
 pub mod results;
 pub(crate) mod sources;

@@ -42,6 +42,17 @@ pub enum ServeError {
     /// It can not speak HTTPS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Its keys can not be read or kept.
+    #[error("could not read or make this slave's keys: {0}")]
+    Identity(#[source] std::io::Error),
+    /// There is no join token where the settings say.
+    #[error("join_token_file {}: {reason}", .file.display())]
+    JoinToken {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Its event log can not be written.
     #[error(transparent)]
     EventLog(#[from] EventLogError),
@@ -78,6 +89,7 @@ impl ServeError {
         matches!(
             self,
             Self::Secret(_)
+                | Self::JoinToken { .. }
                 | Self::Tls(_)
                 | Self::Origins(_)
                 | Self::Containers(_)

@@ -3,12 +3,12 @@
 use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectory;
 use crate::deliver::held_results::HeldResults;
-use crate::master::api::{Backoff, Failures, MasterApi};
+use crate::master::api::{Backoff, ConnectError, Failures, MasterApi};
 use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
 use crate::supervisor::Supervisor;
 use crate::work::Command;
-use clusterrunner_common::api::{ConnectAnswer, PROTOCOL, SlaveState, StateReportBody};
+use clusterrunner_common::api::{ConnectAnswer, ErrorCode, PROTOCOL, SlaveState, StateReportBody};
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::ids::SlaveId;
@@ -29,6 +29,15 @@ fn tell(failures: &mut Failures, error: &CallError) {
         tracing::debug!(%error, "the master is still unreachable");
     } else if error.is_for_another_life() {
         tracing::info!("the master was started again; retrying");
+    } else if let Some(
+        ErrorCode::UnknownSlaveKey | ErrorCode::InvalidJoinToken | ErrorCode::AddressOfOtherKey,
+    ) = error.code()
+    {
+        tracing::error!(
+            %error,
+            "the master does not take this slave by what it shows: `clusterrunner token create --role slave` on the master \
+             makes a join token, with which `clusterrunner slave --join-token-file` joins again; retrying"
+        );
     } else if error.status() == Some(StatusCode::UNAUTHORIZED) {
         tracing::error!(
             %error,
@@ -37,6 +46,22 @@ fn tell(failures: &mut Failures, error: &CallError) {
     } else {
         tracing::warn!(%error, "no contact with the master; retrying");
     }
+}
+
+/// The same of a try to connect.
+fn tell_of_connect(failures: &mut Failures, error: &ConnectError) {
+    match error {
+        ConnectError::Call(error) => tell(failures, error),
+        ConnectError::Master(error) if failures.is_other_master() => {
+            tracing::error!("{error}; retrying");
+        }
+        ConnectError::Master(error) => tracing::debug!(%error, "still no master of this slave"),
+    }
+}
+
+/// Whether an operator has revoked this slave's key: it ends, and does not try to get in again by itself.
+fn is_revoked(error: &CallError) -> bool {
+    error.code() == Some(ErrorCode::RevokedSlaveKey)
 }
 
 fn tell_of_end(failures: &mut Failures) {
@@ -157,11 +182,26 @@ impl Connection {
                         "the master gave an id that is not a number"
                     ),
                 },
-                Err(error) => tell(failures, &error),
+                Err(ConnectError::Call(error)) if is_revoked(&error) => {
+                    drop(closed);
+                    return self.end_revoked().await;
+                }
+                Err(error) => tell_of_connect(failures, &error),
             }
             drop(closed);
             registration.pause(&mut backoff).await;
         }
+    }
+
+    /// Ends the slave; its atoms end with it.
+    async fn end_revoked(&self) -> SlaveId {
+        let directory = self.api.identity.directory().display();
+        self.data.give_up(format!(
+            "its key {} was revoked by an operator of the master. If this machine is to be a slave again: `clusterrunner \
+             slaves revoke --undo` on the master, or remove {directory} and start the slave with a join token or the secret",
+            self.api.identity.fingerprint()
+        ));
+        std::future::pending().await
     }
 
     /// Takes the registration for ours. Says whether all that was handed out before still counts.
@@ -229,10 +269,14 @@ impl Connection {
                 }
                 Err(error) => {
                     let refused = error.status().is_some_and(|_| !error.is_passing());
+                    let is_of_key = matches!(
+                        error.code(),
+                        Some(ErrorCode::RevokedSlaveKey | ErrorCode::UnknownSlaveKey)
+                    );
                     // Another master in the place of one of the original asks for more proof than that did.
                     let may_be_clock = error.status() == Some(StatusCode::UNAUTHORIZED)
                         && !api.dialect.is_original();
-                    if refused && !may_be_clock {
+                    if is_of_key || (refused && !may_be_clock) {
                         tracing::warn!(slave.id = %id, %error, "the master does not know this slave; connecting again");
                         return;
                     }

@@ -3,6 +3,7 @@
 //! ```text
 //! lock                                flock of the process that uses the directory
 //! slave.pid                           its process id; there while it listens
+//! identity/                           the slave's key and its master's; see `master::identity`
 //! repos/                              mirrors of repositories, kept from build to build within bounds
 //! work/<build>/                       work tree of a git build
 //! work/<build>.restored/              what is about to be moved into it, see `setup_cache`
@@ -156,6 +157,11 @@ impl DataDirectory {
             }
         }
         Ok(is_mended)
+    }
+
+    /// Ends the slave for this reason.
+    pub(crate) fn give_up(&self, reason: String) {
+        self.broken.send_replace(Some(reason));
     }
 
     /// Why it can not be used any more, if that is so.

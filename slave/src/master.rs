@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod clock;
+pub(crate) mod identity;
 pub(crate) mod lineage;
 pub(crate) mod registration;
 pub(crate) mod upload;

@@ -13,6 +13,7 @@ use clusterrunner_common::process::terminal;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
 use clusterrunner_common::text::host_name::is_host;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// Options of `clusterrunner slave` and of `clusterrunner-slave`. What is not given comes from the
 /// settings file.
@@ -53,6 +54,20 @@ pub struct SlaveOptions {
     /// this option the first signal does so. Setting: drain_on_stop, False by default.
     #[arg(long)]
     pub drain: bool,
+
+    /// Join the master with the token in this file, as `clusterrunner token create --role slave` prints it
+    ///
+    /// A slave that joins gets a key of its own and needs no secret; the token counts only while the
+    /// master does not know that key. Setting: join_token_file.
+    #[arg(long, value_name = "FILE")]
+    pub join_token_file: Option<PathBuf>,
+
+    /// Forget the master that this slave has joined, and join the one that answers now
+    ///
+    /// For a master that was set up anew, with another key. The slave joins with the secret or a join
+    /// token.
+    #[arg(long)]
+    pub forget_master: bool,
 
     /// Write events to this file, in the directory `log` below the base directory unless it is a
     /// whole path, or to STDOUT [default: eventlog_slave.log]
@@ -116,6 +131,10 @@ impl SlaveOptions {
             .set_if_given("master_port", master.and_then(|master| master.port))
             .set_if_given("num_executors", self.num_executors)
             .set_if_given("bind_address", self.bind_address)
+            .set_if_given(
+                "join_token_file",
+                self.join_token_file.as_ref().map(|file| file.display()),
+            )
             .set_if_given("drain_on_stop", self.drain.then_some("True"))
             .set_if_given("eventlog_filename", self.eventlog_file.as_ref())
             .set_if_given("log_level", common.log_level())
@@ -149,6 +168,7 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     let port = listener.local_addr()?.port();
     let settings = SlaveSettings {
         general: settings.general.with_files_of_slave(port),
+        forgets_master: options.forget_master,
         ..settings
     };
     let general = &settings.general;

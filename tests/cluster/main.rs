@@ -109,6 +109,7 @@ mod sick_slaves;
 mod signatures;
 mod single_artifacts;
 mod slave_faults;
+mod slave_keys;
 mod strangers;
 mod submitting;
 mod terminal;

@@ -1,5 +1,6 @@
 //! Requests as anybody could make them: with the right signature, a wrong one, or none.
 
+use clusterrunner_common::auth::keys::OwnKey;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, SIGNATURE_HEADER, Signed, body_digest,
@@ -92,9 +93,21 @@ impl Raw {
         vec![(SIGNATURE_HEADER, signature)]
     }
 
+    /// A signature with a key in place of the secret.
+    pub(crate) fn key_signature(&self, key: &OwnKey) -> Proof {
+        let signed = Signed {
+            method: self.method,
+            path_and_query: &self.path,
+            receiver: &session_of(&self.server),
+            content_digest: &content_digest(&self.body),
+        };
+        let signature = signed.sign_with_key(key, Timestamp::now(), random_bytes());
+        vec![(SIGNATURE_HEADER, signature)]
+    }
+
     /// A signature as it stands before a body that is streamed.
-    pub(crate) fn upload_signature(&self, secret: &Secret) -> Proof {
-        let mut proof = self.signature(secret);
+    pub(crate) fn upload_signature(&self, key: &OwnKey) -> Proof {
+        let mut proof = self.key_signature(key);
         proof.push((CONTENT_DIGEST_HEADER, content_digest(&self.body)));
         proof
     }

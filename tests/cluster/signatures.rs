@@ -118,22 +118,11 @@ impl Scene {
         calls
     }
 
-    /// The master's incarnation, which its event log tells to anybody.
-    fn incarnation(&self) -> Value {
-        let log = self.farm.path("base/log/eventlog_master.log");
-        let log = std::fs::read_to_string(log).unwrap();
-        let mut events = log
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let begun = events.find(|event| event["__tag__"] == "INCARNATION_BEGUN");
-        begun.expect("one began at the start")["incarnation"].clone()
-    }
-
     /// A result of subjob 0 that says something else than the atom would.
     fn result(&self, attempt: u32) -> Raw {
         let report = json!({
             "slave_id": self.slave.id, "session_id": self.slave.session_id,
-            "incarnation": self.incarnation(),
+            "incarnation": self.farm.incarnation(),
             "results": [{"subjob_id": 0, "attempt": attempt, "executor_id": 0}],
         });
         let mut body = format!(
@@ -313,7 +302,10 @@ async fn a_signature_is_good_once_and_for_one_call() {
 async fn a_heartbeat_can_not_be_replayed() {
     let scene = Scene::set().await;
     let heartbeat = scene.calls().remove(1);
-    let proof = heartbeat.signature(&scene.farm.secret());
+    let by_secret = heartbeat.signature(&scene.farm.secret());
+    let refused = heartbeat.send(&by_secret).await;
+    assert_eq!(refused.status, 403, "the slave has a key: {refused:?}");
+    let proof = heartbeat.key_signature(&scene.farm.slave_key(0));
     let first = heartbeat.send(&proof).await;
     assert_eq!(first.status, 200, "{first:?}");
     assert_eq!(first.body["is_alive"], json!(true));
@@ -325,7 +317,7 @@ async fn a_heartbeat_can_not_be_replayed() {
 #[tokio::test]
 async fn a_result_counts_only_as_it_was_signed_and_for_its_attempt() {
     let scene = Scene::set().await;
-    let secret = scene.farm.secret();
+    let key = scene.farm.slave_key(0);
     let before = scene.state().await;
 
     // The head is signed as it should be, but the body is another one of the same length.
@@ -333,23 +325,23 @@ async fn a_result_counts_only_as_it_was_signed_and_for_its_attempt() {
     let mut forged = genuine.clone();
     let last = forged.body.len() - 20;
     forged.body[last] ^= 1;
-    let answer = forged.send(&genuine.upload_signature(&secret)).await;
+    let answer = forged.send(&genuine.upload_signature(&key)).await;
     assert_eq!(answer.status, 401, "{answer:?}");
     // The body's digest is stated as it is, but was not signed.
-    let mut proof = genuine.signature(&secret);
+    let mut proof = genuine.key_signature(&key);
     proof.push((CONTENT_DIGEST_HEADER, content_digest(&forged.body)));
     let answer = forged.send(&proof).await;
     assert_eq!(answer.status, 401, "{answer:?}");
     // Cut short.
     let mut short = genuine.clone();
     short.body.truncate(last);
-    let answer = short.send(&genuine.upload_signature(&secret)).await;
+    let answer = short.send(&genuine.upload_signature(&key)).await;
     assert!((400..=401).contains(&answer.status), "{answer:?}");
     assert_eq!(scene.state().await, before);
 
     for attempt in [0, 2, 3, u32::MAX] {
         let stale = scene.result(attempt);
-        let answer = stale.send(&stale.upload_signature(&secret)).await;
+        let answer = stale.send(&stale.upload_signature(&key)).await;
         let rejected = &answer.body["rejected"][0]["status"];
         assert_eq!(rejected, 409, "attempt {attempt}: {answer:?}");
     }
@@ -361,7 +353,7 @@ async fn a_result_counts_only_as_it_was_signed_and_for_its_attempt() {
     scene.farm.wait_for_rest().await;
     let done = scene.state().await;
     let late = scene.result(1);
-    let answer = late.send(&late.upload_signature(&secret)).await;
+    let answer = late.send(&late.upload_signature(&key)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let after = scene.state().await;
     assert_eq!(after[..3], done[..3]);

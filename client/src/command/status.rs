@@ -1,6 +1,7 @@
 //! `clusterrunner status` and `clusterrunner slaves`.
 
 use super::progress::{done_in, waits_for};
+use super::slave_keys;
 use super::standing::{
     atoms, began, build_state, failed_atoms, flaky, job, not_run, present, project, stages, took,
     working_tree,
@@ -117,6 +118,9 @@ pub(crate) async fn slaves(
     common: CommonOptions,
 ) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
+    if let Some(task) = options.task {
+        return slave_keys::run(&client, task).await;
+    }
     if options.json {
         print_json(&client, "/v1/slave").await?;
         return Ok(ExitCode::Success);
@@ -129,10 +133,14 @@ pub(crate) async fn slaves(
         ));
         return Ok(ExitCode::Success);
     }
-    let mut table = Table::new(&["Slave", "Address", "State", "Executors", "Build"]);
+    let headings = ["Slave", "Address", "State", "Executors", "Build", "Key"];
+    // Of a farm of an earlier version none has one.
+    let has_keys = slaves.iter().any(|slave| slave.key.is_some());
+    let shown = headings.len() - usize::from(!has_keys);
+    let mut table = Table::new(&headings[..shown]);
     for slave in &slaves {
         let (style, state) = slave_state(slave);
-        table.add([
+        let cells = [
             slave.id.to_string().into(),
             slave.url.as_str().into(),
             Cell::styled(style, state),
@@ -145,7 +153,9 @@ pub(crate) async fn slaves(
                 Some(build) => build.to_string().into(),
                 None => "-".into(),
             },
-        ]);
+            slave.key.as_deref().unwrap_or("-").into(),
+        ];
+        table.add(cells.into_iter().take(shown));
     }
     table.print();
     tell_of_the_sick(&slaves);

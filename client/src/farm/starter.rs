@@ -215,6 +215,8 @@ impl Starter<'_> {
                 master,
                 "--num-executors",
                 &executors.to_string(),
+                // It works for the master of this farm, whatever an earlier one was.
+                "--forget-master",
             ],
         )?;
         self.wait(

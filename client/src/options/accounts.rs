@@ -183,9 +183,9 @@ pub(crate) struct CreateTokenOptions {
     /// The user that the token stands for [default: the user of --token]
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
-    /// What the token is for, such as the machine that has it
+    /// What the token is for, such as the machine that has it; of a token for slaves it may be left out
     #[arg(long, value_name = "NAME")]
-    pub(crate) name: String,
+    pub(crate) name: Option<String>,
     /// What the token lets its user do
     #[arg(long, value_enum, default_value_t = GivenRole::Submit)]
     pub(crate) role: GivenRole,
@@ -206,14 +206,18 @@ pub(crate) enum GivenRole {
     Submit,
     /// All that the user may do
     Admin,
+    /// Of no user: slaves join with it (`clusterrunner slave --join-token-file`), and it opens nothing else
+    Slave,
 }
 
-impl From<GivenRole> for TokenRole {
-    fn from(role: GivenRole) -> Self {
-        match role {
-            GivenRole::Read => Self::Read,
-            GivenRole::Submit => Self::Submit,
-            GivenRole::Admin => Self::Admin,
+impl GivenRole {
+    /// The role of a user's token; none where it is of no user.
+    pub(crate) fn of_user(self) -> Option<TokenRole> {
+        match self {
+            Self::Read => Some(TokenRole::Read),
+            Self::Submit => Some(TokenRole::Submit),
+            Self::Admin => Some(TokenRole::Admin),
+            Self::Slave => None,
         }
     }
 }

@@ -141,9 +141,27 @@ pub(crate) enum JournalTask {
     },
 }
 
+/// What to do about the keys of slaves.
+#[derive(Subcommand, Debug)]
+pub(crate) enum SlavesTask {
+    /// List the keys with which slaves have joined
+    Keys,
+    /// Let the keys of slaves open nothing any more: what the slaves run goes back to the queue, and they end
+    Revoke {
+        /// A slave by its number, HOST:PORT or host, or by the beginning of its key
+        #[arg(required = true, value_name = "SLAVE")]
+        slaves: Vec<String>,
+        /// Take that back
+        #[arg(long)]
+        undo: bool,
+    },
+}
+
 /// Options of `clusterrunner slaves`.
 #[derive(Args, Debug)]
 pub(crate) struct SlavesOptions {
+    #[command(subcommand)]
+    pub(crate) task: Option<SlavesTask>,
     /// Print the master's JSON answer
     #[arg(long)]
     pub(crate) json: bool,

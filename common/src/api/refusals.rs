@@ -37,6 +37,14 @@ pub enum ErrorCode {
     NoProof,
     /// The token opens nothing.
     InvalidToken,
+    /// The master does not know the key of a slave, which must join again.
+    UnknownSlaveKey,
+    /// An operator has revoked the key of a slave.
+    RevokedSlaveKey,
+    /// Slaves can not join with this token any more.
+    InvalidJoinToken,
+    /// A slave may not be at this address by its key alone: it must join again.
+    AddressOfOtherKey,
     /// One that only newer masters know.
     #[serde(other)]
     Other,

@@ -65,6 +65,9 @@ pub struct SlaveView {
     /// Ours: how far it keeps the commands of all builds apart from its machine, if it says so; in the same lists and events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<IsolationLevel>,
+    /// Ours: the beginning of the key that it signs with; none of a slave that has but the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// Answer to `POST /v1/slave/<id>/drain` and `/undrain`. Ours.

@@ -4,6 +4,7 @@
 mod bodies;
 mod closed;
 mod extractors;
+mod keyed;
 mod legacy;
 mod reads;
 mod sessions;
@@ -16,6 +17,7 @@ pub use legacy::Proof;
 pub use sessions::{CSRF_HEADER, SESSION_COOKIE, Sessions, UnknownSession, is_of_this_origin};
 pub use tokens::{Tokens, UnknownToken, token_of};
 
+use crate::auth::keys::Keys;
 use crate::auth::secret::Secret;
 use crate::auth::signature::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, ClaimedSignature, SIGNATURE_HEADER, SeenSignatures,
@@ -60,6 +62,8 @@ pub struct Gate {
     tokens: Option<Known>,
     /// The sessions of browsers, where there are any.
     sessions: Option<Arc<dyn Sessions>>,
+    /// The keys of daemons that may sign, where there are any.
+    keys: Option<Arc<dyn Keys>>,
     /// Routes that need no proof.
     is_open: fn(&Method, &str) -> bool,
     unproved: Budget,
@@ -116,6 +120,7 @@ impl Gate {
             reads: Reads::Open,
             tokens: None,
             sessions: None,
+            keys: None,
             is_open: |_, _| false,
             unproved: Budget::default(),
         })
@@ -181,10 +186,12 @@ impl Gate {
     async fn open(&self, request: Request) -> Result<Request, Closed> {
         if let Some(signature) = header_text(&request, SIGNATURE_HEADER) {
             let mut request = request;
-            request.extensions_mut().insert(Proof::Bound);
             let claimed = ClaimedSignature::parse(&signature)?;
+            let proof = Proof::from(claimed.by());
+            request.extensions_mut().insert(proof);
             // What can not pass is not waited for.
             self.check_head(&claimed)?;
+            self.wait_for_key(&claimed).await;
             return match header_text(&request, CONTENT_DIGEST_HEADER) {
                 Some(digest) => self.open_to_upload(request, &claimed, digest),
                 None => self.open_to_signature(request, &claimed).await,
@@ -208,9 +215,12 @@ impl Gate {
         let proof = self.least_proof(request.method(), request.uri().path());
         request.extensions_mut().insert(proof);
         match proof {
-            Proof::Bound | Proof::ReadToken | Proof::UserToken | Proof::Session => {
-                return Err(SignatureError::Missing.into());
-            }
+            Proof::Bound
+            | Proof::Key(_)
+            | Proof::JoinToken(_)
+            | Proof::ReadToken
+            | Proof::UserToken
+            | Proof::Session => return Err(SignatureError::Missing.into()),
             Proof::Nothing => {
                 request.extensions_mut().insert(BodyVerdict::new(GENUINE));
                 request.extensions_mut().insert(self.unproved.clone());
@@ -285,8 +295,10 @@ impl Gate {
     ) -> Result<(), SignatureError> {
         let line = request.extensions().get::<RequestLine>();
         let sent = request.extensions().get::<SentMethod>();
-        claimed.verify(
+        let now = Timestamp::now();
+        claimed.verify_with(
             &self.secret,
+            self.keys.as_deref(),
             SignedParts {
                 method: sent.map_or(request.method(), |sent| &sent.0).as_str(),
                 path_and_query: line.map_or_else(
@@ -301,8 +313,9 @@ impl Gate {
                 receiver: &self.session,
                 content_digest,
             },
+            now,
         )?;
-        self.seen().use_up(claimed, Timestamp::now())
+        self.seen().use_up(claimed, now)
     }
 }
 

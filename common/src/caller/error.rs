@@ -116,6 +116,15 @@ impl CallError {
         }
     }
 
+    /// Which refusal it is, where the peer says so.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused { code, .. } => *code,
+            _ => None,
+        }
+    }
+
     /// Whether the call can not have arrived: there was no connection.
     #[must_use]
     pub fn never_arrived(&self) -> bool {

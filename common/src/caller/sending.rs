@@ -41,20 +41,24 @@ impl Caller {
             request: request(),
         };
         let is_stranger = receiver == Receiver::Address && self.sessions.of(url).is_none();
-        match (&self.secret, &self.read_token) {
-            (Some(_), _) if is_stranger => match self.accepted(url, request()).await {
+        match (self.can_sign(), &self.read_token) {
+            (true, _) if is_stranger => match self.accepted(url, request()).await {
                 Err(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
                     self.signed(signed()).await
                 }
                 answer => answer,
             },
-            (Some(_), _) => self.signed(signed()).await,
-            (None, Some(token)) => {
+            (true, _) => self.signed(signed()).await,
+            (false, Some(token)) => {
                 let request = request().bearer_auth(token.expose());
                 self.accepted(url, request).await
             }
-            (None, None) => self.accepted(url, request()).await,
+            (false, None) => self.accepted(url, request()).await,
         }
+    }
+
+    fn can_sign(&self) -> bool {
+        self.secret.is_some() || self.signer.is_some()
     }
 
     /// Signs a call and makes it, or shows the token of a user with it. Where it turns out that another life answers there, and any may, it is signed
@@ -120,7 +124,6 @@ impl Caller {
         session: &str,
         digest: &str,
     ) -> Result<String, CallError> {
-        let secret = self.secret.as_ref().ok_or(CallError::NoSecret)?;
         let path_and_query = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
@@ -131,7 +134,14 @@ impl Caller {
             receiver: session,
             content_digest: digest,
         };
-        Ok(signed.sign(secret, Timestamp::now(), random_bytes()))
+        let (now, nonce) = (Timestamp::now(), random_bytes());
+        let by_signer = self.signer.as_ref();
+        let by_signer = by_signer.and_then(|signer| signer.sign(&signed, now, nonce));
+        match (by_signer, &self.secret) {
+            (Some(signature), _) => Ok(signature),
+            (None, Some(secret)) => Ok(signed.sign(secret, now, nonce)),
+            (None, None) => Err(CallError::NoSecret),
+        }
     }
 
     /// Makes a call, and learns who answers.

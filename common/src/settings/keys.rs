@@ -169,6 +169,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Seconds<0>>("unresponsive_slaves_cleanup_interval", MASTER),
     key_of::<Count>("num_executors", SLAVE),
     key_of::<Labels>("labels", SLAVE),
+    key_of::<String>("join_token_file", SLAVE),
     key_of::<Port>("master_port", SLAVE),
     key_of::<Bound>("max_console_size", SLAVE),
     key_of::<Seconds<1>>("heartbeat_interval", SLAVE),

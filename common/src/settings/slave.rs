@@ -9,7 +9,7 @@ use super::layers::Layers;
 use super::values::{Bound, Labels, Port, Seconds};
 use super::{GeneralSettings, Overrides, ServiceSettings};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Settings of a slave.
@@ -33,6 +33,10 @@ pub struct SlaveSettings {
     pub heartbeat_interval: Duration,
     /// Whether a signal lets it finish what it runs before it ends.
     pub drain_on_stop: bool,
+    /// The file with the token with which it joins its master.
+    pub join_token_file: Option<PathBuf>,
+    /// Whether it forgets the master that it has joined, to join another. No setting, but an option of the command line.
+    pub forgets_master: bool,
     /// How it runs containers.
     pub containers: ContainerSettings,
     /// How far builds are kept apart from it.
@@ -63,6 +67,8 @@ pub fn load_slave(
         max_console_size: layers.get::<Bound>("max_console_size")?.0,
         heartbeat_interval: layers.get::<Seconds<1>>("heartbeat_interval")?.0,
         drain_on_stop: layers.get("drain_on_stop")?,
+        join_token_file: layers.path_if_set("join_token_file")?,
+        forgets_master: false,
         containers: ContainerSettings::read(&layers)?,
         isolation: IsolationSettings::read(&layers)?,
         instances: InstanceSettings::read(&layers)?,

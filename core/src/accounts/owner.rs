@@ -29,9 +29,12 @@ impl Owner {
         match actor {
             Actor::User(user) => Self::User(user),
             Actor::Binder => Self::Binder,
-            Actor::SecretHolder | Actor::Master | Actor::Slave(_) | Actor::Nobody => {
-                Self::ClusterRunner
-            }
+            Actor::SecretHolder
+            | Actor::Master
+            | Actor::Slave(_)
+            | Actor::Nobody
+            | Actor::JoinToken(_)
+            | Actor::SlaveKey => Self::ClusterRunner,
         }
     }
 }

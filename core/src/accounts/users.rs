@@ -183,8 +183,13 @@ impl Accounts {
         UserId(self.last_user + 1)
     }
 
-    pub(super) fn next_token_id(&self) -> TokenId {
+    pub(crate) fn next_token_id(&self) -> TokenId {
         TokenId(self.last_token + 1)
+    }
+
+    /// Gives no token of a user this number: a join token has it.
+    pub(crate) fn reserve_token(&mut self, id: TokenId) {
+        self.last_token = self.last_token.max(id.0);
     }
 
     pub(super) fn has_token(&self, digest: &TokenDigest) -> bool {

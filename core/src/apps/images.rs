@@ -71,7 +71,11 @@ impl Cluster {
                     || project.owner == Owner::User(user)
                     || project.has_collaborator(user)
             }
-            Actor::Binder | Actor::Slave(_) | Actor::Nobody => false,
+            Actor::Binder
+            | Actor::Slave(_)
+            | Actor::Nobody
+            | Actor::JoinToken(_)
+            | Actor::SlaveKey => false,
         };
         app.build_of(app.release(version)?).filter(|_| is_seen)
     }

@@ -3,6 +3,7 @@
 use super::Command;
 use crate::actor::Actor;
 use crate::builds::hand_out::HandOut;
+use crate::slaves::key_facts::Joining;
 
 impl Command {
     /// The actor that gives the command.
@@ -14,6 +15,7 @@ impl Command {
             | Self::Account { by, .. }
             | Self::Project { by, .. }
             | Self::App { by, .. }
+            | Self::SlaveKey { by, .. }
             | Self::CancelBuild { by, .. }
             | Self::NoteOnBuild { by, .. }
             | Self::DescribeBuild { by, .. }
@@ -26,8 +28,12 @@ impl Command {
             | Self::StopInstance { by, .. }
             | Self::Preload { by, .. }
             | Self::ShutDownSlaves { by, .. } => *by,
-            // It has no registration yet, and may only offer itself with the secret.
-            Self::ConnectSlave { .. } => Actor::SecretHolder,
+            // It has no registration yet.
+            Self::ConnectSlave { key, .. } => match key.map(|key| key.joins) {
+                None | Some(Some(Joining::Secret)) => Actor::SecretHolder,
+                Some(Some(Joining::Token(token))) => Actor::JoinToken(token),
+                Some(None) => Actor::SlaveKey,
+            },
             Self::ConnectLegacySlave { .. } => Actor::Nobody,
             Self::ReportStopped { slave }
             | Self::WarnOfBuild { slave, .. }

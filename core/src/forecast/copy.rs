@@ -80,6 +80,7 @@ impl Copy {
             num_executors: slave.num_executors,
             is_legacy: slave.is_legacy,
             labels: slave.labels.clone(),
+            key: None,
         };
         self.take(Fact::Slave(id, connected));
         if let Some(hosting) = slave.hosting {

@@ -61,6 +61,7 @@ impl Cluster {
             | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }) => {}
             Fact::Account(..)
             | Fact::Project(..)
+            | Fact::SlaveKey(_)
             | Fact::Farm(FarmFact::IdsReserved { .. })
             | Fact::Slave(_, SlaveFact::Forgotten | SlaveFact::Ended) => {}
             Fact::Farm(_) | Fact::Slave(..) => self.attend_to_all(),

@@ -20,6 +20,7 @@ impl Cluster {
                 num_executors,
                 is_legacy,
                 labels,
+                key,
             } => {
                 self.last_slave = slave.0;
                 let before = self
@@ -51,6 +52,7 @@ impl Cluster {
                     connected: Some(at),
                     hosting: None,
                     snapshots: BTreeSet::new(),
+                    key: *key,
                     load: Load::default(),
                     quick_setups: QuickSetups::default(),
                 };

@@ -2,6 +2,8 @@
 
 use crate::Cluster;
 use crate::event::{Fact, IncarnationCause, Loss, SlaveFact};
+use crate::refusal::Refusal;
+use crate::slaves::keys::OfferedKey;
 use crate::slaves::slave::Slave;
 use clusterrunner_common::ids::{Incarnation, SessionId, SlaveId};
 use clusterrunner_common::work::{FinishedAttempt, Seen};
@@ -16,6 +18,8 @@ pub(crate) struct Offer {
     pub(crate) labels: BTreeSet<String>,
     /// The registration that it knows itself by.
     pub(crate) known_as: Option<SlaveId>,
+    /// The key that it has shown.
+    pub(crate) key: Option<OfferedKey>,
 }
 
 impl Cluster {
@@ -23,13 +27,18 @@ impl Cluster {
     /// slave at the address restarted, or does not know the registration of this incarnation: it has nothing of that
     /// registration's hand-outs. A life that a user shut down is told again to end. If the slave has seen events that
     /// this journal lacks, a new incarnation begins and all slaves are lost.
+    ///
+    /// # Errors
+    /// Its key may not be at its address.
     pub(crate) fn connect(
         &self,
         offer: Offer,
         finished: &[FinishedAttempt],
         seen: &[Seen],
         fresh: &Incarnation,
-    ) -> Vec<Fact> {
+    ) -> Result<Vec<Fact>, Refusal> {
+        let admitted = offer.key.map(|key| self.admitted_key(&offer.url, key));
+        let admitted = admitted.transpose()?.flatten();
         let judgement = self.judge_seen(seen);
         let before = self.latest_at(&offer.url);
         let is_to_end =
@@ -52,7 +61,7 @@ impl Cluster {
         {
             let is_same_life = known.session == offer.session;
             if is_same_life && judgement.is_ours && is_same(known, &offer) {
-                return facts;
+                return Ok(facts);
             }
             let reason = if is_same_life {
                 Loss::Trouble("it connected anew".to_owned())
@@ -65,6 +74,7 @@ impl Cluster {
                 facts.extend(self.died(known.id, reason, &hand_outs));
             }
         }
+        facts.extend(admitted);
         facts.push(Fact::Slave(
             slave,
             SlaveFact::Connected {
@@ -73,6 +83,7 @@ impl Cluster {
                 num_executors: offer.num_executors,
                 is_legacy: false,
                 labels: offer.labels,
+                key: offer.key.map(|offered| offered.key),
             },
         ));
         if !hand_outs.is_empty() {
@@ -81,7 +92,7 @@ impl Cluster {
         if is_to_end {
             facts.push(Fact::Slave(slave, SlaveFact::ShutdownRequested));
         }
-        facts
+        Ok(facts)
     }
 }
 
@@ -91,4 +102,5 @@ fn is_same(known: &Slave, offer: &Offer) -> bool {
         && known.num_executors == offer.num_executors
         && known.labels == offer.labels
         && offer.known_as == Some(known.id)
+        && offer.key.map(|offered| offered.key) == known.key
 }

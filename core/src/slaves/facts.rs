@@ -1,7 +1,7 @@
 //! What happens to slaves.
 
 use crate::slaves::slave::Hosting;
-use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SubjobId};
+use clusterrunner_common::ids::{Attempt, BuildId, PublicKey, SessionId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,6 +24,9 @@ pub enum SlaveFact {
         /// What builds may ask for in a slave.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         labels: BTreeSet<String>,
+        /// The key that it signs with; none of a slave that has but the secret.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<PublicKey>,
     },
     /// The master gave it up; the subjobs that it held go back to the queues of their builds.
     Lost {

@@ -103,6 +103,7 @@ impl Cluster {
                 num_executors,
                 is_legacy: true,
                 labels: std::collections::BTreeSet::new(),
+                key: None,
             },
         ));
         if is_to_end {

@@ -5,7 +5,7 @@ use crate::scheduling::quick_setups::QuickSetups;
 use crate::slaves::record::Record;
 use crate::templates::template::Template;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{BuildId, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::ids::{BuildId, PublicKey, SessionId, SlaveId, SubjobId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +56,9 @@ pub struct Slave {
     /// The digests of the snapshots of templates that it has whole.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub snapshots: BTreeSet<String>,
+    /// The key that it signs with; none of a slave that has but the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
     /// What is derived from what it runs and from its builds.
     #[serde(skip)]
     pub(crate) load: Load,

@@ -40,6 +40,7 @@ fn connect(url: &str, known_as: Option<u64>, seen: Vec<Seen>) -> Command {
         finished: Vec::new(),
         seen,
         fresh: super::scenario::fresh(),
+        key: None,
     }
 }
 

@@ -231,6 +231,7 @@ impl Scenario {
             finished: Vec::new(),
             seen: self.seen(),
             fresh: fresh(),
+            key: None,
         })
     }
 
@@ -250,6 +251,7 @@ impl Scenario {
             finished: Vec::new(),
             seen: self.seen(),
             fresh: fresh(),
+            key: None,
         })
     }
 
@@ -280,6 +282,7 @@ impl Scenario {
             finished,
             seen: self.seen(),
             fresh: fresh(),
+            key: None,
         })
     }
 

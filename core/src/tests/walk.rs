@@ -29,6 +29,7 @@ mod history;
 mod hosting;
 mod hunting;
 mod kept;
+mod keys;
 mod legacy;
 mod machine;
 mod master;

@@ -61,6 +61,7 @@ async fn run_build(cluster: &ClusterHandle, subjobs: u32) {
         finished: Vec::new(),
         seen: Vec::new(),
         fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
+        key: None,
     })
     .await;
     let request = serde_json::json!({"type": "directory", "project_directory": "/project"});

@@ -18,6 +18,9 @@ pub enum ServeError {
     /// The base directory has no absolute path.
     #[error("could not find the base directory: {0}")]
     Directory(#[source] std::io::Error),
+    /// Its own key can not be read or made.
+    #[error("could not read or make the master's key (master.key in its data directory): {0}")]
+    MasterKey(#[source] std::io::Error),
     /// Its facts can not be read or stored.
     #[error(transparent)]
     Journal(#[from] JournalError),

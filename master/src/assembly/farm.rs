@@ -22,6 +22,7 @@ use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::receivers::Receivers;
 use crate::read::running::RunningAtoms;
+use crate::read::slave_keys::SlaveKeys;
 use crate::read::slave_signs::{self, SlaveSigns};
 use crate::router::{self, Routes};
 use crate::store::build_secrets::BuildSecrets;
@@ -208,7 +209,7 @@ impl Farm {
     pub(super) fn gate(
         &self,
         secret: Secret,
-        private: &PrivateProjects,
+        (private, slave_keys): (&PrivateProjects, &SlaveKeys),
         sessions: &Sessions,
     ) -> Arc<Gate> {
         let service = &self.settings.service;
@@ -231,7 +232,8 @@ impl Farm {
             clusterrunner::takes_token,
             clusterrunner::shows_more(private.clone()),
         )
-        .with_sessions(Arc::new(sessions.clone()));
+        .with_sessions(Arc::new(sessions.clone()))
+        .with_keys(Arc::new(slave_keys.clone()));
         match service.require_signed_reads {
             true => gate.with_proved_reads(self.settings.general.read_token.clone()),
             false => gate,
@@ -284,7 +286,12 @@ impl Farm {
         &self,
         (sources, working_trees): (Sources, WorkingTrees),
         accounts: Accounts,
-        (published, private, live): (Published<BuildPage>, PrivateProjects, Live),
+        (published, private, live, slave_keys): (
+            Published<BuildPage>,
+            PrivateProjects,
+            Live,
+            SlaveKeys,
+        ),
         (events, sessions): (EventLog, Sessions),
     ) -> Api {
         Api {
@@ -300,6 +307,7 @@ impl Farm {
                 self.timings.clone(),
             ),
             private,
+            slave_keys,
             published,
             running: self.running_atoms.clone(),
             signs: self.signs.clone(),

@@ -13,6 +13,7 @@ use crate::read::event_log;
 use crate::read::feed::{self, Feed};
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
+use crate::read::slave_keys::SlaveKeys;
 use crate::router::{Hosts, Routes};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 pub(super) struct Readers {
     pub(super) published: Published<BuildPage>,
     pub(super) private: PrivateProjects,
+    pub(super) slave_keys: SlaveKeys,
     pub(super) events: EventLog,
     pub(super) feed: Feed,
     pub(super) routes: Routes,
@@ -39,6 +41,7 @@ impl Readers {
         (coordinator, mut watcher): (Coordinator, Watcher),
         settings: &MasterSettings,
         launched: &Launched,
+        slave_keys: SlaveKeys,
     ) -> Result<(Coordinator, Self), ServeError> {
         let general = &settings.general;
         let events = EventLog::open(&general.event_log, general.max_log_file_size)?;
@@ -50,6 +53,7 @@ impl Readers {
         let private = PrivateProjects::default();
         let (to_published, to_event_log) = (published.clone(), events.clone());
         let to_private = private.clone();
+        let to_slave_keys = slave_keys.clone();
         let own = own_names(settings);
         let hosts = Hosts::new(settings.apps.domain.as_deref(), &own);
         let routes = Routes::new(hosts, Timestamp::now());
@@ -57,6 +61,7 @@ impl Readers {
         let to_app_logs = launched.app_logs.clone();
         let coordinator = coordinator.telling(move |cluster, events| {
             to_private.take_in(cluster, events);
+            to_slave_keys.take_in(cluster, events);
             to_routes.take_in(cluster, events);
             to_published.take_in(cluster, events);
             app_story::record(&to_app_logs, cluster, events);
@@ -68,6 +73,7 @@ impl Readers {
         let readers = Self {
             published,
             private,
+            slave_keys,
             events,
             feed,
             routes,

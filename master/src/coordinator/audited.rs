@@ -11,7 +11,12 @@ use std::net::IpAddr;
 pub(super) fn entry(cluster: &Cluster, event: &Event, from: Option<IpAddr>) -> Option<Asked> {
     let by = event.by;
     match by {
-        Actor::SecretHolder | Actor::User(_) | Actor::Binder | Actor::Nobody => {
+        Actor::SecretHolder
+        | Actor::User(_)
+        | Actor::Binder
+        | Actor::Nobody
+        | Actor::JoinToken(_)
+        | Actor::SlaveKey => {
             let user = by.user().and_then(|user| cluster.accounts().user(user));
             let name = user.map(|user| user.name.clone());
             Some(Asked::new(event.at, (by, name), from, words(&event.fact)))

@@ -59,7 +59,8 @@ fn level(fact: &Fact) -> Level {
         | Fact::Project(..)
         | Fact::Template(..)
         | Fact::Instance(..)
-        | Fact::App(..) => Level::INFO,
+        | Fact::App(..)
+        | Fact::SlaveKey(_) => Level::INFO,
         Fact::Farm(FarmFact::MasterStarted { .. }) => Level::DEBUG,
     }
 }

@@ -35,6 +35,7 @@ async fn start(directory: &Path) -> Running {
         finished: Vec::new(),
         seen: Vec::new(),
         fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
+        key: None,
     };
     cluster.command(connect).await.unwrap();
     Running {

@@ -65,6 +65,8 @@ pub(crate) fn actor(caller: Caller) -> Actor {
         Caller::Secret(_) => Actor::SecretHolder,
         Caller::User(user) => Actor::User(user.id),
         Caller::BinderKey => Actor::Binder,
+        Caller::SlaveKey(_) => Actor::SlaveKey,
+        Caller::JoinToken(token) => Actor::JoinToken(token),
         Caller::ReadToken | Caller::Slave | Caller::Nobody => Actor::Nobody,
     }
 }

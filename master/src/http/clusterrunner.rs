@@ -32,8 +32,10 @@ mod recording;
 mod requests;
 mod routes;
 mod secrets;
+mod sender;
 mod session;
 pub(crate) mod shapes;
+mod slave_keys;
 mod slaves;
 mod sources;
 mod steps;
@@ -66,6 +68,7 @@ use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::receivers::Receivers;
 use crate::read::running::RunningAtoms;
+use crate::read::slave_keys::SlaveKeys;
 use crate::read::slave_signs::SlaveSigns;
 use crate::store::app_logs::AppLogs;
 use crate::store::build_secrets::BuildSecrets;
@@ -117,6 +120,8 @@ pub(crate) struct Api {
     pub forecasts: Forecasts,
     /// Whether there are private projects.
     pub private: PrivateProjects,
+    /// The keys of slaves.
+    pub slave_keys: SlaveKeys,
     /// Pages of builds that are polled.
     pub published: Published<BuildPage>,
     /// The atoms that run.

@@ -159,6 +159,7 @@ fn connected() -> Fact {
             num_executors: 2,
             is_legacy: false,
             labels: std::collections::BTreeSet::new(),
+            key: None,
         },
     )
 }

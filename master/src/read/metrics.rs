@@ -183,6 +183,7 @@ mod tests {
             finished: Vec::new(),
             seen: Vec::new(),
             fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
+            key: None,
         };
         for event in cluster.decide(connect, Timestamp(1)).unwrap() {
             cluster.apply(&event);

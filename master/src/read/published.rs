@@ -128,6 +128,7 @@ impl<P> Published<P> {
                     | Fact::Template(..)
                     | Fact::Instance(..)
                     | Fact::App(..)
+                    | Fact::SlaveKey(_)
                     | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }),
                 ) => {}
                 // What happens to a slave may matter to any build, such as one that waits for a slave.
@@ -260,6 +261,7 @@ mod tests {
                 finished: Vec::new(),
                 seen: Vec::new(),
                 fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
+                key: None,
             });
         }
 

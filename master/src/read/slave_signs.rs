@@ -146,6 +146,7 @@ mod tests {
             finished: Vec::new(),
             seen: Vec::new(),
             fresh: Incarnation("fresh".to_owned()),
+            key: None,
         };
         for event in cluster.decide(connect, Timestamp(1)).unwrap() {
             cluster.apply(&event);

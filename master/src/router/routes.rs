@@ -98,6 +98,7 @@ impl Routes {
                 | Fact::Farm(_)
                 | Fact::Account(..)
                 | Fact::Project(..)
+                | Fact::SlaveKey(_)
                 | Fact::Template(..) => {}
             }
         }

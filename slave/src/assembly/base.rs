@@ -14,6 +14,7 @@ use crate::isolation::{Isolator, hidden_places};
 use crate::keeper::Rules;
 use crate::master::api::{Dialect, MasterApi};
 use crate::master::clock::MasterClock;
+use crate::master::identity::{Identity, Way};
 use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
@@ -25,10 +26,12 @@ use crate::source::{Fetching, Sources};
 use crate::supervisor::{Means, Places, Supervisor};
 use crate::templates::{Fetching as FetchingTemplates, Templates, UNPACK_SNAPSHOT};
 use clusterrunner_common::auth::gate::Gate;
+use clusterrunner_common::auth::keys::{JoinToken, NoJoinToken};
 use clusterrunner_common::auth::secret::Secret;
-use clusterrunner_common::caller::Caller;
+use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::child::Children;
 use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::turns::Turns;
@@ -51,10 +54,15 @@ use tokio_util::sync::CancellationToken;
 /// allow: a slave that waits longer would be given up meanwhile.
 const SHORT_CALL: Duration = Duration::from_secs(10);
 
+/// No file with a join token is longer.
+const LONGEST_TOKEN: u64 = 4096;
+
 /// What the parts are made of.
 pub(super) struct Base {
     pub(super) settings: SlaveSettings,
-    pub(super) secret: Secret,
+    /// The farm's secret, where this slave has it.
+    pub(super) secret: Option<Secret>,
+    pub(super) identity: Identity,
     pub(super) session: SessionId,
     /// `host:port` of the master and of this slave.
     pub(super) master: String,
@@ -72,14 +80,6 @@ impl Base {
         stop: &CancellationToken,
     ) -> Result<Self, ServeError> {
         let general = &settings.general;
-        let secret = general.secret_or_generate()?;
-        if general.secret.is_none() {
-            tracing::warn!(
-                "made a secret in {}, since there was none; a master with another secret takes no slave: put the master's \
-                 secret there",
-                general.config_file.display()
-            );
-        }
         let address = listener.local_addr().map_err(ServeError::Address)?;
         let session = SessionId::from_random(random_bytes());
         let data = {
@@ -87,6 +87,8 @@ impl Base {
             let open = move || DataDirectory::open(&base, address.port(), session);
             Arc::new(spawn_blocking(open).await??)
         };
+        let (identity, secret) = identity(&settings, &data).await?;
+        let general = &settings.general;
         // What an earlier life of this slave may have left running.
         end_marked(&data.mark(), settings.service.atom_kill_grace).await;
         Ok(Self {
@@ -96,6 +98,7 @@ impl Base {
             space: DiskSpace::new(data.path(), settings.service.min_free_space),
             stop: stop.clone(),
             secret,
+            identity,
             session,
             data,
             settings,
@@ -122,8 +125,11 @@ impl Base {
     pub(super) fn master_api(&self) -> Result<MasterApi, ServeError> {
         let general = &self.settings.general;
         let timeout = general.default_http_timeout;
-        let caller =
-            |timeout| Caller::with_https(Some(self.secret.clone()), timeout, &general.https);
+        let signer = Arc::new(self.identity.clone());
+        let caller = |timeout| {
+            let caller = Caller::with_https(self.secret.clone(), timeout, &general.https)?;
+            Ok::<_, CallError>(caller.with_signer(signer.clone()))
+        };
         let short_caller = caller(timeout.min(SHORT_CALL))?;
         Ok(MasterApi {
             uploader: caller(timeout)?.knowing_whom(&short_caller),
@@ -137,6 +143,7 @@ impl Base {
             accepts_original: self.settings.service.accept_legacy_peers,
             dialect: Dialect::default(),
             lineage: Lineage::default(),
+            identity: self.identity.clone(),
             clock: MasterClock::default(),
         })
     }
@@ -223,7 +230,7 @@ impl Base {
         let sharing = Sharing {
             api: api.clone(),
             registration: registration.clone(),
-            secret: self.secret.clone(),
+            secret: self.setup_secret(),
         };
         let grace = self.settings.service.atom_kill_grace;
         SetupCaches::open(
@@ -287,7 +294,7 @@ impl Base {
             taken,
             steps,
             caches,
-            secret: self.secret.clone(),
+            secret: self.setup_secret(),
             secret_files: SecretFiles::open(self.data.path()),
         }
     }
@@ -341,6 +348,13 @@ impl Base {
         }
     }
 
+    /// Names and seals what set-ups make: the farm's secret, by which slaves share it; a slave that has not got that keeps
+    /// what it makes for itself.
+    fn setup_secret(&self) -> Secret {
+        let secret = self.secret.clone();
+        secret.unwrap_or_else(|| self.identity.derived("kept set-ups"))
+    }
+
     /// Lets calls to the slave in.
     pub(super) fn gate(&self) -> Arc<Gate> {
         let service = &self.settings.service;
@@ -348,8 +362,12 @@ impl Base {
             tracing::warn!("{LEGACY_WARNING}");
         }
         let legacy = service.accept_legacy_peers.then_some(legacy_proof as _);
-        let (secret, max_age) = (self.secret.clone(), service.signature_max_age);
-        let gate = Gate::with_legacy_peers(secret, &self.session, max_age, |_, _| false, legacy);
+        // Without the farm's secret nobody can sign with it here.
+        let secret = self.secret.clone();
+        let secret = secret.unwrap_or_else(|| self.identity.derived("nobody's secret"));
+        let max_age = service.signature_max_age;
+        let gate = Gate::with_legacy_peers(secret, &self.session, max_age, |_, _| false, legacy)
+            .with_keys(Arc::new(self.identity.clone()));
         match service.require_signed_reads {
             true => gate.with_proved_reads(self.settings.general.read_token.clone()),
             false => gate,
@@ -369,6 +387,7 @@ impl Base {
             registration: registration.clone(),
             dialect: api.dialect.clone(),
             lineage: api.lineage.clone(),
+            identity: self.identity.clone(),
             consoles: Arc::clone(&surroundings.consoles),
             data: Arc::clone(&self.data),
             reports: Arc::clone(&surroundings.reports),
@@ -390,6 +409,50 @@ impl Base {
             "slave listens on {scheme}://{own_address}, master {scheme}://{master}"
         );
     }
+}
+
+/// Who the slave is, and the farm's secret if it has that. It makes one, as all programs do, where it has nothing else to
+/// join with.
+async fn identity(
+    settings: &SlaveSettings,
+    data: &DataDirectory,
+) -> Result<(Identity, Option<Secret>), ServeError> {
+    let general = &settings.general;
+    let directory = data.path().join("identity");
+    let token = match &settings.join_token_file {
+        Some(file) => Some(read_token(file)?),
+        None => None,
+    };
+    let has_other = token.is_some() || directory.join("master.pub").exists();
+    let secret = match &general.secret {
+        Some(secret) => Some(secret.clone()),
+        None if has_other => None,
+        None => {
+            tracing::warn!(
+                "made a secret in {}, since there was none; a master with another secret takes no slave: put the master's \
+                 secret there, or give this slave a join token",
+                general.config_file.display()
+            );
+            Some(general.secret_or_generate()?)
+        }
+    };
+    let ways = token.map(Way::Token).into_iter();
+    let ways = ways.chain(secret.clone().map(Way::Secret)).collect();
+    let forgets = settings.forgets_master;
+    let open = move || Identity::open(directory, forgets, ways);
+    let identity = spawn_blocking(open).await?.map_err(ServeError::Identity)?;
+    Ok((identity, secret))
+}
+
+fn read_token(file: &Path) -> Result<JoinToken, ServeError> {
+    let unusable = |reason: String| ServeError::JoinToken {
+        file: file.to_owned(),
+        reason,
+    };
+    let text = regular_file::read_to_string(file, LONGEST_TOKEN);
+    let text = text.map_err(|error| unusable(error.to_string()))?;
+    text.parse()
+        .map_err(|error: NoJoinToken| unusable(error.to_string()))
 }
 
 /// Where the master reaches this slave.

@@ -5,6 +5,7 @@ use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectory;
 use crate::deliver::reports::Reports;
 use crate::master::api::Dialect;
+use crate::master::identity::Identity;
 use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;
 use crate::run::consoles::Consoles;
@@ -15,6 +16,7 @@ use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use clusterrunner_common::api::{OrderAnswer, Success};
 use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::auth::keys::KeyRefusal;
 use clusterrunner_common::auth::signature::SignatureError;
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::turns::Turns;
@@ -37,6 +39,7 @@ pub(crate) struct Api {
     pub(crate) registration: Registration,
     pub(crate) dialect: Dialect,
     pub(crate) lineage: Lineage,
+    pub(crate) identity: Identity,
     pub(crate) consoles: Arc<Consoles>,
     pub(crate) data: Arc<DataDirectory>,
     pub(crate) reports: Arc<Reports>,
@@ -53,9 +56,22 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Lets an order in; one without a full signature only from a master of the original, which
-    /// this slave has then connected to.
+    /// Lets an order in: once this slave has joined a master, only one that is signed with that master's key.
     pub(super) async fn admit(&self, proof: Proof) -> Result<RwLockReadGuard<'_, ()>, ApiError> {
+        let admitted = self.admit_end(proof).await?;
+        if proof == Proof::Bound && self.identity.has_joined() {
+            let refused = SignatureError::Key(KeyRefusal::OtherMaster);
+            return Err(ApiError::MustSign(refused));
+        }
+        Ok(admitted)
+    }
+
+    /// Lets the order to end in, which holders of the secret give, too. Without a full signature it comes only from a
+    /// master of the original, which this slave has then connected to.
+    pub(super) async fn admit_end(
+        &self,
+        proof: Proof,
+    ) -> Result<RwLockReadGuard<'_, ()>, ApiError> {
         let admitted = self.registration.admit().await;
         if proof.is_weak() && !self.dialect.is_original() {
             return Err(ApiError::MustSign(SignatureError::Missing));

@@ -253,7 +253,7 @@ pub(super) async fn kill(
     proof: Proof,
     Signed(_): Signed<Value>,
 ) -> Result<Json<Success>, ApiError> {
-    let _admitted = api.admit(proof).await?;
+    let _admitted = api.admit_end(proof).await?;
     tracing::info!("told to end by a signed call");
     api.stop.cancel();
     Ok(Json(Success::default()))

@@ -1,6 +1,7 @@
 //! The calls that a slave makes to its master.
 
 use crate::master::clock::MasterClock;
+use crate::master::identity::{Identity, NotOurs, Way};
 use crate::master::lineage::Lineage;
 use crate::master::upload::Upload;
 use crate::work::HandOut;
@@ -8,9 +9,9 @@ use clusterrunner_common::api::instances::{
     InstancesReport, LogsAnswer, LogsReport, SnapshotRequest,
 };
 use clusterrunner_common::api::{
-    ConnectAnswer, ConnectRequest, Heartbeat, HeartbeatAnswer, HeartbeatRequest, KeptSetupRequest,
-    PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, RunningAtom, SlaveState, SourceRequest,
-    StateReport, StateReportBody,
+    ConnectAnswer, ConnectRequest, ErrorCode, Heartbeat, HeartbeatAnswer, HeartbeatRequest,
+    KeptSetupRequest, PROTOCOL, ResultMetrics, ResultReport, ResultsAnswer, RunningAtom,
+    SlaveState, SourceRequest, StateReport, StateReportBody,
 };
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::Timestamp;
@@ -64,13 +65,30 @@ impl Backoff {
 /// at every try.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
-    last: Option<Option<StatusCode>>,
+    last: Option<Kind>,
+}
+
+/// A kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A call failed, with this status if there was an answer.
+    Call(Option<StatusCode>),
+    /// Another master answers.
+    OtherMaster,
 }
 
 impl Failures {
     /// Whether this failure is of another kind than the last one.
     pub(crate) fn is_new(&mut self, error: &CallError) -> bool {
-        let kind = error.status();
+        self.is_of_new_kind(Kind::Call(error.status()))
+    }
+
+    /// The same where another master answers.
+    pub(crate) fn is_other_master(&mut self) -> bool {
+        self.is_of_new_kind(Kind::OtherMaster)
+    }
+
+    fn is_of_new_kind(&mut self, kind: Kind) -> bool {
         self.last.replace(kind) != Some(kind)
     }
 
@@ -127,18 +145,38 @@ pub(crate) struct MasterApi {
     pub(crate) accepts_original: bool,
     pub(crate) dialect: Dialect,
     pub(crate) lineage: Lineage,
+    pub(crate) identity: Identity,
     pub(crate) clock: MasterClock,
+}
+
+/// Why a slave is not connected.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// There was no answer, or a refusal.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Whoever answered is not this slave's master.
+    #[error(transparent)]
+    Master(#[from] NotOurs),
+}
+
+/// Whether a refusal of a slave's key says that it must join anew, which is no judgement of an operator.
+fn must_join(error: &CallError) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::UnknownSlaveKey | ErrorCode::AddressOfOtherKey)
+    )
 }
 
 impl MasterApi {
     /// Asks to be taken in, or back under the registration that we know ourselves by; learns what
-    /// kind of master it is.
+    /// kind of master it is. Where the master does not know this slave's key, it joins again if it can.
     pub(crate) async fn connect(
         &self,
         known_as: Option<SlaveId>,
         finished: Vec<FinishedAttempt>,
-    ) -> Result<ConnectAnswer, CallError> {
-        let request = ConnectRequest {
+    ) -> Result<ConnectAnswer, ConnectError> {
+        let mut offer = ConnectRequest {
             slave: self.own_address.clone(),
             num_executors: self.num_executors,
             labels: self.labels.clone(),
@@ -149,10 +187,45 @@ impl MasterApi {
             seen: self.lineage.to_tell(),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             isolation: Some(self.isolation),
+            identity: None,
         };
+        let mut refused = None;
+        if self.identity.has_joined() {
+            match self.connect_with(&mut offer, None).await {
+                Err(ConnectError::Call(error)) if must_join(&error) => refused = Some(error),
+                connected => return connected,
+            }
+        }
+        for way in self.identity.ways() {
+            match self.connect_with(&mut offer, Some(way)).await {
+                Err(ConnectError::Call(error))
+                    if error.code() == Some(ErrorCode::InvalidJoinToken) =>
+                {
+                    refused = Some(error);
+                }
+                connected => return connected,
+            }
+        }
+        Err(refused.map_or(NotOurs::NothingToJoinWith.into(), ConnectError::Call))
+    }
+
+    /// The same with its key, or in one of the ways to join.
+    async fn connect_with(
+        &self,
+        offer: &mut ConnectRequest,
+        way: Option<&Way>,
+    ) -> Result<ConnectAnswer, ConnectError> {
+        let shown = self.identity.shown(&self.own_address, &self.session);
+        offer.identity = Some(shown.clone());
         let url = format!("{}/v1/slave", self.master);
-        let answer = self.caller.send_and_meet(Method::POST, &url, &request);
+        let caller = match way {
+            None => self.caller.clone(),
+            Some(way) => self.caller.clone().with_signer(Arc::new(way.clone())),
+        };
+        let answer = caller.send_and_meet(Method::POST, &url, offer);
         let (answer, session): (ConnectAnswer, _) = answer.await?;
+        let life = session.as_deref().unwrap_or_default();
+        self.identity.meet(&shown, way, (&answer, life)).await?;
         let is_original = answer.protocol != Some(PROTOCOL) && self.accepts_original;
         self.dialect
             .learn(is_original.then_some(Original { session }));

@@ -286,6 +286,7 @@ async fn connect(
             resumed: manners.resumed,
             wanted: manners.wanted.clone(),
             master: Some(manners.mark.clone()),
+            identity: None,
         }
     };
     shared.hear(Heard::Connected {

@@ -51,6 +51,7 @@ pub(crate) async fn start_all(
             seen: Vec::new(),
             version: None,
             isolation: None,
+            identity: None,
         };
         let (orders, inbox) = mpsc::unbounded_channel();
         all.spawn(async move {

@@ -128,6 +128,7 @@ async fn start(load: &Load, address: &str, number: u32, slaves: &mut JoinSet<()>
         seen: Vec::new(),
         version: None,
         isolation: None,
+        identity: None,
     };
     let mut uplink = Uplink::open(&load.master, load.secret.clone()).await;
     let body = serde_json::to_vec(&connect).expect("JSON");

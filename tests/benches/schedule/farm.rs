@@ -68,6 +68,7 @@ pub(crate) fn makespan(suite: &Suite, expected_ms: &[u64]) -> u64 {
             finished: Vec::new(),
             seen: Vec::new(),
             fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
+            key: None,
         };
         farm.later(slave.joins, connect);
     }

@@ -113,6 +113,17 @@ impl Farm {
         self.slaves[slave] = self.spawn_slave(slave, executors, &[]);
     }
 
+    /// The same with more on its command line.
+    pub(crate) fn restart_slave_with_arguments(
+        &mut self,
+        slave: usize,
+        executors: u32,
+        more: &[&str],
+    ) {
+        assert!(self.has_ended(slave), "it must have ended");
+        self.slaves[slave] = self.spawn_slave(slave, executors, more);
+    }
+
     /// Starts slaves again that have ended, with one executor each.
     pub(crate) fn restart_ended_slaves(&mut self) {
         for slave in 0..self.slaves.len() {

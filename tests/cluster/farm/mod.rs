@@ -10,6 +10,7 @@ use crate::ports::free_ports;
 use crate::program::clusterrunner;
 use crate::wait::PATIENCE;
 use clusterrunner_client::Client;
+use clusterrunner_common::auth::keys::OwnKey;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::http::tls::{Authorities, HttpsSettings, Identity};
@@ -179,6 +180,22 @@ impl Farm {
     /// A path in the farm's own temporary directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The key of a slave that has joined.
+    pub(crate) fn slave_key(&self, slave: usize) -> OwnKey {
+        let file = self.slave_directory(slave).join("identity/own.key");
+        OwnKey::from_text(&fs::read_to_string(file).unwrap()).unwrap()
+    }
+
+    /// The incarnation of its journal, which the master's event log tells to anybody.
+    pub(crate) fn incarnation(&self) -> Value {
+        let log = fs::read_to_string(self.path("base/log/eventlog_master.log")).unwrap();
+        let mut events = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let begun = events.find(|event| event["__tag__"] == "INCARNATION_BEGUN");
+        begun.expect("one began at the start")["incarnation"].clone()
     }
 
     /// What every process of this farm has in its environment or command line.

@@ -87,6 +87,8 @@ impl Plan {
             "--master-url",
             master,
             LOG_FILE_ONLY,
+            // Who deploys has chosen the master, which may be another than before.
+            "--forget-master",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -148,7 +150,7 @@ mod tests {
         assert_eq!(roles, expected);
         assert_eq!(
             plan.slave_arguments().join(" "),
-            "slave --port 43001 --master-url a:43000 --log-file-only --num-executors 4"
+            "slave --port 43001 --master-url a:43000 --log-file-only --forget-master --num-executors 4"
         );
         assert_eq!(
             plan.master_arguments().join(" "),

@@ -327,6 +327,9 @@ pub(super) fn slaves(slaves: &[SlaveView]) -> Finding {
     }
 }
 
+/// What the master says of a slave that an operator shut out.
+const REVOKED: &str = "key was revoked";
+
 /// A slave, and whether it can be reached from here: `Err` says why not. From the master's machine it must be.
 pub(super) fn slave(
     slave: &SlaveView,
@@ -344,6 +347,14 @@ pub(super) fn slave(
             None => "the master hears nothing of it",
             Some(reason) => reason.as_str(),
         };
+        if reason.contains(REVOKED) {
+            return Finding::odd(
+                &thing,
+                format!("{url} is shut out: {reason}"),
+                "`clusterrunner slaves keys` shows when; `clusterrunner slaves revoke --undo` takes it back, and a new key \
+                 joins by the way that docs/slaves.md tells",
+            );
+        }
         return Finding::odd(
             &thing,
             format!("{url} is lost: {reason}"),

@@ -154,5 +154,6 @@ pub(super) fn slave() -> SlaveView {
         version: None,
         load_of_last_hour: Vec::new(),
         isolation: None,
+        key: None,
     }
 }

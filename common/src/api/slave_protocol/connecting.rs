@@ -2,7 +2,9 @@
 
 use crate::api::lenient;
 use crate::clock::Timestamp;
-use crate::ids::{AtomId, Attempt, BuildId, ExecutorIndex, SessionId, SlaveId, SubjobId};
+use crate::ids::{
+    AtomId, Attempt, BuildId, ExecutorIndex, PublicKey, SessionId, SlaveId, SubjobId,
+};
 use crate::work::{FinishedAttempt, IsolationLevel, MasterMark, Seen};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -39,6 +41,9 @@ pub struct ConnectRequest {
     /// Ours: how far the slave keeps the commands of all builds apart from its machine, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<IsolationLevel>,
+    /// Ours: the key that it signs with from then on, and that it has it. Without one it goes on with the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<SlaveIdentity>,
 }
 
 /// Answer to `POST /v1/slave`: status 201.
@@ -63,6 +68,32 @@ pub struct ConnectAnswer {
     /// this life only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<MasterMark>,
+    /// Ours: the key of the master, to a slave that has shown one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<MasterIdentity>,
+}
+
+/// What a slave shows of itself when it connects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlaveIdentity {
+    /// Its key.
+    pub key: PublicKey,
+    /// Its signature of what `auth::joining` says, in hexadecimal digits: it has the key.
+    pub proof: String,
+    /// Random, so that no old answer fits.
+    pub challenge: String,
+}
+
+/// What a master shows of itself in its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterIdentity {
+    /// Its key.
+    pub key: PublicKey,
+    /// Its signature of what `auth::joining` says, in hexadecimal digits.
+    pub proof: String,
+    /// Where the slave joined with the secret or a join token, an HMAC under that: the master knows it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<String>,
 }
 
 /// Body of `POST /v1/slave/<id>/heartbeat`.

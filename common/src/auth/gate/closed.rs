@@ -4,6 +4,7 @@ use super::reads::UnprovedRead;
 use super::sessions::{SessionRefusal, UnknownSession};
 use super::tokens::UnknownToken;
 use crate::api::ErrorCode;
+use crate::auth::keys::KeyRefusal;
 use crate::auth::signature::SignatureError;
 use crate::http::{coded_refusal, refusal};
 use axum::http::{StatusCode, header};
@@ -50,6 +51,14 @@ impl From<SessionRefusal> for Closed {
 impl IntoResponse for Closed {
     fn into_response(self) -> Response {
         match self {
+            Self::Unproved(SignatureError::Key(error)) => {
+                let status = match error {
+                    // The same call succeeds once the two have met.
+                    KeyRefusal::NotMet => StatusCode::TOO_EARLY,
+                    _ => StatusCode::UNAUTHORIZED,
+                };
+                coded_refusal(status, error.code(), error.to_string())
+            }
             Self::Unproved(error) => refusal(StatusCode::UNAUTHORIZED, error.to_string()),
             Self::UnprovedRead(error) => {
                 let code = match error {

@@ -1,5 +1,7 @@
 //! What peers of the original send in place of a bound signature, and the form around some bodies.
 
+use crate::auth::signature::SignedBy;
+use crate::ids::{PublicKey, TokenId};
 use axum::extract::{FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{Uri, header};
@@ -9,8 +11,12 @@ use std::convert::Infallible;
 /// How the sender of a request showed that it may send it; a handler takes it as an extractor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// A signature of this very request, good once.
+    /// A signature of this very request with the secret, good once.
     Bound,
+    /// The same with the key of a daemon, which the gate knows.
+    Key(PublicKey),
+    /// The same under a token with which slaves join.
+    JoinToken(TokenId),
     /// A digest of the body alone: a stranger who saw the request could send it again.
     BodyDigest,
     /// The token for reads.
@@ -28,12 +34,23 @@ impl Proof {
     #[must_use]
     pub fn is_weak(self) -> bool {
         match self {
-            Self::Bound => false,
-            Self::BodyDigest
+            Self::Bound | Self::Key(_) => false,
+            Self::JoinToken(_)
+            | Self::BodyDigest
             | Self::ReadToken
             | Self::UserToken
             | Self::Session
             | Self::Nothing => true,
+        }
+    }
+}
+
+impl From<SignedBy> for Proof {
+    fn from(by: SignedBy) -> Self {
+        match by {
+            SignedBy::Secret => Self::Bound,
+            SignedBy::Key(key) => Self::Key(key),
+            SignedBy::JoinToken(token) => Self::JoinToken(token),
         }
     }
 }

@@ -79,11 +79,12 @@ impl Gate {
         let claimed = ClaimedSignature::parse(&signature);
         let verified = claimed.and_then(|claimed| {
             let nothing = content_digest(b"");
-            self.verify(request, &claimed, &nothing)
+            self.verify(request, &claimed, &nothing)?;
+            Ok(Proof::from(claimed.by()))
         });
         match verified {
-            Ok(()) => {
-                request.extensions_mut().insert(Proof::Bound);
+            Ok(proof) => {
+                request.extensions_mut().insert(proof);
                 Ok(())
             }
             // Who holds another secret reads as everybody does.
@@ -114,7 +115,7 @@ impl Gate {
         if let Some(signature) = header_text(request, SIGNATURE_HEADER) {
             let claimed = ClaimedSignature::parse(&signature)?;
             self.verify(request, &claimed, &content_digest(b""))?;
-            return Ok(Proof::Bound);
+            return Ok(claimed.by().into());
         }
         let authorization = request.headers().get(header::AUTHORIZATION);
         let given = authorization.map(reqwest::header::HeaderValue::as_bytes);

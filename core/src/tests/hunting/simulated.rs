@@ -146,6 +146,7 @@ impl Farm {
                 finished: Vec::new(),
                 seen: Vec::new(),
                 fresh: fresh(),
+                key: None,
             });
         }
         farm

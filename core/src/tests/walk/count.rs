@@ -6,7 +6,7 @@ use crate::Cluster;
 use crate::builds::build::Build;
 use crate::builds::subjob::Subjob;
 use crate::event::{
-    AccountFact, Bound, BuildFact, Fact, FarmFact, InstanceFact, ProjectFact, SlaveFact,
+    AccountFact, Bound, BuildFact, Fact, FarmFact, InstanceFact, KeyFact, ProjectFact, SlaveFact,
     TemplateFact,
 };
 use crate::refusal::Refusal;
@@ -111,6 +111,7 @@ impl Tally {
                 Fact::Build(_, BuildFact::ResultDoubted { .. }) => self.results_doubted += 1,
                 Fact::Slave(_, SlaveFact::ProbeStarted) => self.probes += 1,
                 Fact::Slave(_, SlaveFact::DrainRequested) => self.slaves_drained += 1,
+                Fact::SlaveKey(KeyFact::Revoked { .. }) => self.keys_revoked += 1,
                 Fact::Slave(_, SlaveFact::Released) => self.slaves_released += 1,
                 Fact::Slave(_, SlaveFact::Reserved { .. }) => self.slaves_reserved += 1,
                 Fact::Build(_, BuildFact::SubjobPoisoned { .. }) => self.poisoned += 1,
@@ -208,6 +209,8 @@ impl Tally {
             | Refusal::Instance(_)
             | Refusal::App(_)
             | Refusal::SessionExpired(_)
+            | Refusal::OthersHandOut { .. }
+            | Refusal::Key(_)
             | Refusal::OtherIncarnation { .. }
             | Refusal::AddressTaken(_)
             | Refusal::NotLegacy(_)

@@ -168,6 +168,7 @@ pub(super) fn check_history(farm: &Scenario) {
             | Fact::Instance(..)
             | Fact::App(..)
             | Fact::Project(..)
+            | Fact::SlaveKey(_)
             | Fact::Farm(FarmFact::MasterStarted { .. })
             | Fact::Farm(FarmFact::IdsReserved { .. })
             | Fact::Build(_, BuildFact::StatusPosted { .. })

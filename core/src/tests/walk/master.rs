@@ -317,6 +317,7 @@ impl World {
                 seen,
             } => {
                 let fresh = self.master.fresh();
+                let key = Some(self.offered_key(machine));
                 let told = self.tell(Command::ConnectSlave {
                     url: url(machine),
                     session: session.clone(),
@@ -326,6 +327,7 @@ impl World {
                     finished,
                     seen,
                     fresh,
+                    key,
                 });
                 if told.is_some() {
                     let cluster = &self.master.farm.cluster;

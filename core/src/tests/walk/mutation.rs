@@ -271,6 +271,7 @@ impl Master {
                     finished,
                     seen,
                     fresh,
+                    key: None,
                 })
             }
             (Some(Mutation::QuarantineByOwnRecordOnly), command) => {
@@ -327,6 +328,7 @@ impl Master {
                     finished,
                     seen: self.farm.seen(),
                     fresh,
+                    key: None,
                 })
             }
             (

@@ -94,6 +94,8 @@ pub(super) enum Fault {
     UserDrains(u64),
     /// This slave may take work again.
     UserUndrains(u64),
+    /// The key of this machine is revoked; it joins with another when it connects again.
+    UserRevokes(usize),
     /// Every machine is mended, and whoever was kept from work is let to it again; and so on from
     /// then on.
     Mended,
@@ -188,6 +190,10 @@ impl Plan {
         }
         plan.add_instances(&mut random);
         plan.add_apps(&mut random);
+        for _ in 0..[0, 0, 1, 3][random.index(4)] {
+            let machine = random.index(plan.executors.len());
+            plan.add(Fault::UserRevokes(machine), &mut random);
+        }
         plan.faults.sort_by_key(|(at, _)| *at);
         plan
     }

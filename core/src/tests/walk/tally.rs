@@ -31,6 +31,7 @@ pub(super) struct Tally {
     pub(super) sick_of_failures: usize,
     pub(super) sick_of_results: usize,
     pub(super) slaves_drained: usize,
+    pub(super) keys_revoked: usize,
     pub(super) slaves_released: usize,
     pub(super) slaves_reserved: usize,
     pub(super) poisoned: usize,
@@ -126,7 +127,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn parts(&mut self) -> [&mut usize; 98] {
+    fn parts(&mut self) -> [&mut usize; 99] {
         [
             &mut self.split,
             &mut self.matrices_passed,
@@ -159,6 +160,7 @@ impl Tally {
             &mut self.sick_of_failures,
             &mut self.sick_of_results,
             &mut self.slaves_drained,
+            &mut self.keys_revoked,
             &mut self.slaves_released,
             &mut self.slaves_reserved,
             &mut self.poisoned,

@@ -320,6 +320,7 @@ impl World {
                     });
                 }
             }
+            Fault::UserRevokes(machine) => self.user_revokes(machine),
             Fault::Mended => {
                 for machine in &mut self.machines {
                     machine.sickness = Sickness::Well;

@@ -42,9 +42,15 @@ impl FromRequestParts<Arc<Api>> for Asking {
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, ApiError> {
         match parts.extensions.get() {
             Some(caller @ (Caller::Secret(_) | Caller::User(_))) => Ok(Self(*caller)),
-            Some(Caller::BinderKey | Caller::ReadToken | Caller::Slave | Caller::Nobody) | None => {
-                Err(ApiError::WhoAsks)
-            }
+            Some(
+                Caller::BinderKey
+                | Caller::ReadToken
+                | Caller::Slave
+                | Caller::SlaveKey(_)
+                | Caller::JoinToken(_)
+                | Caller::Nobody,
+            )
+            | None => Err(ApiError::WhoAsks),
         }
     }
 }

@@ -59,9 +59,12 @@ fn check(caller: Caller) -> Result<(), ApiError> {
     match caller {
         _ if is_operator(caller) => Ok(()),
         Caller::Secret(_) | Caller::User(_) => Err(ApiError::Forbidden(NOT_YOURS)),
-        Caller::BinderKey | Caller::ReadToken | Caller::Slave | Caller::Nobody => {
-            Err(ApiError::WhoAsks)
-        }
+        Caller::BinderKey
+        | Caller::ReadToken
+        | Caller::Slave
+        | Caller::SlaveKey(_)
+        | Caller::JoinToken(_)
+        | Caller::Nobody => Err(ApiError::WhoAsks),
     }
 }
 
@@ -92,5 +95,7 @@ fn name(asked: &Asked) -> String {
         Actor::Master => "the master".to_owned(),
         Actor::Slave(slave) => format!("slave {slave}"),
         Actor::Nobody => "nobody".to_owned(),
+        Actor::JoinToken(token) => format!("join token {token}"),
+        Actor::SlaveKey => "a slave's own key".to_owned(),
     }
 }

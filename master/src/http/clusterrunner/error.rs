@@ -23,6 +23,7 @@ use clusterrunner_common::process::console::ConsoleError;
 use clusterrunner_common::remote_files::RemoteFileError;
 use clusterrunner_core::instances::instance::InstanceRefusal;
 use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::slaves::keys::KeyRefused;
 use clusterrunner_core::templates::refusal::TemplateRefusal;
 use refused::{refused_status, sentence};
 
@@ -267,6 +268,11 @@ impl ApiError {
             Self::NoRoute => ErrorCode::NoRoute,
             Self::WhoAsks => ErrorCode::NoProof,
             Self::NoSuchUser(_) => ErrorCode::UnknownUser,
+            Self::Refused(Refusal::Key(KeyRefused::UnknownKey)) => ErrorCode::UnknownSlaveKey,
+            Self::Refused(Refusal::Key(KeyRefused::RevokedKey)) => ErrorCode::RevokedSlaveKey,
+            Self::Refused(Refusal::Key(KeyRefused::AddressOfOther { .. })) => {
+                ErrorCode::AddressOfOtherKey
+            }
             Self::NoArchive { .. } | Self::ArchivesOfMatrix { .. } => ErrorCode::NoArchive,
             Self::UnknownSlave(_) | Self::Refused(Refusal::NoSuchSlave(_)) => {
                 ErrorCode::UnknownSlave

@@ -1,6 +1,7 @@
 //! What slaves that run instances ask and tell: which they have, what these print, and the snapshots they run.
 
 use super::error::ApiError;
+use super::sender::Sender;
 use super::{Api, Path};
 use crate::read::app_story;
 use crate::store::app_logs::{AppLogs, Output};
@@ -57,6 +58,7 @@ impl LastReports {
 pub(super) async fn report(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
+    sender: Sender,
     Signed(report): Signed<InstancesReport>,
 ) -> Result<Json<Success>, ApiError> {
     let InstancesReport {
@@ -72,6 +74,7 @@ pub(super) async fn report(
             "Field 'snapshots' may have at most {MAX_SNAPSHOTS} entries."
         )));
     }
+    sender.check(slave)?;
     check_known(&api, slave, &session).await?;
     if api.last_reports.is_new(slave, &session, number) {
         // Before anybody hears that a run has ended: how much of its output is still on its way.
@@ -108,6 +111,7 @@ pub(super) async fn report(
 pub(super) async fn logs(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
+    sender: Sender,
     Signed(report): Signed<LogsReport, MAX_LOGS_BODY>,
 ) -> Result<Json<LogsAnswer>, ApiError> {
     let LogsReport { session_id, logs } = report;
@@ -116,6 +120,7 @@ pub(super) async fn logs(
         let error = "Fields 'offset' and 'length' of 'logs' must be below 2^64 together.";
         return Err(ApiError::Invalid(error.to_owned()));
     }
+    sender.check(slave)?;
     check_known(&api, slave, &session_id).await?;
     let bytes: usize = logs.iter().map(|piece| piece.text.len()).sum();
     api.space.check(bytes as u64)?;
@@ -222,6 +227,7 @@ async fn is_damaged_here(api: &Api, digest: &str) -> Result<bool, ApiError> {
 /// A slave asks for a snapshot, or for the rest of it.
 pub(super) async fn snapshot(
     State(api): State<Arc<Api>>,
+    sender: Sender,
     Signed(request): Signed<SnapshotRequest>,
 ) -> Result<Response, ApiError> {
     let SnapshotRequest {
@@ -231,6 +237,7 @@ pub(super) async fn snapshot(
         offset,
         is_damaged,
     } = request;
+    sender.check(slave_id)?;
     check_known(&api, slave_id, &session_id).await?;
     let wanted = digest.clone();
     let look = move |cluster: &Cluster| {

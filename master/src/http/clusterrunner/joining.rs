@@ -7,6 +7,9 @@ use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::text::host_name::is_host_and_port;
 use clusterrunner_common::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
 use clusterrunner_common::work::Seen;
+use clusterrunner_core::access::Caller;
+use clusterrunner_core::slaves::key_facts::Joining;
+use clusterrunner_core::slaves::keys::OfferedKey;
 
 /// What a slave can have seen. All other ids go on behind it, so it must leave some.
 const HIGHEST_ID: u64 = 1 << 48;
@@ -69,6 +72,47 @@ pub(super) fn check(request: &ConnectRequest) -> Result<SessionId, ApiError> {
              ASCII characters, without blanks and semicolons.",
         ),
     }
+}
+
+/// The longest challenge that a slave shows.
+const MAX_CHALLENGE: usize = 128;
+
+/// The key that a slave shows, and what it joins with: all that it has shown is true. None of a slave that has but the
+/// secret.
+pub(super) fn offered_key(
+    caller: Caller,
+    request: &ConnectRequest,
+    session: &SessionId,
+) -> Result<Option<OfferedKey>, ApiError> {
+    let (signed_with, joins) = match caller {
+        Caller::SlaveKey(key) => (Some(key), None),
+        Caller::JoinToken(token) => (None, Some(Joining::Token(token))),
+        _ => (None, Some(Joining::Secret)),
+    };
+    let Some(identity) = &request.identity else {
+        return match caller {
+            Caller::SlaveKey(_) | Caller::JoinToken(_) => Err(ApiError::Invalid(
+                "Field 'identity' is missing: who connects with a key or a join token shows its key.".to_owned(),
+            )),
+            _ => Ok(None),
+        };
+    };
+    if identity.challenge.len() > MAX_CHALLENGE {
+        let error = format!("Field 'identity.challenge' may have {MAX_CHALLENGE} bytes at most.");
+        return Err(ApiError::Invalid(error));
+    }
+    let is_same = signed_with.is_none_or(|key| key == identity.key);
+    if !is_same || !identity.is_proved(&request.slave, session) {
+        return Err(ApiError::Invalid(
+            "Field 'identity' does not prove that the slave has the key: its 'proof' is signed with another one, or for \
+             another address or session."
+                .to_owned(),
+        ));
+    }
+    Ok(Some(OfferedKey {
+        key: identity.key,
+        joins,
+    }))
 }
 
 /// Whether any slave may be at this address, with so many executors.

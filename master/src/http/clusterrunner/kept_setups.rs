@@ -3,6 +3,7 @@
 use super::Api;
 use super::error::ApiError;
 use super::multipart::{MAX_REPORT, Upload};
+use super::sender::Sender;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -25,6 +26,7 @@ const CHUNK: usize = 128 << 10;
 /// A slave asks for what another set-up has made.
 pub(super) async fn give(
     State(api): State<Api>,
+    sender: Sender,
     Signed(request): Signed<KeptSetupRequest>,
 ) -> Result<Response, ApiError> {
     let KeptSetupRequest {
@@ -33,6 +35,7 @@ pub(super) async fn give(
         key,
     } = request;
     let key = key_of(&key)?;
+    sender.check(slave_id)?;
     check_known(&api, slave_id, session_id).await?;
     let kept = api.kept_setups.clone();
     let opened = spawn_blocking(move || kept.open_entry(&key)).await;
@@ -53,6 +56,7 @@ pub(super) async fn give(
 /// A slave brings what a set-up has made. It takes the place of what is here: that slave did not get it, or it was damaged.
 pub(super) async fn take(
     State(api): State<Api>,
+    sender: Sender,
     SignedUpload { request, verdict }: SignedUpload,
 ) -> Result<Json<Success>, ApiError> {
     let length = request.headers().get(header::CONTENT_LENGTH);
@@ -67,6 +71,7 @@ pub(super) async fn take(
     let mut upload = Upload::begin(request).await?;
     let report: KeptSetupReport = upload.report(MAX_REPORT).await?;
     let key = key_of(&report.key)?;
+    sender.check(report.slave_id)?;
     check_known(&api, report.slave_id, report.session_id).await?;
     let part = api.kept_setups.part(&key);
     let file = upload.file().await?;

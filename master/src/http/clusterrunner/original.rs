@@ -21,7 +21,9 @@ pub(crate) const LEGACY_WARNING: &str = "accept_legacy_peers is on: anybody who 
 pub(crate) fn legacy_proof(method: &Method, path: &str) -> Proof {
     match Kind::of(method, path) {
         Kind::ConnectSlave | Kind::DeliverResult => Proof::Nothing,
-        Kind::ReportState | Kind::Heartbeat | Kind::ShutDownSlaves => Proof::BodyDigest,
+        Kind::ReportState | Kind::Heartbeat | Kind::ShutDownSlaves | Kind::ShutDownSlave => {
+            Proof::BodyDigest
+        }
         Kind::Options
         | Kind::Read
         | Kind::SubmitBuild

@@ -22,7 +22,12 @@ pub(super) async fn list(
         || match caller {
             Caller::Secret(_) => true,
             Caller::User(user) => user.is_superuser,
-            Caller::BinderKey | Caller::ReadToken | Caller::Slave | Caller::Nobody => false,
+            Caller::BinderKey
+            | Caller::ReadToken
+            | Caller::Slave
+            | Caller::SlaveKey(_)
+            | Caller::JoinToken(_)
+            | Caller::Nobody => false,
         };
     let shown = |view: ReceiverView| match sees_all {
         true => view,

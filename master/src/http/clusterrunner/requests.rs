@@ -28,6 +28,8 @@ pub(super) enum Kind {
     /// What only slaves of ours call: many results, the project of a build.
     OurSlaves,
     ShutDownSlaves,
+    /// One slave; it may ask for that itself.
+    ShutDownSlave,
     /// Users, their tokens, and secrets of builds. The handlers ask which of them the caller may see and change.
     Accounts,
     /// The audit log. The handlers ask whether the caller may see it.
@@ -84,9 +86,9 @@ impl Kind {
             ) => Self::OurSlaves,
             ("POST", "slave" | "slaves", [None, ..]) => Self::ConnectSlave,
             ("PUT", "slave" | "slaves", [Some(_), None, ..]) => Self::ReportState,
-            ("POST", "slave" | "slaves", [Some("shutdown"), None, ..])
-            | ("POST", "slave" | "slaves", [Some(_), Some("shutdown"), None, ..]) => {
-                Self::ShutDownSlaves
+            ("POST", "slave" | "slaves", [Some("shutdown"), None, ..]) => Self::ShutDownSlaves,
+            ("POST", "slave" | "slaves", [Some(_), Some("shutdown"), None, ..]) => {
+                Self::ShutDownSlave
             }
             ("POST", "slave" | "slaves", [Some(_), Some("heartbeat"), None, ..]) => Self::Heartbeat,
             _ => Self::Other,
@@ -107,7 +109,7 @@ impl Kind {
             | Self::Heartbeat
             | Self::DeliverResult
             | Self::OurSlaves => (Subject::Slaves, Access::Use),
-            Self::ShutDownSlaves => (Subject::Slaves, Access::Own),
+            Self::ShutDownSlaves | Self::ShutDownSlave => (Subject::Slaves, Access::Own),
             Self::Other => (Subject::Slaves, Access::Admin),
         }
     }
@@ -124,6 +126,19 @@ impl Kind {
     fn caller(self, proof: Proof) -> Caller {
         match (proof, self) {
             (Proof::Bound, _) => Caller::Secret(SecretProof::BoundSignature),
+            // It acts for itself and reads; the handlers ask whether it is itself.
+            (
+                Proof::Key(key),
+                Self::ConnectSlave
+                | Self::ReportState
+                | Self::Heartbeat
+                | Self::OurSlaves
+                | Self::ShutDownSlave
+                | Self::Read
+                | Self::Options,
+            ) => Caller::SlaveKey(key),
+            (Proof::JoinToken(token), Self::ConnectSlave) => Caller::JoinToken(token),
+            (Proof::Key(_) | Proof::JoinToken(_), _) => Caller::Nobody,
             (
                 Proof::BodyDigest | Proof::Nothing,
                 Self::ConnectSlave | Self::ReportState | Self::Heartbeat | Self::DeliverResult,
@@ -175,7 +190,7 @@ pub(crate) fn session_opens(caller: Caller, method: &Method, path: &str) -> bool
         Kind::SubmitBuild | Kind::ChangeBuild | Kind::Accounts | Kind::Audit | Kind::Launching => {
             true
         }
-        Kind::ShutDownSlaves | Kind::Other => is_operator(caller),
+        Kind::ShutDownSlaves | Kind::ShutDownSlave | Kind::Other => is_operator(caller),
         Kind::Options
         | Kind::Read
         | Kind::SendWorkingTree
@@ -216,10 +231,13 @@ fn tells_of_instances(path: &str) -> bool {
     unversioned.unwrap_or(path) == "/events"
 }
 
-/// Whether a path without its version is about users.
+/// Whether a path without its version is about users, or about keys of slaves.
 fn is_of_accounts(path: &str) -> bool {
     let top = path.split('/').nth(1);
-    matches!(top, Some("users" | "tokens" | "session" | "secrets"))
+    matches!(
+        top,
+        Some("users" | "tokens" | "session" | "secrets" | "slave_keys" | "join_tokens")
+    )
 }
 
 /// Whether a path without its version is about templates, instances and apps.
@@ -246,6 +264,10 @@ pub(super) fn asked(request: &Request) -> Asked {
         Some(caller) => (caller, kind.needs()),
         None => (kind.caller(proof), kind.needs()),
     };
+    let needs = match (caller, kind) {
+        (Caller::SlaveKey(_), Kind::ShutDownSlave) => Access::Use,
+        _ => needs,
+    };
     Asked {
         caller,
         subject,
@@ -255,7 +277,8 @@ pub(super) fn asked(request: &Request) -> Asked {
 
 /// The answer to a caller who may not ask for this.
 pub(super) fn refused() -> Response {
-    let error = "The proof that this request brings is not enough for what it asks for.";
+    let error = "The proof that this request brings is not enough for what it asks for. The key of a slave acts for that \
+                 slave alone.";
     refusal(StatusCode::FORBIDDEN, error)
 }
 

@@ -4,7 +4,8 @@ use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, audit, badge, builds, console, downloads, events, explanation,
     health, history, hosting, instances, kept_setups, lists, openapi, plans, projects, reads,
-    receivers, secrets, session, slaves, sources, steps, templates, tested, uploads, working_trees,
+    receivers, secrets, session, slave_keys, slaves, sources, steps, templates, tested, uploads,
+    working_trees,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -369,6 +370,29 @@ fn launching_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
         )
 }
 
+/// The same in both versions, and not listed at the top: slaves of the original have no keys.
+fn key_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
+    let tokens = get(slave_keys::tokens).post(slave_keys::create_token);
+    let token = parent().delete(slave_keys::revoke_token);
+    let (revoke, restore) = (
+        "/slave_keys/[key_name]/revoke",
+        "/slave_keys/[key_name]/restore",
+    );
+    let (one_key, one_token) = ("/slave_keys/[key_name]", "/join_tokens/[token_id]");
+    table
+        .route("", "/slave_keys", "/slave_keys", get(slave_keys::list))
+        .route("key", one_key, one_key, parent())
+        .route("revoke", revoke, revoke, parent().post(slave_keys::revoke))
+        .route(
+            "restore",
+            restore,
+            restore,
+            parent().post(slave_keys::restore),
+        )
+        .route("", "/join_tokens", "/join_tokens", tokens)
+        .route("token", one_token, one_token, token)
+}
+
 /// The same in both versions, and not listed at the top: the original has no users.
 fn account_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     let user = get(accounts::user)
@@ -379,7 +403,7 @@ fn account_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     let token = parent().delete(accounts::revoke_token);
     let (one_user, one_token) = ("/users/[user_name]", "/tokens/[token_id]");
     let of_user = "/users/[user_name]/token";
-    table
+    key_routes(table)
         .route(
             "",
             "/users",

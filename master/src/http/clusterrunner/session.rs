@@ -114,6 +114,8 @@ pub(super) async fn link(
         Caller::Secret(SecretProof::BodyDigest)
         | Caller::BinderKey
         | Caller::ReadToken
+        | Caller::SlaveKey(_)
+        | Caller::JoinToken(_)
         | Caller::Slave
         | Caller::Nobody => return Err(ApiError::WhoAsks),
     };

@@ -3,6 +3,7 @@
 use super::error::ApiError;
 use super::joining;
 use super::original::slaves as original;
+use super::sender::Sender;
 use super::shapes;
 use super::{Api, Path};
 use crate::coordinator::{CommandFailure, Gone};
@@ -14,6 +15,7 @@ use clusterrunner_common::api::{
     ShutdownRequest, SlaveState, SlaveView, StateReport, StateReportBody,
 };
 use clusterrunner_common::auth::gate::Signed;
+use clusterrunner_common::auth::joining::Meeting;
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_core::Cluster;
@@ -40,6 +42,8 @@ pub(super) async fn connect(
         return Ok((StatusCode::CREATED, Json(answer)));
     }
     let session = joining::check(&request)?;
+    let key = joining::offered_key(caller, &request, &session)?;
+    let identity = request.identity;
     let (url, version) = (request.slave.clone(), request.version);
     let isolation = request.isolation;
     let connected = api.cluster.command(Command::ConnectSlave {
@@ -51,6 +55,7 @@ pub(super) async fn connect(
         finished: request.finished,
         seen: request.seen,
         fresh: Incarnation::from_random(random_bytes()),
+        key,
     });
     let new = connected.await?.iter().find_map(|event| match &event.fact {
         Fact::Slave(slave, SlaveFact::Connected { .. }) => Some(*slave),
@@ -75,13 +80,29 @@ pub(super) async fn connect(
         }
     };
     api.signs.connected(slave, version, isolation);
+    if key.is_none() {
+        tracing::warn!(
+            slave.id = slave.0,
+            "this slave has no key of its own and signs with the farm's secret: upgrade it"
+        );
+    }
     api.heard(slave).await?;
     // On disk by now: a slave is not told of what a power cut could take back.
     let now = api
         .cluster
         .read(move |cluster| (cluster.to_be_delivered(slave), cluster.mark()));
     let (wanted, master) = now.await?;
+    let identity = identity.zip(key).map(|(identity, key)| {
+        let meeting = Meeting {
+            challenge: &identity.challenge,
+            slave: &identity.key,
+            slave_id: &slave.to_string(),
+            master_session: &api.session.0,
+        };
+        api.slave_keys.answer(&meeting, key.joins)
+    });
     let answer = ConnectAnswer {
+        identity,
         status: "SUCCESS".to_owned(),
         slave_id: slave.to_string(),
         protocol: Some(PROTOCOL),
@@ -100,8 +121,10 @@ pub(super) async fn heartbeat(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
     Extension(caller): Extension<Caller>,
+    sender: Sender,
     Signed(request): Signed<HeartbeatRequest>,
 ) -> Result<Json<HeartbeatAnswer>, ApiError> {
+    sender.check(slave)?;
     if caller == Caller::Slave {
         if !original::is_alive(&api, slave).await? {
             return Ok(alive(false));
@@ -131,9 +154,19 @@ fn alive(is_alive: bool) -> Json<HeartbeatAnswer> {
 pub(super) async fn shut_down(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
+    Extension(caller): Extension<Caller>,
     Signed(_): Signed<Value>,
 ) -> Result<StatusCode, ApiError> {
-    order_shutdown(&api, SlaveChoice::Named(vec![slave])).await
+    let by = match caller {
+        // It asks to be ended when what it has is done.
+        Caller::SlaveKey(key) => {
+            let checked = api.slave_keys.check_sender(slave, Some(key));
+            checked.map_err(Refusal::Key)?;
+            Actor::Slave(slave)
+        }
+        _ => Actor::SecretHolder,
+    };
+    order_shutdown(&api, by, SlaveChoice::Named(vec![slave])).await
 }
 
 /// Shuts several slaves down, or all. The answer has no body, as the original's.
@@ -154,16 +187,12 @@ pub(super) async fn shut_down_some(
             return Err(ApiError::Invalid(error.to_owned()));
         }
     };
-    order_shutdown(&api, slaves).await
+    order_shutdown(&api, Actor::SecretHolder, slaves).await
 }
 
-async fn order_shutdown(api: &Api, slaves: SlaveChoice) -> Result<StatusCode, ApiError> {
-    api.cluster
-        .command(Command::ShutDownSlaves {
-            by: Actor::SecretHolder,
-            slaves,
-        })
-        .await?;
+async fn order_shutdown(api: &Api, by: Actor, slaves: SlaveChoice) -> Result<StatusCode, ApiError> {
+    let order = Command::ShutDownSlaves { by, slaves };
+    api.cluster.command(order).await?;
     Ok(StatusCode::OK)
 }
 
@@ -234,8 +263,10 @@ pub(super) async fn report(
     State(api): State<Arc<Api>>,
     Path(slave): Path<SlaveId>,
     Extension(caller): Extension<Caller>,
+    sender: Sender,
     Signed(StateReport { slave: report }): Signed<StateReport>,
 ) -> Result<Json<Reported>, ApiError> {
+    sender.check(slave)?;
     if caller == Caller::Slave {
         original::report(&api, slave, report).await?;
         return reported(&api, slave).await;

@@ -1,6 +1,7 @@
 //! The projects that slaves get from here.
 
 use super::error::ApiError;
+use super::sender::Sender;
 use super::{Api, Path};
 use axum::body::Body;
 use axum::extract::State;
@@ -21,6 +22,7 @@ const MAX_COMMITS: usize = 1000;
 pub(super) async fn give(
     State(api): State<Api>,
     Path(build): Path<BuildId>,
+    sender: Sender,
     Signed(request): Signed<SourceRequest>,
 ) -> Result<Response, ApiError> {
     let SourceRequest {
@@ -28,9 +30,13 @@ pub(super) async fn give(
         session_id,
         packs: request,
     } = request;
+    sender.check(slave_id)?;
     check(&request)?;
     let wanted = api.cluster.read(move |cluster| {
-        cluster.known_slave(slave_id, &session_id)?;
+        let slave = cluster.known_slave(slave_id, &session_id)?;
+        if slave.key.is_some() && !slave.builds.contains_key(&build) {
+            return Err(Refusal::UnknownBuild(build));
+        }
         if cluster.is_ended(build) {
             return Ok(None);
         }

@@ -4,6 +4,7 @@ use super::console::{CHUNK, disk, first_byte, go_to, in_words_of_the_master, lin
 use super::downloads::in_turn;
 use super::error::ApiError;
 use super::multipart::{MAX_REPORT, Upload};
+use super::sender::Sender;
 use super::{Api, Path, shapes};
 use crate::consoles::{Lines, SlaveStep};
 use crate::store::results::{ATOMIZERS, FETCH, StoredStep};
@@ -186,6 +187,7 @@ async fn live_piece(
 pub(super) async fn receive(
     State(api): State<Api>,
     Path(build): Path<BuildId>,
+    sender: Sender,
     SignedUpload { request, verdict }: SignedUpload,
 ) -> Result<Json<Success>, ApiError> {
     let length = request.headers().get(header::CONTENT_LENGTH);
@@ -198,6 +200,7 @@ pub(super) async fn receive(
         return Err(ApiError::Invalid(error.to_owned()));
     }
     let (slave, session) = (report.slave_id, report.session_id);
+    sender.check(slave)?;
     let known = api.cluster.read(move |cluster: &Cluster| {
         let url = cluster.known_slave(slave, &session)?.url.clone();
         let build = cluster.build(build).ok_or(Refusal::UnknownBuild(build))?;

@@ -3,11 +3,12 @@
 use super::error::ApiError;
 use super::multipart::{MAX_REPORTS, Upload};
 use super::recording::{Batch, Rejection, count_failure};
+use super::sender::Sender;
 use super::{Api, Path};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
-use clusterrunner_common::api::{RejectedResult, ResultsAnswer, Success};
+use clusterrunner_common::api::{RejectedResult, ResultsAnswer, ResultsReport, Success};
 use clusterrunner_common::auth::gate::SignedUpload;
 use clusterrunner_common::ids::BuildId;
 
@@ -15,9 +16,10 @@ use clusterrunner_common::ids::BuildId;
 pub(super) async fn receive(
     State(api): State<Api>,
     Path(build): Path<BuildId>,
+    sender: Sender,
     upload: SignedUpload,
 ) -> Result<Json<ResultsAnswer>, ApiError> {
-    let rejected = take(&api, build, upload).await;
+    let rejected = take(&api, build, &sender, upload).await;
     let rejected = rejected.inspect_err(|error| count_failure(&api, error))?;
     Ok(Json(ResultsAnswer {
         status: Success::default().status,
@@ -30,13 +32,15 @@ pub(super) async fn receive(
 async fn take(
     api: &Api,
     build: BuildId,
+    sender: &Sender,
     SignedUpload { request, verdict }: SignedUpload,
 ) -> Result<Vec<Rejection>, ApiError> {
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     api.space.check(length.unwrap_or(0))?;
     let mut upload = Upload::begin(request).await?;
-    let report = upload.report(MAX_REPORTS).await?;
+    let report: ResultsReport = upload.report(MAX_REPORTS).await?;
+    sender.check(report.slave_id)?;
     let batch = Batch::look(api, build, report).await?;
     let file = upload.file().await?;
     let payload = if batch.is_wanted() {

@@ -63,6 +63,7 @@ impl Master {
             finished: Vec::new(),
             seen: Vec::new(),
             fresh: Incarnation("never".to_owned()),
+            key: None,
         })
         .await;
     }

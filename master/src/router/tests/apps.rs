@@ -44,6 +44,7 @@ impl Site {
             finished: Vec::new(),
             seen: Vec::new(),
             fresh: Incarnation("fresh".to_owned()),
+            key: None,
         });
         let id = "hill".to_owned();
         site.order(AppCommand::Create { id });

@@ -41,7 +41,12 @@ impl Sender {
         match actor {
             Actor::SecretHolder => Some(Self::SecretHolder),
             Actor::User(user) => Some(Self::User(user)),
-            Actor::Master | Actor::Binder | Actor::Slave(_) | Actor::Nobody => None,
+            Actor::Master
+            | Actor::Binder
+            | Actor::Slave(_)
+            | Actor::Nobody
+            | Actor::JoinToken(_)
+            | Actor::SlaveKey => None,
         }
     }
 

@@ -149,6 +149,7 @@ async fn a_slave_that_can_not_be_called_is_given_up() {
         finished: Vec::new(),
         seen: Vec::new(),
         fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
+        key: None,
     };
     cluster.command(connect).await.unwrap();
     let calls = calls_to(cluster.clone(), free.to_string());

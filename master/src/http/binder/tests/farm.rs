@@ -151,6 +151,7 @@ impl Farm {
             finished: Vec::new(),
             seen: Vec::new(),
             fresh: Incarnation("fresh".to_owned()),
+            key: None,
         })
         .await;
         self.report(slave, &[], &[]).await;

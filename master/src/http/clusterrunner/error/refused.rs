@@ -5,6 +5,7 @@ use clusterrunner_core::accounts::refusal::AccountRefusal;
 use clusterrunner_core::apps::command::AppRefusal;
 use clusterrunner_core::instances::instance::InstanceRefusal;
 use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::slaves::keys::KeyRefused;
 use clusterrunner_core::templates::refusal::TemplateRefusal;
 
 /// What a refusal of the core is called in this family's answers. Where the original has a sentence, it is that one.
@@ -37,7 +38,10 @@ pub(super) fn sentence(refusal: &Refusal) -> String {
         Refusal::SessionExpired(session) => {
             format!("Specified session id: {session} has expired and is invalid.")
         }
-        Refusal::StaleAttempt { .. } => format!("{refusal}; drop it"),
+        Refusal::StaleAttempt { .. } | Refusal::OthersHandOut { .. } => {
+            format!("{refusal}; drop it")
+        }
+        Refusal::Key(refusal) => as_sentence(&refusal.to_string()),
         Refusal::Status(refusal) => refusal.to_string(),
         Refusal::Template(refusal) => as_sentence(&refusal.to_string()),
         Refusal::Instance(refusal) => as_sentence(&refusal.to_string()),
@@ -74,10 +78,20 @@ pub(super) fn refused_status(refusal: &Refusal) -> StatusCode {
         | Refusal::Template(TemplateRefusal::UnknownTemplate { .. })
         | Refusal::Instance(InstanceRefusal::Unknown(_)) => StatusCode::NOT_FOUND,
         Refusal::SessionExpired(_) => StatusCode::PRECONDITION_FAILED,
-        Refusal::NotLegacy(_) => StatusCode::UNAUTHORIZED,
+        Refusal::NotLegacy(_) | Refusal::Key(KeyRefused::UnknownKey | KeyRefused::RevokedKey) => {
+            StatusCode::UNAUTHORIZED
+        }
+        Refusal::OthersHandOut { .. } | Refusal::Key(KeyRefused::OtherSlaves(_)) => {
+            StatusCode::FORBIDDEN
+        }
+        Refusal::Key(KeyRefused::UnknownToken(_)) => StatusCode::NOT_FOUND,
+        Refusal::Key(KeyRefused::InvalidName) => StatusCode::BAD_REQUEST,
         Refusal::StaleAttempt { .. }
         | Refusal::OtherIncarnation { .. }
         | Refusal::AddressTaken(_)
+        | Refusal::Key(
+            KeyRefused::InUse(_) | KeyRefused::AddressOfOther { .. } | KeyRefused::TooManyTokens,
+        )
         | Refusal::Account(
             AccountRefusal::UserNameTaken(_)
             | AccountRefusal::ProjectNameTaken(_)

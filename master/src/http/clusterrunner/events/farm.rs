@@ -64,7 +64,8 @@ impl Changes for FarmChanges {
             | Fact::Farm(_)
             | Fact::Account(..)
             | Fact::Project(..)
-            | Fact::Template(..) => {}
+            | Fact::Template(..)
+            | Fact::SlaveKey(_) => {}
         }
     }
 

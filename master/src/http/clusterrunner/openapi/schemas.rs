@@ -6,7 +6,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "Error",
         "error: string, status?: 'FAILURE', child_routes?: {string}, \
          code?: 'no_route'|'unknown_build'|'unknown_slave'|'unknown_template'|'unknown_instance'|'unknown_user'|'no_archive'|\
-         'no_proof'|'invalid_token'",
+         'no_proof'|'invalid_token'|'unknown_slave_key'|'revoked_slave_key'|'invalid_join_token'|'address_of_other_key'",
     ),
     // Builds.
     (
@@ -154,7 +154,8 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          current_build_id: integer|null, current_build_state: 'SETTING_UP'|'READY'|'TEARING_DOWN'|null, \
          is_alive: boolean, is_in_shutdown_mode: boolean, labels: [string], is_drained: boolean, \
          is_quarantined: boolean, quarantine_reason: string|null, next_probe_at: number|null, is_in_doubt: boolean, \
-         lost_reason?: string, is_stopped?: boolean, last_heard_at?: number, version?: string, load_of_last_hour?: [number|null], isolation?: string",
+         lost_reason?: string, is_stopped?: boolean, last_heard_at?: number, version?: string, load_of_last_hour?: [number|null], \
+         isolation?: string, key?: string",
     ),
     ("Master", "status: string, slaves: [Slave]"),
     (
@@ -239,6 +240,15 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "Token",
         "id: integer, user: string, name: string, role: 'read'|'submit'|'admin', created: number, \
          expires: number|null, is_expired: boolean",
+    ),
+    (
+        "SlaveKey",
+        "key: string, fingerprint: string, address: string, joined: number, join_token: integer|null, \
+         revoked: number|null, slave_id: integer|null",
+    ),
+    (
+        "JoinToken",
+        "id: integer, name: string, created: number, expires: number|null, is_expired: boolean",
     ),
     (
         "SessionUser",

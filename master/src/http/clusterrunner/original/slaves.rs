@@ -39,6 +39,7 @@ pub(in crate::http::clusterrunner) async fn connect(
         _ => None,
     });
     Ok(ConnectAnswer {
+        identity: None,
         status: "SUCCESS".to_owned(),
         slave_id: new.ok_or(Gone)?.to_string(),
         protocol: None,

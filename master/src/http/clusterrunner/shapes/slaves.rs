@@ -40,6 +40,7 @@ pub(crate) fn slave(slave: &Slave) -> SlaveView {
         version: None,
         load_of_last_hour: Vec::new(),
         isolation: None,
+        key: slave.key.map(|key| key.fingerprint()),
     }
 }
 

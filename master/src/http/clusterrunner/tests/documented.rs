@@ -29,6 +29,7 @@ fn every_route_is_documented() {
         }
         path = path.replace("[user_name]", "NAME");
         path = path.replace("[secret_name]", "NAME");
+        path = path.replace("[key_name]", "KEY");
         path = path.replace("[template_name]", "TEMPLATE");
         path = path.replace("[app_name]", "APP");
         path = path.replace("[artifact_path]", "PATH");

@@ -22,6 +22,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::auth::keys::OwnKey;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::auth::signature::{
     BODY_DIGEST_HEADER, SIGNATURE_HEADER, Signed as SignedParts, body_digest, content_digest,
@@ -74,6 +75,7 @@ fn gate(secret: &Secret, api: &Api, legacy: Option<fn(&Method, &str) -> Proof>) 
             shows_more(api.private.clone()),
         )
         .with_sessions(Arc::new(api.sessions.clone()))
+        .with_keys(Arc::new(api.slave_keys.clone()))
 }
 
 pub(super) struct Master {
@@ -172,6 +174,11 @@ impl Master {
         let private = PrivateProjects::default();
         let app_logs = AppLogs::open(directory.path().join("app_logs"), 1 << 20).unwrap();
         let (to_private, to_app_logs) = (private.clone(), app_logs.clone());
+        let slave_keys = SlaveKeys::new(
+            Secret::new(secret.to_owned()).unwrap(),
+            OwnKey::from_random([9; 32]),
+        );
+        let to_slave_keys = slave_keys.clone();
         let (to_readers, to_event_log) = (published.clone(), events.clone());
         let coordinator = coordinator.opening(Opening {
             life: SessionId("this-life".to_owned()),
@@ -180,6 +187,7 @@ impl Master {
         });
         let coordinator = coordinator.telling(move |cluster, events| {
             to_private.take_in(cluster, events);
+            to_slave_keys.take_in(cluster, events);
             to_readers.take_in(cluster, events);
             app_story::record(&to_app_logs, cluster, events);
             event_log::record(&to_event_log, cluster, &source.take_in(cluster, events));
@@ -214,6 +222,7 @@ impl Master {
             accounts: accounts.clone(),
             sessions,
             private: private.clone(),
+            slave_keys,
             published,
             running: running.clone(),
             signs: signs.clone(),

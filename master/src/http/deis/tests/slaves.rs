@@ -86,6 +86,7 @@ pub(super) async fn connect(cluster: &ClusterHandle, labels: &[&str]) {
         finished: Vec::new(),
         seen: Vec::new(),
         fresh: Incarnation("fresh".to_owned()),
+        key: None,
     };
     cluster.command(connect).await.unwrap();
     report(cluster, SlaveId(1), Vec::new()).await;

@@ -83,7 +83,8 @@ impl Changes for BuildChanges {
             | Fact::Account(..)
             | Fact::Template(..)
             | Fact::Instance(..)
-            | Fact::App(..) => {}
+            | Fact::App(..)
+            | Fact::SlaveKey(_) => {}
         }
     }
 

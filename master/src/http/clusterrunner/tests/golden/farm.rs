@@ -110,6 +110,7 @@ impl Farm {
             finished: Vec::new(),
             seen: Vec::new(),
             fresh: clusterrunner_common::ids::Incarnation("fresh".to_owned()),
+            key: None,
         };
         self.command(connect).await;
     }

@@ -1,0 +1,143 @@
+//! `clusterrunner slaves keys` and `clusterrunner slaves revoke`.
+
+use crate::options::SlavesTask;
+use crate::output::again::command;
+use crate::output::table::{Cell, Table};
+use crate::output::text::ago;
+use crate::output::{self, BAD};
+use crate::trouble::{Trouble, of_accounts};
+use clusterrunner_client::Client;
+use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::slave_keys::SlaveKeyView;
+
+/// The fewest digits by which a key is named.
+const FEWEST_DIGITS: usize = 4;
+
+/// Does what is to be done about keys of slaves.
+pub(super) async fn run(client: &Client, task: SlavesTask) -> Result<ExitCode, Trouble> {
+    let keys = client.slave_keys().await.map_err(of_accounts)?;
+    let (names, undo) = match task {
+        SlavesTask::Keys => {
+            list(&keys);
+            return Ok(ExitCode::Success);
+        }
+        SlavesTask::Revoke { slaves, undo } => (slaves, undo),
+    };
+    for key in chosen(&keys, &names)? {
+        let revoked = client.revoke_slave_key(key.key, !undo).await;
+        let key = revoked.map_err(of_accounts)?;
+        let (fingerprint, address) = (&key.fingerprint, &key.address);
+        if undo {
+            output::tell(format!("Key {fingerprint} ({address}) is good again."));
+            continue;
+        }
+        output::tell(format!(
+            "Key {fingerprint} ({address}) is revoked: its slave ends, and what it ran is run again elsewhere."
+        ));
+        match key.join_token {
+            Some(token) => output::note(format!(
+                "it joined with join token {token}, with which it can join anew: `{}` ends that",
+                command(format_args!("token revoke {token}"))
+            )),
+            None => output::note(
+                "it joined with the farm's secret: whoever still has that can join anew, so change it if the machine is not \
+                 trusted any more",
+            ),
+        }
+    }
+    Ok(ExitCode::Success)
+}
+
+fn list(keys: &[SlaveKeyView]) {
+    if keys.is_empty() {
+        output::note("no slave has joined with a key of its own yet");
+        return;
+    }
+    let mut table = Table::new(&["Key", "Address", "Slave", "Joined", "With", "State"]);
+    for key in keys {
+        let state = match (key.revoked, key.slave_id) {
+            (Some(at), _) => Cell::styled(BAD, format!("revoked {}", ago(at))),
+            (None, Some(_)) => Cell::from("in use"),
+            (None, None) => Cell::from("away"),
+        };
+        table.add([
+            Cell::from(key.fingerprint.as_str()),
+            Cell::from(key.address.as_str()),
+            Cell::from(
+                key.slave_id
+                    .map_or_else(|| "-".to_owned(), |id| id.to_string()),
+            ),
+            Cell::from(ago(key.joined)),
+            Cell::from(match key.join_token {
+                Some(token) => format!("join token {token}"),
+                None => "the secret".to_owned(),
+            }),
+            state,
+        ]);
+    }
+    table.print();
+}
+
+/// The keys that are meant; an error if a name means none, so that nothing is done by halves.
+fn chosen<'k>(
+    keys: &'k [SlaveKeyView],
+    names: &[String],
+) -> Result<Vec<&'k SlaveKeyView>, Trouble> {
+    let mut chosen = Vec::new();
+    for name in names {
+        let found: Vec<_> = keys.iter().filter(|key| is_meant(key, name)).collect();
+        if found.is_empty() {
+            let trouble = Trouble::usage(format!("no slave '{name}' has a key"));
+            return Err(trouble.hint(format!(
+                "name it by its number, its HOST:PORT, its host or the beginning of its key: `{}` lists them",
+                command("slaves keys")
+            )));
+        }
+        chosen.extend(found);
+    }
+    Ok(chosen)
+}
+
+fn is_meant(key: &SlaveKeyView, name: &str) -> bool {
+    let host = key.address.rsplit_once(':').map(|(host, _)| host);
+    let is_number = key.slave_id.is_some_and(|id| id.to_string() == name);
+    let is_of_key = name.len() >= FEWEST_DIGITS && key.key.to_string().starts_with(name);
+    is_number || is_of_key || key.address == name || host == Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::ids::{PublicKey, SlaveId};
+
+    #[test]
+    fn a_key_is_named_by_its_slave_or_by_itself() {
+        let key = |byte: u8, address: &str, slave: Option<u64>| SlaveKeyView {
+            key: PublicKey([byte; 32]),
+            fingerprint: PublicKey([byte; 32]).fingerprint(),
+            address: address.to_owned(),
+            joined: 0.0,
+            join_token: None,
+            revoked: None,
+            slave_id: slave.map(SlaveId),
+        };
+        let keys = [
+            key(0xaa, "a:1", Some(7)),
+            key(0xbb, "a:2", None),
+            key(0xcc, "b:1", None),
+        ];
+        for (name, expected) in [
+            ("7", vec!["a:1"]),
+            ("a:2", vec!["a:2"]),
+            ("a", vec!["a:1", "a:2"]),
+            ("cccc", vec!["b:1"]),
+        ] {
+            let found = chosen(&keys, &[name.to_owned()]).unwrap();
+            let found: Vec<&str> = found.iter().map(|key| key.address.as_str()).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+        for wrong in ["aaa", "8", "c", "b:2"] {
+            assert!(chosen(&keys, &[wrong.to_owned()]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The keys that slaves have joined with, and the tokens with which they join: who may be at which address, and who may
+//! act for a registration.
+
+use crate::Cluster;
+use crate::check::{Inconsistency, must};
+use crate::event::{Fact, Loss, SlaveFact};
+use crate::slaves::key_facts::{Joining, KeyFact, NewJoinToken};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{PublicKey, SlaveId, TokenId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many keys are remembered that are not revoked: a slave whose port the system chooses has another at each start.
+/// The oldest of those that no living slave has goes first.
+pub const KEYS_KEPT: usize = 10_000;
+
+/// How many join tokens there may be.
+pub const MOST_JOIN_TOKENS: usize = 1000;
+
+/// How many characters the name of a join token may have.
+const LONGEST_NAME: usize = 100;
+
+/// A key as a slave shows it when it connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferedKey {
+    /// The key. That the slave has it is proved.
+    pub key: PublicKey,
+    /// What it proves beside the key; none where the key is all that it shows.
+    pub joins: Option<Joining>,
+}
+
+/// A key that a slave has joined with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinedKey {
+    /// Where its slave is, or was last.
+    pub address: String,
+    /// When it joined, the last time.
+    pub joined: Timestamp,
+    /// What it joined with.
+    pub by: Joining,
+    /// Since when it opens nothing, if it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Timestamp>,
+}
+
+/// A token with which slaves join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredJoinToken {
+    /// What was said of it.
+    pub said: NewJoinToken,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+impl StoredJoinToken {
+    /// Whether no slave joins with it any more.
+    #[must_use]
+    pub fn is_expired(&self, at: Timestamp) -> bool {
+        self.said.expires.is_some_and(|expires| expires <= at)
+    }
+}
+
+/// What is asked for about keys and join tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyCommand {
+    /// A key is to open nothing any more; whoever has it is lost.
+    Revoke(PublicKey),
+    /// A key that was revoked is to be good again.
+    Restore(PublicKey),
+    /// Slaves are to be able to join with another token.
+    CreateToken(NewJoinToken),
+    /// No slave is to join with a token any more.
+    RevokeToken(TokenId),
+}
+
+/// Why a key or a join token is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRefused {
+    /// No slave has joined with it, as far as this journal knows.
+    #[error("no slave has joined with this key")]
+    UnknownKey,
+    /// An operator has revoked it.
+    #[error("this slave's key was revoked")]
+    RevokedKey,
+    /// A living slave has the same key at another address.
+    #[error(
+        "a living slave at {0} has the same key: if it is this one, wait until it is counted as lost; if its data directory was copied, remove the folder identity in one of the copies and let that slave join again"
+    )]
+    InUse(String),
+    /// Another slave has joined from this address, with another key.
+    #[error(
+        "the address {address} is that of the slave with key {owner}: join again with the secret or a join token to take it, or revoke that key"
+    )]
+    AddressOfOther {
+        /// The address.
+        address: String,
+        /// The beginning of that slave's key.
+        owner: String,
+    },
+    /// What a registration may not do is asked for in its name.
+    #[error("slave {0} acts with a key of its own, and this request is not signed with it")]
+    OtherSlaves(SlaveId),
+    /// There is no such join token.
+    #[error("there is no join token {0}")]
+    UnknownToken(TokenId),
+    /// A join token can not be made like this.
+    #[error("field 'name' must have from 1 to {LONGEST_NAME} characters")]
+    InvalidName,
+    /// There are too many.
+    #[error("there are {MOST_JOIN_TOKENS} join tokens already: revoke some")]
+    TooManyTokens,
+}
+
+/// The keys of slaves, and the tokens with which they join.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SlaveKeys {
+    /// Those that are not revoked have different addresses.
+    keys: BTreeMap<PublicKey, JoinedKey>,
+    tokens: BTreeMap<TokenId, StoredJoinToken>,
+}
+
+impl SlaveKeys {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.tokens.is_empty()
+    }
+
+    /// All keys, revoked ones too.
+    pub fn keys(&self) -> impl Iterator<Item = (&PublicKey, &JoinedKey)> {
+        self.keys.iter()
+    }
+
+    /// A key.
+    #[must_use]
+    pub fn key(&self, key: &PublicKey) -> Option<&JoinedKey> {
+        self.keys.get(key)
+    }
+
+    /// All join tokens, expired ones too.
+    pub fn tokens(&self) -> impl Iterator<Item = (TokenId, &StoredJoinToken)> {
+        self.tokens.iter().map(|(id, token)| (*id, token))
+    }
+
+    /// The good key of the slave at an address.
+    fn owner_of(&self, address: &str) -> Option<&PublicKey> {
+        let is_good = |known: &JoinedKey| known.revoked.is_none() && known.address == address;
+        let mut keys = self.keys.iter();
+        keys.find_map(|(key, known)| is_good(known).then_some(key))
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "events name what exists; a journal that does not is damaged"
+    )]
+    fn key_mut(&mut self, key: &PublicKey) -> &mut JoinedKey {
+        let known = self.keys.get_mut(key);
+        known.expect("events name keys that exist")
+    }
+}
+
+impl Cluster {
+    /// The keys of slaves, and the tokens with which they join.
+    #[must_use]
+    pub fn slave_keys(&self) -> &SlaveKeys {
+        &self.slave_keys
+    }
+
+    /// Whether a registration may be acted for with what was proved: a key, or the secret where there is none. That is
+    /// what the registration was made with, and nothing else. A registration that is not there is the same to all.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_sender(&self, slave: SlaveId, key: Option<PublicKey>) -> Result<(), KeyRefused> {
+        match self.slave(slave) {
+            Some(registered) if registered.key != key => Err(KeyRefused::OtherSlaves(slave)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What becomes of a key with which a slave connects from an address; an error where it may not be there.
+    pub(crate) fn admitted_key(
+        &self,
+        address: &str,
+        OfferedKey { key, joins }: OfferedKey,
+    ) -> Result<Option<Fact>, KeyRefused> {
+        let known = self.slave_keys.key(&key);
+        if known.is_some_and(|known| known.revoked.is_some()) {
+            return Err(KeyRefused::RevokedKey);
+        }
+        let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
+        if let Some(slave) = alive.find(|slave| slave.key == Some(key) && slave.url != address) {
+            return Err(KeyRefused::InUse(slave.url.clone()));
+        }
+        let address = address.to_owned();
+        let fact = match (known, joins) {
+            (None, None) => return Err(KeyRefused::UnknownKey),
+            (Some(known), _) if known.address == address => return Ok(None),
+            (_, Some(by)) => KeyFact::Joined { key, address, by },
+            (Some(_), None) => match self.slave_keys.owner_of(&address) {
+                Some(owner) => {
+                    let owner = owner.fingerprint();
+                    return Err(KeyRefused::AddressOfOther { address, owner });
+                }
+                None => KeyFact::Moved { key, address },
+            },
+        };
+        Ok(Some(Fact::SlaveKey(fact)))
+    }
+
+    pub(crate) fn key_facts(&self, command: KeyCommand) -> Result<Vec<Fact>, KeyRefused> {
+        let known = |key| self.slave_keys.key(key).ok_or(KeyRefused::UnknownKey);
+        let fact = match command {
+            KeyCommand::Revoke(key) if known(&key)?.revoked.is_some() => return Ok(Vec::new()),
+            KeyCommand::Revoke(key) => return Ok(self.revoked(key)),
+            KeyCommand::Restore(key) => {
+                let known = known(&key)?;
+                if known.revoked.is_none() {
+                    return Ok(Vec::new());
+                }
+                if let Some(owner) = self.slave_keys.owner_of(&known.address) {
+                    let (address, owner) = (known.address.clone(), owner.fingerprint());
+                    return Err(KeyRefused::AddressOfOther { address, owner });
+                }
+                KeyFact::Restored { key }
+            }
+            KeyCommand::CreateToken(new) => {
+                let characters = new.name.chars().count();
+                if !(1..=LONGEST_NAME).contains(&characters) || new.name.contains(char::is_control)
+                {
+                    return Err(KeyRefused::InvalidName);
+                }
+                if self.slave_keys.tokens.len() >= MOST_JOIN_TOKENS {
+                    return Err(KeyRefused::TooManyTokens);
+                }
+                let token = self.accounts.next_token_id();
+                KeyFact::TokenCreated { token, new }
+            }
+            KeyCommand::RevokeToken(token) => {
+                if !self.slave_keys.tokens.contains_key(&token) {
+                    return Err(KeyRefused::UnknownToken(token));
+                }
+                KeyFact::TokenRevoked { token }
+            }
+        };
+        Ok(vec![Fact::SlaveKey(fact)])
+    }
+
+    /// What a slave with a revoked key runs goes back to the queues, and no atom is blamed for it.
+    fn revoked(&self, key: PublicKey) -> Vec<Fact> {
+        let holders = self.called_slaves().filter(|slave| slave.key == Some(key));
+        let lost = holders.map(|slave| {
+            let reason = Loss::Trouble("its key was revoked".to_owned());
+            Fact::Slave(slave.id, SlaveFact::Lost { reason })
+        });
+        let revoked = Fact::SlaveKey(KeyFact::Revoked { key });
+        lost.chain([revoked]).collect()
+    }
+
+    pub(crate) fn apply_to_key(&mut self, fact: &KeyFact, at: Timestamp) {
+        match fact {
+            KeyFact::Joined { key, address, by } => {
+                let before = self.slave_keys.owner_of(address).copied();
+                if let Some(before) = before {
+                    self.slave_keys.keys.remove(&before);
+                }
+                let joined = JoinedKey {
+                    address: address.clone(),
+                    joined: at,
+                    by: *by,
+                    revoked: None,
+                };
+                self.slave_keys.keys.insert(*key, joined);
+                self.forget_unused_key();
+            }
+            KeyFact::Moved { key, address } => {
+                self.slave_keys.key_mut(key).address.clone_from(address);
+            }
+            KeyFact::Revoked { key } => self.slave_keys.key_mut(key).revoked = Some(at),
+            KeyFact::Restored { key } => self.slave_keys.key_mut(key).revoked = None,
+            KeyFact::TokenCreated { token, new } => {
+                self.accounts.reserve_token(*token);
+                let created = StoredJoinToken {
+                    said: new.clone(),
+                    created: at,
+                };
+                self.slave_keys.tokens.insert(*token, created);
+            }
+            KeyFact::TokenRevoked { token } => {
+                self.slave_keys.tokens.remove(token);
+            }
+        }
+    }
+
+    /// Where there are too many keys, the one goes that joined first of those that nobody needs: no living slave has it,
+    /// and it is not revoked.
+    fn forget_unused_key(&mut self) {
+        if self.slave_keys.keys.len() <= KEYS_KEPT {
+            return;
+        }
+        let called = self.called_slaves().filter_map(|slave| slave.key);
+        let used: BTreeSet<PublicKey> = called.collect();
+        let keys = self.slave_keys.keys.iter();
+        let unused = keys.filter(|(key, known)| known.revoked.is_none() && !used.contains(key));
+        let oldest = unused.min_by_key(|(key, known)| (known.joined, **key));
+        if let Some(oldest) = oldest.map(|(key, _)| *key) {
+            self.slave_keys.keys.remove(&oldest);
+        }
+    }
+
+    /// Each good key has an address of its own, and each living slave that has a key a good one, at its address.
+    pub(crate) fn check_keys(&self) -> Result<(), Inconsistency> {
+        let mut addresses = BTreeSet::new();
+        for (key, known) in self.slave_keys.keys() {
+            let is_alone = known.revoked.is_some() || addresses.insert(&known.address);
+            must(is_alone, || {
+                format!("{key:?}: its address is another's, too")
+            })?;
+        }
+        for slave in self.slaves.values().filter(|slave| slave.is_alive()) {
+            let Some(key) = &slave.key else { continue };
+            let known = self.slave_keys.key(key);
+            let is_good = known.is_some_and(|k| k.revoked.is_none() && k.address == slave.url);
+            must(is_good, || {
+                format!("slave {}: its key is not good", slave.id)
+            })?;
+        }
+        Ok(())
+    }
+}
