@@ -330,7 +330,6 @@ fn only_the_hand_out_that_counts_brings_a_result() {
     farm.set_up(1, 1);
     farm.set_up(2, 1);
     let wrong = [
-        hand_out(2, 1, 0, 1), // another slave's
         hand_out(1, 1, 0, 2), // never handed out
         hand_out(1, 1, 0, 0),
         hand_out(1, 1, 2, 1), // waits
