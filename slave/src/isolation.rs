@@ -138,11 +138,7 @@ impl Isolator {
     }
 
     /// The same for a directory with all that is in it, or for a file.
-    fn give_whole(
-        &self,
-        isolation: &Isolation,
-        path: &Path,
-    ) -> Result<(), IsolationError> {
+    fn give_whole(&self, isolation: &Isolation, path: &Path) -> Result<(), IsolationError> {
         match self.account(isolation)? {
             Some(account) if path.is_dir() => {
                 give_tree(path, &account).map_err(failed("give away", path))
