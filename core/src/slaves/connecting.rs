@@ -52,7 +52,7 @@ impl Cluster {
                 self.begin_incarnation(fresh, cause, judgement.named)
             }
             None => {
-                hand_outs = self.kept(&offer.url, finished);
+                hand_outs = self.kept(&offer, finished);
                 self.reserving(judgement.named).into_iter().collect()
             }
         };

@@ -29,6 +29,13 @@ pub struct OfferedKey {
     pub joins: Option<Joining>,
 }
 
+impl OfferedKey {
+    /// Whether it shows no more than a key or a join token: it may speak for its own slave, and for no other.
+    pub(crate) fn is_without_secret(&self) -> bool {
+        self.joins != Some(Joining::Secret)
+    }
+}
+
 /// A key that a slave has joined with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinedKey {
@@ -201,7 +208,15 @@ impl Cluster {
                     let owner = owner.fingerprint();
                     return Err(KeyRefused::AddressOfOther { address, owner });
                 }
-                None => KeyFact::Moved { key, address },
+                None => {
+                    // One of an older version, or one that is just ending: nobody's key says that it is there.
+                    let there = self.latest_at(&address);
+                    if there.is_some_and(|slave| slave.is_called() && slave.key != Some(key)) {
+                        let owner = "none of its own".to_owned();
+                        return Err(KeyRefused::AddressOfOther { address, owner });
+                    }
+                    KeyFact::Moved { key, address }
+                }
             },
         };
         Ok(Some(Fact::SlaveKey(fact)))

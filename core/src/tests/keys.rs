@@ -114,6 +114,21 @@ fn a_key_alone_takes_nobodys_address() {
 }
 
 #[test]
+fn a_key_alone_takes_no_address_of_a_living_slave_without_one() {
+    let mut farm = Scenario::with_slaves(&[("a:1", 1)]);
+    farm.tell(connects("b:1", "life 1", 1, SECRET));
+    farm.lose(2);
+    let taken = KeyRefused::AddressOfOther {
+        address: "a:1".to_owned(),
+        owner: "none of its own".to_owned(),
+    };
+    farm.check_refused(connects("a:1", "life 2", 1, None), &taken.into());
+    farm.lose(1);
+    farm.tell(connects("a:1", "life 2", 1, None));
+    assert_eq!(good_keys(&farm), [(1, "a:1")]);
+}
+
+#[test]
 fn a_slave_moves_when_nobody_lives_where_it_was() {
     let mut farm = Scenario::default();
     farm.tell(connects("a:1", "life 1", 1, SECRET));
