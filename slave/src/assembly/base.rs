@@ -419,11 +419,20 @@ async fn identity(
 ) -> Result<(Identity, Option<Secret>), ServeError> {
     let general = &settings.general;
     let directory = data.path().join("identity");
+    let has_joined = directory.join("master.pub").exists();
     let token = match &settings.join_token_file {
+        // It needs none any more.
+        Some(file) if has_joined && !settings.forgets_master && !file.exists() => {
+            tracing::warn!(
+                "there is no join token in {} any more: this slave goes on with its own key",
+                file.display()
+            );
+            None
+        }
         Some(file) => Some(read_token(file)?),
         None => None,
     };
-    let has_other = token.is_some() || directory.join("master.pub").exists();
+    let has_other = token.is_some() || has_joined;
     let secret = match &general.secret {
         Some(secret) => Some(secret.clone()),
         None if has_other => None,
