@@ -4,6 +4,7 @@
 use crate::Cluster;
 use crate::check::{Inconsistency, must};
 use crate::event::{Fact, Loss, SlaveFact};
+use crate::lifetime::incarnation::Named;
 use crate::slaves::key_facts::{Joining, KeyFact, NewJoinToken};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{PublicKey, SlaveId, TokenId};
@@ -19,6 +20,13 @@ pub const MOST_JOIN_TOKENS: usize = 1000;
 
 /// How many characters the name of a join token may have.
 const LONGEST_NAME: usize = 100;
+
+/// How far the ids that a slave without the secret has seen may be ahead of those that the journal knows: ids go on
+/// behind them, and there must always be some left.
+const IDS_AHEAD: u64 = 1 << 20;
+
+/// The highest attempt that a slave without the secret may have seen.
+const HIGHEST_ATTEMPT: u32 = 1 << 20;
 
 /// A key as a slave shows it when it connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +121,12 @@ pub enum KeyRefused {
     /// A join token can not be made like this.
     #[error("field 'name' must have from 1 to {LONGEST_NAME} characters")]
     InvalidName,
+    /// What a slave says it has seen is too far ahead, and nobody vouches for it with the secret.
+    #[error(
+        "the ids in field 'seen' are more than {IDS_AHEAD} ahead of this master's, or attempts above {HIGHEST_ATTEMPT}: a \
+         key or a join token is not enough for that"
+    )]
+    TooFarAhead,
     /// There are too many.
     #[error("there are {MOST_JOIN_TOKENS} join tokens already: revoke some")]
     TooManyTokens,
@@ -181,6 +195,22 @@ impl Cluster {
         match self.slave(slave) {
             Some(registered) if registered.key != key => Err(KeyRefused::OtherSlaves(slave)),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Looks at the highest numbers that a slave names which may not have the secret.
+    pub(crate) fn check_named(
+        &self,
+        key: Option<OfferedKey>,
+        named: Named,
+    ) -> Result<(), KeyRefused> {
+        let is_near = named.build.0 <= self.last_build.saturating_add(IDS_AHEAD)
+            && named.slave.0 <= self.last_slave.saturating_add(IDS_AHEAD)
+            && named.attempt.0 <= HIGHEST_ATTEMPT;
+        let is_without_secret = key.is_some_and(|key| key.is_without_secret());
+        match is_near || !is_without_secret {
+            true => Ok(()),
+            false => Err(KeyRefused::TooFarAhead),
         }
     }
 

@@ -8,8 +8,9 @@ use crate::refusal::Refusal;
 use crate::slaves::key_facts::{Joining, NewJoinToken};
 use crate::slaves::keys::{KEYS_KEPT, KeyCommand, KeyRefused, OfferedKey};
 use clusterrunner_common::ids::{
-    BuildId, Incarnation, PublicKey, SessionId, SlaveId, SubjobId, TokenId,
+    Attempt, BuildId, Incarnation, PublicKey, SessionId, SlaveId, SubjobId, TokenId,
 };
+use clusterrunner_common::work::{MasterMark, Seen};
 use std::collections::BTreeSet;
 
 const SECRET: Option<Joining> = Some(Joining::Secret);
@@ -126,6 +127,37 @@ fn a_key_alone_takes_no_address_of_a_living_slave_without_one() {
     farm.lose(1);
     farm.tell(connects("a:1", "life 2", 1, None));
     assert_eq!(good_keys(&farm), [(1, "a:1")]);
+}
+
+#[test]
+fn without_the_secret_nobody_uses_up_the_ids() {
+    let mut farm = Scenario::default();
+    farm.tell(connects("a:1", "life 1", 1, SECRET));
+    let far = |build, slave, attempt, joins| {
+        let mut one = Seen::first(MasterMark {
+            incarnation: Incarnation("another".to_owned()),
+            session_id: SessionId("of another".to_owned()),
+            position: 7,
+        });
+        one.build = BuildId(build);
+        one.slave = SlaveId(slave);
+        one.attempt = Attempt(attempt);
+        let mut command = connects("a:1", "life 2", 1, joins);
+        if let Command::ConnectSlave { seen, .. } = &mut command {
+            seen.push(one);
+        }
+        command
+    };
+    let refused = Refusal::Key(KeyRefused::TooFarAhead);
+    let token = Some(Joining::Token(TokenId(1)));
+    for joins in [None, token] {
+        for (build, slave, attempt) in [(1 << 40, 0, 0), (0, 1 << 40, 0), (0, 0, 1 << 24)] {
+            farm.check_refused(far(build, slave, attempt, joins), &refused);
+        }
+    }
+    farm.tell(far(7, 7, 7, None));
+    assert!(farm.cluster.slave(SlaveId(8)).is_some());
+    farm.tell(far(1 << 40, 7, 7, SECRET));
 }
 
 #[test]
