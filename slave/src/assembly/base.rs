@@ -81,13 +81,14 @@ impl Base {
     ) -> Result<Self, ServeError> {
         let general = &settings.general;
         let address = listener.local_addr().map_err(ServeError::Address)?;
-        let session = SessionId::from_random(random_bytes());
+        let random = SessionId::from_random(random_bytes());
         let data = {
-            let (base, session) = (general.base_directory.clone(), session.clone());
-            let open = move || DataDirectory::open(&base, address.port(), session);
+            let (base, random) = (general.base_directory.clone(), random.clone());
+            let open = move || DataDirectory::open(&base, address.port(), random);
             Arc::new(spawn_blocking(open).await??)
         };
         let (identity, secret) = identity(&settings, &data).await?;
+        let session = identity.life(&random);
         let general = &settings.general;
         // What an earlier life of this slave may have left running.
         end_marked(&data.mark(), settings.service.atom_kill_grace).await;

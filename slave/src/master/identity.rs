@@ -7,7 +7,7 @@
 //! ```
 
 use clusterrunner_common::api::{ConnectAnswer, MasterIdentity, SlaveIdentity};
-use clusterrunner_common::auth::joining::Meeting;
+use clusterrunner_common::auth::joining::{Meeting, life_with_key};
 use clusterrunner_common::auth::keys::{JoinToken, KeyRefusal, Keys, OwnKey, Verifier};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::auth::signature::{Signed, Signer};
@@ -172,6 +172,11 @@ impl Identity {
     /// Another secret that only this slave can make.
     pub(crate) fn derived(&self, purpose: &str) -> Secret {
         self.0.key.derived(purpose)
+    }
+
+    /// What this life of the slave is called.
+    pub(crate) fn life(&self, random: &SessionId) -> SessionId {
+        life_with_key(random, &self.0.key.public())
     }
 
     /// What it shows when it connects.
