@@ -198,7 +198,9 @@ impl Identity {
                 // One of an earlier version, or of the original: all goes on with the secret.
                 (None, Some(Way::Secret(_))) => Ok(()),
                 (None, _) => Err(NotOurs::Unproved),
-                (Some(pinned), _) => Err(self.other_key("of no kind", &pinned)),
+                (Some(pinned), _) => {
+                    Err(self.other_key("(none: is it an older version?)", &pinned))
+                }
             };
         };
         if let Some(pinned) = &known
