@@ -224,6 +224,12 @@ impl Cluster {
         if known.is_some_and(|known| known.revoked.is_some()) {
             return Err(KeyRefused::RevokedKey);
         }
+        // It may have been revoked since the request was let in.
+        if let Some(Joining::Token(token)) = joins
+            && !self.slave_keys.tokens.contains_key(&token)
+        {
+            return Err(KeyRefused::UnknownToken(token));
+        }
         let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
         if let Some(slave) = alive.find(|slave| slave.key == Some(key) && slave.url != address) {
             return Err(KeyRefused::InUse(slave.url.clone()));
