@@ -41,7 +41,8 @@ fn tell(failures: &mut Failures, error: &CallError) {
     } else if error.status() == Some(StatusCode::UNAUTHORIZED) {
         tracing::error!(
             %error,
-            "the master does not accept this slave's signature: both need the same `secret` in clusterrunner.conf, and clocks that agree; retrying"
+            "the master does not accept this slave's signature: both need the same `secret` in clusterrunner.conf, and clocks that agree; a master of an older version takes no keys \
+             and no join tokens; retrying"
         );
     } else {
         tracing::warn!(%error, "no contact with the master; retrying");

@@ -85,7 +85,15 @@ fn chosen<'k>(
 ) -> Result<Vec<&'k SlaveKeyView>, Trouble> {
     let mut chosen = Vec::new();
     for name in names {
-        let found: Vec<_> = keys.iter().filter(|key| is_meant(key, name)).collect();
+        let mut found: Vec<_> = keys.iter().filter(|key| is_meant(key, name)).collect();
+        if found.is_empty() && name.len() >= FEWEST_DIGITS {
+            let begins = |key: &&SlaveKeyView| key.key.to_string().starts_with(name.as_str());
+            found = keys.iter().filter(begins).collect();
+            if found.len() > 1 {
+                let trouble = Trouble::usage(format!("more than one key begins with '{name}'"));
+                return Err(trouble.hint("name more of its digits"));
+            }
+        }
         if found.is_empty() {
             let trouble = Trouble::usage(format!("no slave '{name}' has a key"));
             return Err(trouble.hint(format!(
@@ -98,11 +106,11 @@ fn chosen<'k>(
     Ok(chosen)
 }
 
+/// Whether a slave is named in full. Numbers of slaves look like beginnings of keys, and come first.
 fn is_meant(key: &SlaveKeyView, name: &str) -> bool {
     let host = key.address.rsplit_once(':').map(|(host, _)| host);
     let is_number = key.slave_id.is_some_and(|id| id.to_string() == name);
-    let is_of_key = name.len() >= FEWEST_DIGITS && key.key.to_string().starts_with(name);
-    is_number || is_of_key || key.address == name || host == Some(name)
+    is_number || key.address == name || host == Some(name)
 }
 
 #[cfg(test)]
@@ -121,22 +129,30 @@ mod tests {
             revoked: None,
             slave_id: slave.map(SlaveId),
         };
+        let mut twin = key(0xee, "z:1", None);
+        twin.key.0[31] = 0;
         let keys = [
             key(0xaa, "a:1", Some(7)),
             key(0xbb, "a:2", None),
             key(0xcc, "b:1", None),
+            key(0x12, "w:1", Some(1213)),
+            key(0x34, "x:1", Some(1212)),
+            key(0xee, "y:1", None),
+            twin,
         ];
         for (name, expected) in [
             ("7", vec!["a:1"]),
             ("a:2", vec!["a:2"]),
             ("a", vec!["a:1", "a:2"]),
             ("cccc", vec!["b:1"]),
+            ("1212", vec!["x:1"]),
+            ("12121", vec!["w:1"]),
         ] {
             let found = chosen(&keys, &[name.to_owned()]).unwrap();
             let found: Vec<&str> = found.iter().map(|key| key.address.as_str()).collect();
             assert_eq!(found, expected, "{name}");
         }
-        for wrong in ["aaa", "8", "c", "b:2"] {
+        for wrong in ["aaa", "8", "c", "b:2", "eeee"] {
             assert!(chosen(&keys, &[wrong.to_owned()]).is_err(), "{wrong}");
         }
     }

@@ -28,6 +28,19 @@ impl SlaveIdentity {
     }
 }
 
+/// What the life of a slave with this key is called: `random`, which is new with each start, and the key. The master
+/// signs orders for the life that a slave names, so nobody may name one of another slave.
+#[must_use]
+pub fn life_with_key(random: &SessionId, key: &PublicKey) -> SessionId {
+    SessionId(format!("{random}-{key}"))
+}
+
+/// Whether a life is called as one of a slave with this key.
+#[must_use]
+pub fn is_life_with_key(life: &SessionId, key: &PublicKey) -> bool {
+    life.0.ends_with(&format!("-{key}"))
+}
+
 /// What a slave signs of itself.
 fn own_lines(key: &PublicKey, address: &str, session: &SessionId) -> Vec<u8> {
     format!("clusterrunner slave v1\n{key}\n{address}\n{session}").into_bytes()
@@ -100,6 +113,7 @@ impl Meeting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::signature::is_session;
 
     fn secret(text: &str) -> Secret {
         Secret::new(text.to_owned()).unwrap()
@@ -117,6 +131,17 @@ mod tests {
             ..identity
         };
         assert!(!stolen.is_proved("a:1", &life));
+    }
+
+    #[test]
+    fn a_slaves_life_is_called_by_its_key_and_not_anothers() {
+        let key = |number| OwnKey::from_random([number; 32]).public();
+        let random = SessionId::from_random([3; 16]);
+        let life = life_with_key(&random, &key(1));
+        assert!(is_session(&life.0));
+        assert!(is_life_with_key(&life, &key(1)));
+        assert!(!is_life_with_key(&life, &key(2)));
+        assert!(!is_life_with_key(&random, &key(1)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::Cluster;
 use crate::builds::hand_out::HandOut;
 use crate::event::KeptHandOut;
+use crate::slaves::connecting::Offer;
 use crate::slaves::slave::Slave;
 use clusterrunner_common::ids::{BuildId, SlaveId, SubjobId};
 use clusterrunner_common::work::FinishedAttempt;
@@ -26,8 +27,9 @@ impl Cluster {
     }
 
     /// Which of the results that a slave still has count: those whose hand-out went to its address and is the
-    /// subjob's latest. Facts before these end its earlier life and return what that life held.
-    pub(crate) fn kept(&self, at: &str, finished: &[FinishedAttempt]) -> Vec<KeptHandOut> {
+    /// subjob's latest. Addresses and sessions are known to all, so without the secret it must also have the key of the
+    /// registration that had the hand-out. Facts before these end its earlier life and return what that life held.
+    pub(crate) fn kept(&self, offer: &Offer, finished: &[FinishedAttempt]) -> Vec<KeptHandOut> {
         let mut kept: BTreeMap<(BuildId, SubjobId), KeptHandOut> = BTreeMap::new();
         for claim in finished {
             let hand_out = KeptHandOut {
@@ -35,14 +37,14 @@ impl Cluster {
                 subjob: claim.subjob_id,
                 attempt: claim.attempt,
             };
-            if self.may_be_kept(at, claim) {
+            if self.may_be_kept(offer, claim) {
                 kept.insert((claim.build_id, claim.subjob_id), hand_out);
             }
         }
         kept.into_values().collect()
     }
 
-    fn may_be_kept(&self, at: &str, claim: &FinishedAttempt) -> bool {
+    fn may_be_kept(&self, offer: &Offer, claim: &FinishedAttempt) -> bool {
         let build = self.build(claim.build_id);
         let Some(subjob) = build.and_then(|build| build.subjob(claim.subjob_id)) else {
             return false;
@@ -55,12 +57,16 @@ impl Cluster {
             && build.and_then(|build| build.last_attempt(claim.subjob_id)) == Some(claim.attempt);
         // Another incarnation gave the same numbers to other things.
         let is_ours = claim.incarnation.as_ref() == self.lineage.incarnation();
-        let was_here = |slave: &Slave| slave.url == at && slave.session == claim.session_id;
+        let was_here = |slave: &Slave| slave.url == offer.url && slave.session == claim.session_id;
+        let has_its_key = |holder: &Slave| match offer.key {
+            Some(offered) if offered.is_without_secret() => holder.key == Some(offered.key),
+            Some(_) | None => true,
+        };
         let holder = subjob.slave.and_then(|id| self.slave(id));
         is_ours
             && is_open
             && is_current
-            && holder.is_some_and(|holder| holder.url == at)
+            && holder.is_some_and(|holder| holder.url == offer.url && has_its_key(holder))
             && self.slaves.values().any(was_here)
     }
 

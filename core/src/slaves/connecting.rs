@@ -40,6 +40,7 @@ impl Cluster {
         let admitted = offer.key.map(|key| self.admitted_key(&offer.url, key));
         let admitted = admitted.transpose()?.flatten();
         let judgement = self.judge_seen(seen);
+        self.check_named(offer.key, judgement.named)?;
         let before = self.latest_at(&offer.url);
         let is_to_end =
             before.is_some_and(|slave| slave.was_shut_down() && slave.session == offer.session);
@@ -52,7 +53,7 @@ impl Cluster {
                 self.begin_incarnation(fresh, cause, judgement.named)
             }
             None => {
-                hand_outs = self.kept(&offer.url, finished);
+                hand_outs = self.kept(&offer, finished);
                 self.reserving(judgement.named).into_iter().collect()
             }
         };

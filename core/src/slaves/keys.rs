@@ -4,6 +4,7 @@
 use crate::Cluster;
 use crate::check::{Inconsistency, must};
 use crate::event::{Fact, Loss, SlaveFact};
+use crate::lifetime::incarnation::Named;
 use crate::slaves::key_facts::{Joining, KeyFact, NewJoinToken};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{PublicKey, SlaveId, TokenId};
@@ -20,6 +21,13 @@ pub const MOST_JOIN_TOKENS: usize = 1000;
 /// How many characters the name of a join token may have.
 const LONGEST_NAME: usize = 100;
 
+/// How far the ids that a slave without the secret has seen may be ahead of those that the journal knows: ids go on
+/// behind them, and there must always be some left.
+const IDS_AHEAD: u64 = 1 << 20;
+
+/// The highest attempt that a slave without the secret may have seen.
+const HIGHEST_ATTEMPT: u32 = 1 << 20;
+
 /// A key as a slave shows it when it connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OfferedKey {
@@ -27,6 +35,13 @@ pub struct OfferedKey {
     pub key: PublicKey,
     /// What it proves beside the key; none where the key is all that it shows.
     pub joins: Option<Joining>,
+}
+
+impl OfferedKey {
+    /// Whether it shows no more than a key or a join token: it may speak for its own slave, and for no other.
+    pub(crate) fn is_without_secret(&self) -> bool {
+        self.joins != Some(Joining::Secret)
+    }
 }
 
 /// A key that a slave has joined with.
@@ -106,6 +121,12 @@ pub enum KeyRefused {
     /// A join token can not be made like this.
     #[error("field 'name' must have from 1 to {LONGEST_NAME} characters")]
     InvalidName,
+    /// What a slave says it has seen is too far ahead, and nobody vouches for it with the secret.
+    #[error(
+        "the ids in field 'seen' are more than {IDS_AHEAD} ahead of this master's, or attempts above {HIGHEST_ATTEMPT}: a \
+         key or a join token is not enough for that"
+    )]
+    TooFarAhead,
     /// There are too many.
     #[error("there are {MOST_JOIN_TOKENS} join tokens already: revoke some")]
     TooManyTokens,
@@ -177,6 +198,22 @@ impl Cluster {
         }
     }
 
+    /// Looks at the highest numbers that a slave names which may not have the secret.
+    pub(crate) fn check_named(
+        &self,
+        key: Option<OfferedKey>,
+        named: Named,
+    ) -> Result<(), KeyRefused> {
+        let is_near = named.build.0 <= self.last_build.saturating_add(IDS_AHEAD)
+            && named.slave.0 <= self.last_slave.saturating_add(IDS_AHEAD)
+            && named.attempt.0 <= HIGHEST_ATTEMPT;
+        let is_without_secret = key.is_some_and(|key| key.is_without_secret());
+        match is_near || !is_without_secret {
+            true => Ok(()),
+            false => Err(KeyRefused::TooFarAhead),
+        }
+    }
+
     /// What becomes of a key with which a slave connects from an address; an error where it may not be there.
     pub(crate) fn admitted_key(
         &self,
@@ -186,6 +223,12 @@ impl Cluster {
         let known = self.slave_keys.key(&key);
         if known.is_some_and(|known| known.revoked.is_some()) {
             return Err(KeyRefused::RevokedKey);
+        }
+        // It may have been revoked since the request was let in.
+        if let Some(Joining::Token(token)) = joins
+            && !self.slave_keys.tokens.contains_key(&token)
+        {
+            return Err(KeyRefused::UnknownToken(token));
         }
         let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
         if let Some(slave) = alive.find(|slave| slave.key == Some(key) && slave.url != address) {
@@ -201,7 +244,15 @@ impl Cluster {
                     let owner = owner.fingerprint();
                     return Err(KeyRefused::AddressOfOther { address, owner });
                 }
-                None => KeyFact::Moved { key, address },
+                None => {
+                    // One of an older version, or one that is just ending: nobody's key says that it is there.
+                    let there = self.latest_at(&address);
+                    if there.is_some_and(|slave| slave.is_called() && slave.key != Some(key)) {
+                        let owner = "none of its own".to_owned();
+                        return Err(KeyRefused::AddressOfOther { address, owner });
+                    }
+                    KeyFact::Moved { key, address }
+                }
             },
         };
         Ok(Some(Fact::SlaveKey(fact)))

@@ -8,8 +8,9 @@ use crate::refusal::Refusal;
 use crate::slaves::key_facts::{Joining, NewJoinToken};
 use crate::slaves::keys::{KEYS_KEPT, KeyCommand, KeyRefused, OfferedKey};
 use clusterrunner_common::ids::{
-    BuildId, Incarnation, PublicKey, SessionId, SlaveId, SubjobId, TokenId,
+    Attempt, BuildId, Incarnation, PublicKey, SessionId, SlaveId, SubjobId, TokenId,
 };
+use clusterrunner_common::work::{FinishedAttempt, MasterMark, Seen};
 use std::collections::BTreeSet;
 
 const SECRET: Option<Joining> = Some(Joining::Secret);
@@ -39,6 +40,17 @@ fn connects(url: &str, life: &str, number: u8, joins: Option<Joining>) -> Comman
 fn order(farm: &mut Scenario, command: KeyCommand) -> Turn {
     let by = Actor::SecretHolder;
     farm.tell(Command::SlaveKey { by, command })
+}
+
+/// The first join token of a farm.
+fn make_token(farm: &mut Scenario) -> Joining {
+    let new = NewJoinToken {
+        name: "image".to_owned(),
+        seed: "seed".to_owned(),
+        expires: None,
+    };
+    order(farm, KeyCommand::CreateToken(new));
+    Joining::Token(TokenId(1))
 }
 
 fn joined(number: u8, address: &str) -> String {
@@ -111,6 +123,87 @@ fn a_key_alone_takes_nobodys_address() {
     // An operator's secret on the machine is enough, and the key of before is gone.
     farm.tell(connects("a:1", "life 2", 2, SECRET));
     assert_eq!(good_keys(&farm), [(2, "a:1")]);
+}
+
+#[test]
+fn a_key_alone_takes_no_address_of_a_living_slave_without_one() {
+    let mut farm = Scenario::with_slaves(&[("a:1", 1)]);
+    farm.tell(connects("b:1", "life 1", 1, SECRET));
+    farm.lose(2);
+    let taken = KeyRefused::AddressOfOther {
+        address: "a:1".to_owned(),
+        owner: "none of its own".to_owned(),
+    };
+    farm.check_refused(connects("a:1", "life 2", 1, None), &taken.into());
+    farm.lose(1);
+    farm.tell(connects("a:1", "life 2", 1, None));
+    assert_eq!(good_keys(&farm), [(1, "a:1")]);
+}
+
+#[test]
+fn without_the_secret_nobody_uses_up_the_ids() {
+    let mut farm = Scenario::default();
+    farm.tell(connects("a:1", "life 1", 1, SECRET));
+    let far = |build, slave, attempt, joins| {
+        let mut one = Seen::first(MasterMark {
+            incarnation: Incarnation("another".to_owned()),
+            session_id: SessionId("of another".to_owned()),
+            position: 7,
+        });
+        one.build = BuildId(build);
+        one.slave = SlaveId(slave);
+        one.attempt = Attempt(attempt);
+        let mut command = connects("a:1", "life 2", 1, joins);
+        if let Command::ConnectSlave { seen, .. } = &mut command {
+            seen.push(one);
+        }
+        command
+    };
+    let refused = Refusal::Key(KeyRefused::TooFarAhead);
+    let token = Some(make_token(&mut farm));
+    for joins in [None, token] {
+        for (build, slave, attempt) in [(1 << 40, 0, 0), (0, 1 << 40, 0), (0, 0, 1 << 24)] {
+            farm.check_refused(far(build, slave, attempt, joins), &refused);
+        }
+    }
+    farm.tell(far(7, 7, 7, None));
+    assert!(farm.cluster.slave(SlaveId(8)).is_some());
+    farm.tell(far(1 << 40, 7, 7, SECRET));
+}
+
+#[test]
+fn kept_results_are_taken_from_the_key_that_had_the_work() {
+    let cases = [
+        (1, false, None, 1),
+        (2, false, SECRET, 1),
+        (2, true, None, 0),
+    ];
+    for (number, has_token, joins, kept) in cases {
+        let mut farm = Scenario::default();
+        farm.tell(connects("a:1", "life 1", 1, SECRET));
+        farm.build(big_plan(1, 0, 0));
+        farm.set_up(1, 1);
+        let joins = if has_token {
+            Some(make_token(&mut farm))
+        } else {
+            joins
+        };
+        let claim = FinishedAttempt {
+            build_id: BuildId(1),
+            subjob_id: SubjobId(0),
+            attempt: Attempt(1),
+            session_id: SessionId("life 1".to_owned()),
+            incarnation: farm.cluster.lineage().incarnation().cloned(),
+        };
+        let mut offer = connects("a:1", "life 2", number, joins);
+        if let Command::ConnectSlave { finished, .. } = &mut offer {
+            finished.push(claim);
+        }
+        farm.tell(offer);
+        let slave = farm.cluster.slave_at("a:1").unwrap().id;
+        let delivered = farm.cluster.to_be_delivered(slave);
+        assert_eq!(delivered.len(), kept, "key {number}, {joins:?}");
+    }
 }
 
 #[test]
@@ -243,6 +336,8 @@ fn join_tokens_have_numbers_of_their_own_and_end() {
     );
     order(&mut farm, KeyCommand::RevokeToken(TokenId(2)));
     assert_eq!(good_keys(&farm), [(1, "a:1")], "who has joined stays");
+    let ended = KeyRefused::UnknownToken(TokenId(2));
+    farm.check_refused(connects("b:1", "life 1", 2, by), &ended.into());
     let unnamed = Command::SlaveKey {
         by: Actor::SecretHolder,
         command: KeyCommand::CreateToken(new("")),

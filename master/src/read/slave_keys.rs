@@ -116,6 +116,11 @@ impl SlaveKeys {
         }
     }
 
+    /// Whether a registration that counts was made with this key.
+    pub(crate) fn is_of(&self, slave: SlaveId, key: PublicKey) -> bool {
+        self.known().registered.get(&slave) == Some(&Some(key))
+    }
+
     /// What the master shows of itself to a slave that joins or connects.
     pub(crate) fn answer(&self, meeting: &Meeting<'_>, joins: Option<Joining>) -> MasterIdentity {
         let with = joins.and_then(|joins| match joins {

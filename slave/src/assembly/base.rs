@@ -81,13 +81,14 @@ impl Base {
     ) -> Result<Self, ServeError> {
         let general = &settings.general;
         let address = listener.local_addr().map_err(ServeError::Address)?;
-        let session = SessionId::from_random(random_bytes());
+        let random = SessionId::from_random(random_bytes());
         let data = {
-            let (base, session) = (general.base_directory.clone(), session.clone());
-            let open = move || DataDirectory::open(&base, address.port(), session);
+            let (base, random) = (general.base_directory.clone(), random.clone());
+            let open = move || DataDirectory::open(&base, address.port(), random);
             Arc::new(spawn_blocking(open).await??)
         };
         let (identity, secret) = identity(&settings, &data).await?;
+        let session = identity.life(&random);
         let general = &settings.general;
         // What an earlier life of this slave may have left running.
         end_marked(&data.mark(), settings.service.atom_kill_grace).await;
@@ -419,11 +420,20 @@ async fn identity(
 ) -> Result<(Identity, Option<Secret>), ServeError> {
     let general = &settings.general;
     let directory = data.path().join("identity");
+    let has_joined = directory.join("master.pub").exists();
     let token = match &settings.join_token_file {
+        // It needs none any more.
+        Some(file) if has_joined && !settings.forgets_master && !file.exists() => {
+            tracing::warn!(
+                "there is no join token in {} any more: this slave goes on with its own key",
+                file.display()
+            );
+            None
+        }
         Some(file) => Some(read_token(file)?),
         None => None,
     };
-    let has_other = token.is_some() || directory.join("master.pub").exists();
+    let has_other = token.is_some() || has_joined;
     let secret = match &general.secret {
         Some(secret) => Some(secret.clone()),
         None if has_other => None,

@@ -168,6 +168,15 @@ fn must_join(error: &CallError) -> bool {
     )
 }
 
+/// Whether a refusal says that a way to join is none, so that the next one is tried. A master of before keys has no word
+/// for that: to it, what is signed with a token is malformed.
+fn is_no_way(way: &Way, error: &CallError) -> bool {
+    match error.code() {
+        Some(code) => code == ErrorCode::InvalidJoinToken,
+        None => matches!(way, Way::Token(_)) && error.status() == Some(StatusCode::UNAUTHORIZED),
+    }
+}
+
 impl MasterApi {
     /// Asks to be taken in, or back under the registration that we know ourselves by; learns what
     /// kind of master it is. Where the master does not know this slave's key, it joins again if it can.
@@ -198,9 +207,7 @@ impl MasterApi {
         }
         for way in self.identity.ways() {
             match self.connect_with(&mut offer, Some(way)).await {
-                Err(ConnectError::Call(error))
-                    if error.code() == Some(ErrorCode::InvalidJoinToken) =>
-                {
+                Err(ConnectError::Call(error)) if is_no_way(way, &error) => {
                     refused = Some(error);
                 }
                 connected => return connected,

@@ -7,7 +7,7 @@
 //! ```
 
 use clusterrunner_common::api::{ConnectAnswer, MasterIdentity, SlaveIdentity};
-use clusterrunner_common::auth::joining::Meeting;
+use clusterrunner_common::auth::joining::{Meeting, life_with_key};
 use clusterrunner_common::auth::keys::{JoinToken, KeyRefusal, Keys, OwnKey, Verifier};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::auth::signature::{Signed, Signer};
@@ -174,6 +174,11 @@ impl Identity {
         self.0.key.derived(purpose)
     }
 
+    /// What this life of the slave is called.
+    pub(crate) fn life(&self, random: &SessionId) -> SessionId {
+        life_with_key(random, &self.0.key.public())
+    }
+
     /// What it shows when it connects.
     pub(crate) fn shown(&self, address: &str, session: &SessionId) -> SlaveIdentity {
         SlaveIdentity::new(&self.0.key, address, session, random_bytes())
@@ -193,7 +198,9 @@ impl Identity {
                 // One of an earlier version, or of the original: all goes on with the secret.
                 (None, Some(Way::Secret(_))) => Ok(()),
                 (None, _) => Err(NotOurs::Unproved),
-                (Some(pinned), _) => Err(self.other_key("of no kind", &pinned)),
+                (Some(pinned), _) => {
+                    Err(self.other_key("(none: is it an older version?)", &pinned))
+                }
             };
         };
         if let Some(pinned) = &known

@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use clusterrunner_common::api::{ConnectRequest, PROTOCOL};
+use clusterrunner_common::auth::joining::is_life_with_key;
 use clusterrunner_common::auth::signature::is_session;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::text::host_name::is_host_and_port;
@@ -106,6 +107,13 @@ pub(super) fn offered_key(
         return Err(ApiError::Invalid(
             "Field 'identity' does not prove that the slave has the key: its 'proof' is signed with another one, or for \
              another address or session."
+                .to_owned(),
+        ));
+    }
+    if !is_life_with_key(session, &identity.key) {
+        return Err(ApiError::Invalid(
+            "Field 'session_id' must end with a hyphen and the slave's key: orders are signed for it, and must not be good \
+             at another slave."
                 .to_owned(),
         ));
     }

@@ -24,6 +24,7 @@ use clusterrunner_core::actor::Actor;
 use clusterrunner_core::command::{Command, SlaveChoice};
 use clusterrunner_core::event::{Event, Fact, SlaveFact};
 use clusterrunner_core::refusal::Refusal;
+use clusterrunner_core::slaves::keys::KeyRefused;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -160,8 +161,10 @@ pub(super) async fn shut_down(
     let by = match caller {
         // It asks to be ended when what it has is done.
         Caller::SlaveKey(key) => {
-            let checked = api.slave_keys.check_sender(slave, Some(key));
-            checked.map_err(Refusal::Key)?;
+            // One that is lost for the moment is shut down, too, so that it is not there is not enough.
+            if !api.slave_keys.is_of(slave, key) {
+                return Err(Refusal::Key(KeyRefused::OtherSlaves(slave)).into());
+            }
             Actor::Slave(slave)
         }
         _ => Actor::SecretHolder,

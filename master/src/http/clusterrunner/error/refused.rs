@@ -85,7 +85,7 @@ pub(super) fn refused_status(refusal: &Refusal) -> StatusCode {
             StatusCode::FORBIDDEN
         }
         Refusal::Key(KeyRefused::UnknownToken(_)) => StatusCode::NOT_FOUND,
-        Refusal::Key(KeyRefused::InvalidName) => StatusCode::BAD_REQUEST,
+        Refusal::Key(KeyRefused::InvalidName | KeyRefused::TooFarAhead) => StatusCode::BAD_REQUEST,
         Refusal::StaleAttempt { .. }
         | Refusal::OtherIncarnation { .. }
         | Refusal::AddressTaken(_)
