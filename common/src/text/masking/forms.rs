@@ -15,10 +15,12 @@ pub(super) fn patterns(secret: &str) -> Vec<Pattern> {
     if value.len() < SHORTEST {
         return patterns;
     }
-    for form in written(value) {
-        let lines = form.split('\n').map(|line| line.trim_end_matches('\r'));
-        for text in lines.chain([form.as_str()]) {
-            patterns.extend(pieces(text.as_bytes(), false));
+    // Lines are printed with any indentation, and what is short without it would stand in many texts.
+    let lines = value.split('\n').map(str::trim);
+    let lines = lines.filter(|line| line.len() >= SHORTEST);
+    for text in lines.chain([value]) {
+        for form in written(text) {
+            patterns.extend(pieces(form.as_bytes(), false));
         }
     }
     for form in encoded(value) {
