@@ -248,6 +248,15 @@ pub enum Command {
         /// Why the set-up failed, for the user.
         reason: String,
     },
+    /// The master does not send a slave the order to set a build up, as it may not give it the build's secrets.
+    Withhold {
+        /// The slave that is not told.
+        slave: SlaveId,
+        /// The build that it can not set up.
+        build: BuildId,
+        /// Why, for the user.
+        reason: String,
+    },
     /// A slave refused a call about a build.
     ReportRefusal {
         /// The slave that refused.

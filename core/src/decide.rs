@@ -140,6 +140,15 @@ impl Cluster {
                 let place = self.place(slave, &session, build)?;
                 Ok(self.setup_failed(slave, build, place, reason))
             }
+            Command::Withhold {
+                slave,
+                build,
+                reason,
+            } => {
+                let place = self.slave(slave).and_then(|slave| slave.builds.get(&build));
+                let failed = self.setup_failed(slave, build, place.copied(), reason);
+                Ok(failed.into_iter().map(no_fault_of_slave).collect())
+            }
             Command::ReportRefusal {
                 slave,
                 build,
@@ -483,6 +492,14 @@ impl Cluster {
 /// The fact, if it follows now.
 fn when(follows: bool, fact: Fact) -> Vec<Fact> {
     if follows { vec![fact] } else { Vec::new() }
+}
+
+/// A slave that was not given what it needs for a set-up has done nothing wrong.
+fn no_fault_of_slave(mut fact: Fact) -> Fact {
+    if let Fact::Build(_, BuildFact::SetupFailed { is_withheld, .. }) = &mut fact {
+        *is_withheld = true;
+    }
+    fact
 }
 
 /// One more warning of a build, unless it says nothing new.

@@ -94,7 +94,11 @@ impl Cluster {
                 self.note_setup(*slave, build);
                 self.build_mut(build).note_slave_ready(*slave, at);
             }
-            BuildFact::SetupFailed { slave, reason } => self.fail_setup(build, *slave, reason),
+            BuildFact::SetupFailed {
+                slave,
+                reason,
+                is_withheld,
+            } => self.fail_setup(build, *slave, reason, *is_withheld),
             BuildFact::TeardownRequested { slave } => {
                 self.leftover.remove(&(*slave, build));
                 self.put(*slave, build, Some(BuildOnSlave::TearingDown));
@@ -194,7 +198,7 @@ impl Cluster {
         self.settle(build);
     }
 
-    fn fail_setup(&mut self, build: BuildId, slave: SlaveId, reason: &str) {
+    fn fail_setup(&mut self, build: BuildId, slave: SlaveId, reason: &str, is_withheld: bool) {
         let place = self.known_slave_mut(slave).builds.get(&build).copied();
         self.drop_build(slave, build);
         let url = self.known_slave_mut(slave).url.clone();
@@ -206,7 +210,9 @@ impl Cluster {
         failed.take_back(slave, reason);
         failed.note_setup_failure(slave, url, reason);
         self.note_quickness(slave, build, None);
-        self.note_failed_setup(slave, build);
+        if !is_withheld {
+            self.note_failed_setup(slave, build);
+        }
         self.settle_suspects(build);
         self.settle(build);
     }

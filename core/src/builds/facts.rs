@@ -107,6 +107,9 @@ pub enum BuildFact {
         slave: SlaveId,
         /// A sentence about the cause.
         reason: String,
+        /// Whether the master did not give the slave what it needs: that says nothing of the slave.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_withheld: bool,
     },
     /// A slave is to clear it away.
     TeardownRequested {
@@ -286,7 +289,7 @@ impl fmt::Display for BuildFact {
                 write!(f, " to slave {slave} from index {start_index}")
             }
             Self::SetupCompleted { slave } => write!(f, " ready on slave {slave}"),
-            Self::SetupFailed { slave, reason } => {
+            Self::SetupFailed { slave, reason, .. } => {
                 write!(f, " not ready on slave {slave}: {reason}")
             }
             Self::TeardownRequested { slave } => write!(f, " off slave {slave}"),

@@ -54,6 +54,7 @@ impl Command {
             | Self::ReportPreparationFailed { .. }
             | Self::ReportPreparationStopped { .. }
             | Self::GiveSlaveUp { .. }
+            | Self::Withhold { .. }
             | Self::ReportSlaveDied { .. }
             | Self::ReportSlaveStartedAgain { .. }
             | Self::ReportEnding { .. }

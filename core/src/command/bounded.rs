@@ -9,6 +9,7 @@ impl Command {
         if let Self::ReportPreparationFailed { reason, .. }
         | Self::ReportArchivingFailed { reason, .. }
         | Self::ReportSetupFailed { reason, .. }
+        | Self::Withhold { reason, .. }
         | Self::ReportRefusal { reason, .. }
         | Self::ReportUnusable { reason, .. }
         | Self::ReportSlaveDied { reason, .. }

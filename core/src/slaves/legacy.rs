@@ -175,7 +175,14 @@ impl Cluster {
                 vec![Fact::Build(build, BuildFact::TeardownCompleted { slave })]
             }
             Some(BuildOnSlave::SettingUp { .. } | BuildOnSlave::Ready) => {
-                let failed = Fact::Build(build, BuildFact::SetupFailed { slave, reason });
+                let failed = Fact::Build(
+                    build,
+                    BuildFact::SetupFailed {
+                        slave,
+                        reason,
+                        is_withheld: false,
+                    },
+                );
                 let teardown =
                     is_legacy.then_some(Fact::Build(build, BuildFact::TeardownRequested { slave }));
                 [failed].into_iter().chain(teardown).collect()

@@ -48,6 +48,31 @@ fn a_slave_is_blamed_for_a_set_up_that_others_could_do_before_or_after() {
 }
 
 #[test]
+fn a_slave_that_is_not_given_the_secrets_of_a_build_is_not_blamed() {
+    for is_first in [true, false] {
+        let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1)]);
+        farm.build(big_plan(2, 0, 0));
+        let withhold = Command::Withhold {
+            slave: SlaveId(2),
+            build: BuildId(1),
+            reason: "no HTTPS".to_owned(),
+        };
+        if is_first {
+            farm.tell(withhold);
+            farm.set_up(1, 1);
+        } else {
+            farm.set_up(1, 1);
+            farm.tell(withhold);
+        }
+        check_well(&farm);
+        // It is not tried again.
+        let build = farm.cluster.build(BuildId(1)).unwrap();
+        assert!(!build.may_be_set_up_by(farm.cluster.slave(SlaveId(2)).unwrap()));
+        farm.check_snapshots();
+    }
+}
+
+#[test]
 fn a_build_that_nobody_can_set_up_is_its_own_fault() {
     let mut farm = Scenario::with_slaves(&[("a", 1), ("b", 1), ("c", 1)]);
     farm.build(big_plan(3, 0, 0));

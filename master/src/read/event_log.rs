@@ -218,7 +218,7 @@ fn of_build_fact(
         BuildFact::SetupCompleted { slave } => {
             of_build("BUILD_SETUP_FINISH", build).with("slave_id", slave.0)
         }
-        BuildFact::SetupFailed { slave, reason } => of_build("BUILD_SETUP_FAILED", build)
+        BuildFact::SetupFailed { slave, reason, .. } => of_build("BUILD_SETUP_FAILED", build)
             .with("slave_id", slave.0)
             .with("reason", reason.as_str()),
         BuildFact::TeardownRequested { slave } => {

@@ -8,7 +8,7 @@ use clusterrunner_common::disk::kept_entries::EntryKey;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::process::variables::{BuildVariables, OF_BUILDS, Variables};
-use clusterrunner_common::work::ProjectSource;
+use clusterrunner_common::work::{GivenSecrets, ProjectSource};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -44,6 +44,8 @@ pub(crate) struct KeyParts<'a> {
     /// The same of the build's remote files.
     pub(crate) remote_files: &'a [HashedFile],
     pub(crate) variables: &'a BuildVariables,
+    /// What the build is given. Its commands run over what is restored, so that must come from a build that had the same.
+    pub(crate) secrets: &'a GivenSecrets,
 }
 
 /// The key of a set-up. Values of variables are in it, so it can not be computed without the secret of the farm.
@@ -65,6 +67,14 @@ pub(crate) fn key(secret: &Secret, parts: &KeyParts<'_>) -> EntryKey {
     digest.variables(set.iter().filter(|(name, _)| !OF_BUILDS.contains(name)));
     let inherited = inherited.iter().flat_map(Variables::iter);
     digest.variables(inherited.filter(|(name, _)| !is_of_session(name)));
+    // Whoever does not have the values can make no entry that a build restores which has them.
+    if !parts.secrets.is_empty() {
+        digest.number(parts.secrets.0.len());
+        for secret in &parts.secrets.0 {
+            digest.add(&secret.name);
+            digest.add(secret.value.expose());
+        }
+    }
     EntryKey::of(&digest.0.finalize().into_bytes().into())
 }
 
@@ -188,7 +198,8 @@ pub(crate) fn scope(source: &ProjectSource) -> Option<String> {
             let url = without_credentials(url);
             let fork = remote.as_deref().filter(|remote| *remote != "origin");
             let fork = fork.map(without_credentials).unwrap_or_default();
-            let request = branch.as_deref().filter(|branch| is_of_stranger(branch));
+            let is_apart = |branch: &&str| is_of_stranger(branch) || is_commit(branch);
+            let request = branch.as_deref().filter(is_apart);
             let request = request.unwrap_or_default();
             let commit = hash.as_deref().unwrap_or_default();
             let directory = project_directory.as_deref().unwrap_or_default();
@@ -206,6 +217,11 @@ fn without_credentials(url: &str) -> String {
         // It was checked when the build was submitted; such a text is a name all the same.
         Err(_) => url.replace('\n', " "),
     }
+}
+
+/// A branch may be the id of a commit, which may be anybody's.
+fn is_commit(branch: &str) -> bool {
+    branch.len() == 40 && branch.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_of_stranger(branch: &str) -> bool {

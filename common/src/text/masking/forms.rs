@@ -15,10 +15,12 @@ pub(super) fn patterns(secret: &str) -> Vec<Pattern> {
     if value.len() < SHORTEST {
         return patterns;
     }
-    for form in written(value) {
-        let lines = form.split('\n').map(|line| line.trim_end_matches('\r'));
-        for text in lines.chain([form.as_str()]) {
-            patterns.extend(pieces(text.as_bytes(), false));
+    // Lines are printed with any indentation, and what is short without it would stand in many texts.
+    let lines = value.split('\n').map(str::trim);
+    let lines = lines.filter(|line| line.len() >= SHORTEST);
+    for text in lines.chain([value]) {
+        for form in written(text) {
+            patterns.extend(pieces(form.as_bytes(), false));
         }
     }
     for form in encoded(value) {
@@ -53,13 +55,47 @@ fn written(value: &str) -> Vec<String> {
         // As a shell quotes it, and as `printf %q` does.
         value.replace('\'', r"'\''"),
         with_backslashes(value),
+        begun_with_backslash(value),
+        in_double_quotes(value),
+        in_dollar_quotes(value),
     ]
+}
+
+/// As `export -p` has it between its quotes.
+fn in_double_quotes(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    for letter in value.chars() {
+        if "\\$`\"".contains(letter) {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text
+}
+
+/// As bash has it between `$'` and `'`.
+fn in_dollar_quotes(value: &str) -> String {
+    value
+        .replace('\\', r"\\")
+        .replace('\'', r"\'")
+        .replace('\n', r"\n")
+        .replace('\r', r"\r")
+        .replace('\t', r"\t")
+}
+
+/// At the beginning of a word, bash also escapes what means a home or a comment there.
+fn begun_with_backslash(value: &str) -> String {
+    let escaped = with_backslashes(value);
+    match value.starts_with(['~', '#']) {
+        true => format!("\\{escaped}"),
+        false => escaped,
+    }
 }
 
 fn with_backslashes(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for letter in value.chars() {
-        let is_plain = letter.is_alphanumeric() || "_-./:=@%+,\n".contains(letter);
+        let is_plain = letter.is_alphanumeric() || "_-./:=@%+~#\n".contains(letter);
         if !is_plain {
             text.push('\\');
         }
@@ -178,6 +214,11 @@ mod tests {
         assert_eq!(in_json("a\"\\\n/"), r#"a\"\\\n/"#);
         assert_eq!(in_ascii("ä😀x"), r"\u00e4\ud83d\ude00x");
         assert_eq!(with_backslashes("a b$'x"), r"a\ b\$\'x");
+        // What bash 5.2 prints.
+        assert_eq!(with_backslashes("a,b~c#d e"), r"a\,b~c#d\ e");
+        assert_eq!(begun_with_backslash("~a b"), r"\~a\ b");
+        assert_eq!(in_double_quotes("a$b`c\"d\\e!f"), r#"a\$b\`c\"d\\e!f"#);
+        assert_eq!(in_dollar_quotes("a'b\n\tc\\"), r"a\'b\n\tc\\");
     }
 
     #[test]

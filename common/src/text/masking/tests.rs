@@ -71,6 +71,14 @@ fn lines_of_it_are_masked_by_themselves() {
 }
 
 #[test]
+fn indentation_is_not_masked() {
+    let key = "{\n        \"key\": \"MIIEvQIBADANBg\"\n        },\n          \n}";
+    let report = "<a>\n        <b/>\n        },\n</a>";
+    assert_eq!(masked(key, report), report);
+    assert_eq!(masked(key, "x \"key\": \"MIIEvQIBADANBg\" y"), "x *** y");
+}
+
+#[test]
 fn base64_is_found_across_its_line_breaks() {
     let secret = "0123456789-abcdefghij-ABCDEFGHIJ";
     for before in 0..60 {

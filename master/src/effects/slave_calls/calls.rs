@@ -111,7 +111,7 @@ impl Calls {
         let to = (&self.callee, self.legacy.is_some());
         let given = giving.given_with(order, to).await;
         given.map_err(|reason| match order {
-            Order::About(build, _) => Command::ReportRefusal {
+            Order::About(build, _) => Command::Withhold {
                 slave: self.callee.slave,
                 build: *build,
                 reason,

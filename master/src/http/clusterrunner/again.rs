@@ -10,6 +10,8 @@ use clusterrunner_common::ids::{BuildId, ProjectId, SubjobId, UserId};
 use clusterrunner_common::job::matrix::{Chosen, Combination};
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use clusterrunner_core::access::Caller;
+use clusterrunner_core::accounts::tokens::Role;
+use clusterrunner_core::actor::Actor;
 use clusterrunner_core::builds::build::Build;
 use clusterrunner_core::builds::details::NewDetails;
 use clusterrunner_core::builds::subjob::Subjob;
@@ -119,10 +121,11 @@ impl Again {
         }
         let project = before.project;
         let by = actor(caller);
-        let is_of_others = before.started_by.is_some() && before.started_by != by.user();
+        let is_of_others = before.is_of_others(by);
         let is_brought = before.request.brings_something();
         let mut request = Box::new(self.request(before)?);
         request.is_brought_by_others |= is_of_others && is_brought;
+        request.is_brought_by_others |= only_submits(caller) && request.brings_something();
         // Whoever may change the build may run it again, whoever has sent the working tree.
         let using = working_trees::there(api, &request).await?;
         let command = Command::QueueBuildOf {
@@ -219,6 +222,30 @@ fn wrong(field: &str, expected: &str) -> InvalidRequest {
     }
 }
 
+/// Whether what a request brings along, which names the build that it runs again, comes from others than the caller: clients
+/// take it from that build.
+pub(super) async fn takes_from_others(
+    api: &Api,
+    caller: Caller,
+    request: &BuildRequest,
+    of: BuildId,
+) -> bool {
+    if !request.brings_something() {
+        return false;
+    }
+    match before(api, of).await {
+        Ok(before) => before.is_of_others(actor(caller)) || before.request.is_brought_by_others,
+        // Nobody knows any more whose it was.
+        Err(_) => true,
+    }
+}
+
+/// Whether a token lets its user start builds and no more: its holder may not set secrets, so what it brings along may not
+/// read them.
+pub(super) fn only_submits(caller: Caller) -> bool {
+    matches!(caller, Caller::User(user) if user.role < Role::Admin)
+}
+
 /// A build wherever it is.
 async fn before(api: &Api, id: BuildId) -> Result<Before, ApiError> {
     let look =
@@ -258,6 +285,11 @@ impl Before {
         }
     }
 
+    /// Whether another user started it.
+    fn is_of_others(&self, by: Actor) -> bool {
+        self.started_by.is_some() && self.started_by != by.user()
+    }
+
     /// Chooses the atoms that failed in the builds of a matrix, and all of those that could not be run.
     async fn choose(&mut self, api: &Api) -> Result<(), ApiError> {
         for (id, variables, has_run) in std::mem::take(&mut self.children) {
@@ -294,6 +326,7 @@ impl Before {
 mod tests {
     use super::*;
     use clusterrunner_common::job::matrix::Part;
+    use clusterrunner_core::access::UserCaller;
 
     fn before(failed: &[&str]) -> Before {
         let request = json!({
@@ -311,6 +344,30 @@ mod tests {
             children: Vec::new(),
             chosen: Vec::new(),
         }
+    }
+
+    #[test]
+    fn what_another_user_brought_is_known() {
+        let mut of_ben = before(&[]);
+        of_ben.started_by = Some(UserId(2));
+        assert!(of_ben.is_of_others(Actor::SecretHolder));
+        assert!(of_ben.is_of_others(Actor::User(UserId(1))));
+        assert!(!of_ben.is_of_others(Actor::User(UserId(2))));
+        assert!(!before(&[]).is_of_others(Actor::User(UserId(1))));
+    }
+
+    #[test]
+    fn tokens_that_only_submit_are_told_apart() {
+        let user = |role| {
+            Caller::User(UserCaller {
+                id: UserId(1),
+                is_superuser: true,
+                role,
+            })
+        };
+        assert!(only_submits(user(Role::Submit)));
+        assert!(!only_submits(user(Role::Admin)));
+        assert!(!only_submits(Caller::Nobody));
     }
 
     fn again(fields: Value) -> Again {

@@ -1,6 +1,6 @@
 //! Submitting a build, and canceling one.
 
-use super::again::Again;
+use super::again::{Again, only_submits, takes_from_others};
 use super::error::ApiError;
 use super::private::may_change;
 use super::working_trees;
@@ -38,11 +38,14 @@ pub(super) async fn submit(
     let (command, _using) = match Again::from_json(&body)? {
         Some(again) => again.command(&api, caller).await?,
         None => {
-            let request = checked(&body, &api.remote_files)?;
+            let mut request = checked(&body, &api.remote_files)?;
             check_job(&request).await?;
             if let Some(before) = request.retry_of {
                 may_change(&api, caller, before).await?;
+                request.is_brought_by_others =
+                    takes_from_others(&api, caller, &request, before).await;
             }
+            request.is_brought_by_others |= only_submits(caller) && request.brings_something();
             let using = working_trees::used(&api, caller, &request).await?;
             let (by, request) = (actor(caller), Box::new(request));
             (Command::QueueBuild { by, request }, using)

@@ -2,6 +2,7 @@
 
 use super::*;
 use clusterrunner_common::process::variables::Variables;
+use clusterrunner_common::work::{GivenSecret, SecretValue};
 
 fn cache(paths: &[&str]) -> SetupCache {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();
@@ -21,6 +22,14 @@ fn variables(set: &[(&str, &str)]) -> BuildVariables {
         set: variables,
         ..BuildVariables::default()
     }
+}
+
+fn given(value: &str) -> GivenSecrets {
+    GivenSecrets(vec![GivenSecret {
+        name: "TOKEN".to_owned(),
+        value: SecretValue::new(value.to_owned()),
+        as_file: false,
+    }])
 }
 
 fn file(name: &str, content: u8) -> HashedFile {
@@ -43,6 +52,11 @@ fn each_part_makes_another_key() {
     shell.inherited = Some(production);
     let (some, changed, renamed) = ([file("k", 1)], [file("k", 2)], [file("l", 1)]);
     let remote = [file("wheel", 1)];
+    let (none, one_value, other_value) = (
+        GivenSecrets::default(),
+        given("hunter2-hunter3"),
+        given("guessed"),
+    );
     let base = KeyParts {
         scope: "git\nx",
         cache: &one,
@@ -52,6 +66,7 @@ fn each_part_makes_another_key() {
         files: &some,
         remote_files: &[],
         variables: &plain,
+        secrets: &none,
     };
     let mut keys = vec![key(&secret, &base), key(&other_secret, &base)];
     for parts in [
@@ -100,6 +115,14 @@ fn each_part_makes_another_key() {
             variables: &shell,
             ..base
         },
+        KeyParts {
+            secrets: &one_value,
+            ..base
+        },
+        KeyParts {
+            secrets: &other_value,
+            ..base
+        },
     ] {
         keys.push(key(&secret, &parts));
     }
@@ -129,6 +152,7 @@ fn what_is_different_in_each_build_is_in_no_key() {
             files: &[],
             remote_files: &[],
             variables: &variables,
+            secrets: &GivenSecrets::default(),
         };
         key(&secret, &parts)
     };
@@ -198,6 +222,7 @@ fn branches_share_entries_and_strangers_do_not() {
         "refs/pull/2/head",
         "refs/merge-requests/1/head",
         "pull/1/head",
+        "0123456789abcdef0123456789abcdef01234567",
     ] {
         others.push(git(URL, None, Some(branch)));
     }

@@ -66,7 +66,12 @@ async fn only_owners_set_them_and_nobody_gets_a_value() {
             "{project} {name}"
         );
     }
-    for value in ["short", "seven77\n\n", "with\u{0}nul and more"] {
+    for value in [
+        "short",
+        "seven77\n\n",
+        "           \n",
+        "with\u{0}nul and more",
+    ] {
         let body = json!({"project": "ann/hill", "name": "TOKEN", "value": value});
         let (status, answer) = master.as_user(&ann, "POST", "/v2/secrets", &body).await;
         assert_eq!(status, 400, "{answer}");
