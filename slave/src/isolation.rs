@@ -70,6 +70,8 @@ pub(crate) struct Isolator {
     works: Mutex<HashSet<Kind>>,
     /// What set-ups left running, until their builds end.
     left: Mutex<HashMap<BuildId, Vec<Enclosure>>>,
+    /// The mirrors that builds were fetched from, which they may read.
+    histories: Mutex<HashMap<BuildId, PathBuf>>,
 }
 
 impl Isolator {
@@ -88,6 +90,7 @@ impl Isolator {
             account: OnceLock::new(),
             works: Mutex::default(),
             left: Mutex::default(),
+            histories: Mutex::default(),
         }
     }
 
@@ -138,11 +141,7 @@ impl Isolator {
     }
 
     /// The same for a directory with all that is in it, or for a file.
-    fn give_whole(
-        &self,
-        isolation: &Isolation,
-        path: &Path,
-    ) -> Result<(), IsolationError> {
+    fn give_whole(&self, isolation: &Isolation, path: &Path) -> Result<(), IsolationError> {
         match self.account(isolation)? {
             Some(account) if path.is_dir() => {
                 give_tree(path, &account).map_err(failed("give away", path))
@@ -179,6 +178,15 @@ impl Isolator {
         Ok(Some(self.account.get_or_init(|| found).clone()))
     }
 
+    /// Notes which mirror a build was fetched from, before its first command.
+    pub(crate) fn note_history(&self, build: BuildId, history: Option<PathBuf>) {
+        let mut histories = lock(&self.histories);
+        match history {
+            Some(history) => histories.insert(build, history),
+            None => histories.remove(&build),
+        };
+    }
+
     /// Keeps what a set-up may have left running until its build ends.
     pub(crate) fn keep(&self, build: BuildId, enclosure: Option<Enclosure>) {
         if let Some(enclosure) = enclosure {
@@ -196,6 +204,7 @@ impl Isolator {
     /// The same at the end of a build; its private home goes, too. Blocks.
     pub(crate) fn forget(&self, build: BuildId) {
         self.end_left(build);
+        self.note_history(build, None);
         let home = self.home(build);
         if let Err(error) = remove_all(&home) {
             tracing::warn!(build.id = %build, path = %home.display(), %error, "could not remove the home of a build");

@@ -12,8 +12,8 @@ mod instances;
 
 mod data_directory;
 
-mod secret_files;
 mod isolation;
+mod secret_files;
 
 mod containers;
 

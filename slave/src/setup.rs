@@ -182,6 +182,8 @@ impl Setup {
                 };
             }
         };
+        let history = self.sources.mirrors.history(order.build);
+        self.isolator.note_history(order.build, history);
         let isolation = match self.isolation(&job, &variables, &directory).await {
             Ok(isolation) => isolation,
             Err(error) => {
