@@ -115,6 +115,17 @@ impl Isolator {
         has_image: bool,
     ) -> Result<Isolation, IsolationError> {
         let isolation = self.settings.demanded.tightened(wish, has_image)?;
+        let demanded = self
+            .settings
+            .demanded
+            .tightened(&IsolationWish::default(), false);
+        if has_image && demanded.is_ok_and(|demanded| demanded.level == IsolationLevel::User) {
+            return Err(IsolationError::NotHere {
+                level: IsolationLevel::User,
+                reason: "the containers of a job's \"image\" see artifacts of other builds"
+                    .to_owned(),
+            });
+        }
         let kind = Kind::of(&isolation);
         if kind.needs_nothing() || lock(&self.works).contains(&kind) {
             return Ok(isolation);
