@@ -24,11 +24,12 @@ use clusterrunner_common::process::confinement::Account;
 use clusterrunner_common::process::variables::AllowedVariables;
 use clusterrunner_common::settings::IsolationSettings;
 use clusterrunner_common::work::{Isolation, IsolationLevel, IsolationWish, NoImage};
+use hidden::uncovers;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, lchown};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use trial::Kind;
@@ -135,6 +136,40 @@ impl Isolator {
         Ok(isolation)
     }
 
+    /// Where a project really is. Behind walls it must be the build's own work tree, or a place where nothing is hidden:
+    /// it can be written to there.
+    pub(crate) fn project_place(
+        &self,
+        isolation: &Isolation,
+        build: BuildId,
+        project: &Path,
+    ) -> Result<PathBuf, IsolationError> {
+        if isolation.level != IsolationLevel::User {
+            return Ok(project.to_owned());
+        }
+        let real = project.canonicalize().map_err(failed("find", project))?;
+        let own = self.data.work_tree(build);
+        let real_data = self.data.path().canonicalize();
+        let real_data = real_data.map_err(failed("find", self.data.path()))?;
+        let real_own = real_data.join("work").join(build.to_string());
+        if let Ok(inside) = real.strip_prefix(&real_own) {
+            // No empty last part: that would end the path with a slash.
+            let is_whole = inside.as_os_str().is_empty();
+            return Ok(if is_whole { own } else { own.join(inside) });
+        }
+        let has_hidden = real.starts_with(&real_data) || uncovers(&real, &self.hidden);
+        if has_hidden {
+            return Err(IsolationError::NotHere {
+                level: isolation.level,
+                reason: format!(
+                    "the project directory {} is, has or lies in a place that is hidden from commands",
+                    project.display()
+                ),
+            });
+        }
+        Ok(real)
+    }
+
     /// Gives a work tree to the user that commands run as there, if that is another one than this. Other projects belong to
     /// whom they belong. Blocks.
     pub(crate) fn give_project(
@@ -142,7 +177,10 @@ impl Isolator {
         isolation: &Isolation,
         project: &Path,
     ) -> Result<(), IsolationError> {
-        if !project.starts_with(self.data.path()) {
+        let leads_out = project
+            .components()
+            .any(|part| part == Component::ParentDir);
+        if leads_out || !project.starts_with(self.data.path()) {
             return Ok(());
         }
         let Some(account) = self.account(isolation)? else {

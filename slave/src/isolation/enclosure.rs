@@ -103,12 +103,14 @@ impl Isolator {
         (scratch, home): (PathBuf, &Path),
     ) -> Result<Walls, IsolationError> {
         let project = enclosed.project;
+        let project = project.map(|project| self.project_place(isolation, enclosed.build, project));
+        let project = project.transpose()?;
         let history = lock(&self.histories).get(&enclosed.build).cloned();
         let shown = self.settings.shown.iter().cloned();
         let readable = enclosed.readable.iter().cloned();
         let readable = readable.chain(history).chain(shown).chain(resolvers());
-        let writable = project.iter().chain(enclosed.writable);
-        let writable = writable.map(|path| (*path).to_owned());
+        let writable = enclosed.writable.iter().map(|path| (*path).to_owned());
+        let writable = project.into_iter().chain(writable);
         Ok(Walls {
             account: self.account(isolation)?,
             network: isolation.network,
