@@ -24,11 +24,12 @@ use clusterrunner_common::process::confinement::Account;
 use clusterrunner_common::process::variables::AllowedVariables;
 use clusterrunner_common::settings::IsolationSettings;
 use clusterrunner_common::work::{Isolation, IsolationLevel, IsolationWish, NoImage};
+use hidden::uncovers;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, lchown};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use trial::Kind;
@@ -70,6 +71,8 @@ pub(crate) struct Isolator {
     works: Mutex<HashSet<Kind>>,
     /// What set-ups left running, until their builds end.
     left: Mutex<HashMap<BuildId, Vec<Enclosure>>>,
+    /// The mirrors that builds were fetched from, which they may read.
+    histories: Mutex<HashMap<BuildId, PathBuf>>,
 }
 
 impl Isolator {
@@ -88,6 +91,7 @@ impl Isolator {
             account: OnceLock::new(),
             works: Mutex::default(),
             left: Mutex::default(),
+            histories: Mutex::default(),
         }
     }
 
@@ -112,6 +116,17 @@ impl Isolator {
         has_image: bool,
     ) -> Result<Isolation, IsolationError> {
         let isolation = self.settings.demanded.tightened(wish, has_image)?;
+        let demanded = self
+            .settings
+            .demanded
+            .tightened(&IsolationWish::default(), false);
+        if has_image && demanded.is_ok_and(|demanded| demanded.level == IsolationLevel::User) {
+            return Err(IsolationError::NotHere {
+                level: IsolationLevel::User,
+                reason: "the containers of a job's \"image\" see artifacts of other builds"
+                    .to_owned(),
+            });
+        }
         let kind = Kind::of(&isolation);
         if kind.needs_nothing() || lock(&self.works).contains(&kind) {
             return Ok(isolation);
@@ -121,6 +136,40 @@ impl Isolator {
         Ok(isolation)
     }
 
+    /// Where a project really is. Behind walls it must be the build's own work tree, or a place where nothing is hidden:
+    /// it can be written to there.
+    pub(crate) fn project_place(
+        &self,
+        isolation: &Isolation,
+        build: BuildId,
+        project: &Path,
+    ) -> Result<PathBuf, IsolationError> {
+        if isolation.level != IsolationLevel::User {
+            return Ok(project.to_owned());
+        }
+        let real = project.canonicalize().map_err(failed("find", project))?;
+        let own = self.data.work_tree(build);
+        let real_data = self.data.path().canonicalize();
+        let real_data = real_data.map_err(failed("find", self.data.path()))?;
+        let real_own = real_data.join("work").join(build.to_string());
+        if let Ok(inside) = real.strip_prefix(&real_own) {
+            // No empty last part: that would end the path with a slash.
+            let is_whole = inside.as_os_str().is_empty();
+            return Ok(if is_whole { own } else { own.join(inside) });
+        }
+        let has_hidden = real.starts_with(&real_data) || uncovers(&real, &self.hidden);
+        if has_hidden {
+            return Err(IsolationError::NotHere {
+                level: isolation.level,
+                reason: format!(
+                    "the project directory {} is, has or lies in a place that is hidden from commands",
+                    project.display()
+                ),
+            });
+        }
+        Ok(real)
+    }
+
     /// Gives a work tree to the user that commands run as there, if that is another one than this. Other projects belong to
     /// whom they belong. Blocks.
     pub(crate) fn give_project(
@@ -128,7 +177,10 @@ impl Isolator {
         isolation: &Isolation,
         project: &Path,
     ) -> Result<(), IsolationError> {
-        if !project.starts_with(self.data.path()) {
+        let leads_out = project
+            .components()
+            .any(|part| part == Component::ParentDir);
+        if leads_out || !project.starts_with(self.data.path()) {
             return Ok(());
         }
         let Some(account) = self.account(isolation)? else {
@@ -175,6 +227,15 @@ impl Isolator {
         Ok(Some(self.account.get_or_init(|| found).clone()))
     }
 
+    /// Notes which mirror a build was fetched from, before its first command.
+    pub(crate) fn note_history(&self, build: BuildId, history: Option<PathBuf>) {
+        let mut histories = lock(&self.histories);
+        match history {
+            Some(history) => histories.insert(build, history),
+            None => histories.remove(&build),
+        };
+    }
+
     /// Keeps what a set-up may have left running until its build ends.
     pub(crate) fn keep(&self, build: BuildId, enclosure: Option<Enclosure>) {
         if let Some(enclosure) = enclosure {
@@ -192,6 +253,7 @@ impl Isolator {
     /// The same at the end of a build; its private home goes, too. Blocks.
     pub(crate) fn forget(&self, build: BuildId) {
         self.end_left(build);
+        self.note_history(build, None);
         let home = self.home(build);
         if let Err(error) = remove_all(&home) {
             tracing::warn!(build.id = %build, path = %home.display(), %error, "could not remove the home of a build");

@@ -182,7 +182,12 @@ impl Setup {
                 };
             }
         };
-        let isolation = match self.isolation(&job, &variables, &directory).await {
+        let history = self.sources.mirrors.history(order.build);
+        self.isolator.note_history(order.build, history);
+        let isolation = match self
+            .isolation((order.build, &job), &variables, &directory)
+            .await
+        {
             Ok(isolation) => isolation,
             Err(error) => {
                 return SetupOutcome::Failed {

@@ -65,10 +65,56 @@ pub struct SetupJob {
     pub isolation: IsolationWish,
 }
 
+/// Begins the image of a job that wishes isolation. Slaves that know nothing of isolation would not see the wish: they find
+/// no such image, and fail the set-up.
+const ISOLATED: &str = "(this slave must be upgraded to isolate commands) ";
+
+impl SetupJob {
+    /// As it is told to slaves: where it wishes isolation, one that can not read the wish refuses it.
+    #[must_use]
+    pub fn told(mut self) -> Self {
+        if !self.isolation.is_empty() {
+            let image = self.image.unwrap_or_default();
+            self.image = Some(format!("{ISOLATED}{image}"));
+        }
+        self
+    }
+
+    /// What was told, as it was meant.
+    #[must_use]
+    pub fn understood(mut self) -> Self {
+        let image = self.image.as_deref();
+        if let Some(image) = image.and_then(|image| image.strip_prefix(ISOLATED)) {
+            self.image = (!image.is_empty()).then(|| image.to_owned());
+        }
+        self
+    }
+}
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde asks for a reference"
 )]
 fn is_usual(priority: &i32) -> bool {
     *priority == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::isolation::IsolationLevel;
+
+    #[test]
+    fn only_slaves_that_isolate_understand_jobs_that_wish_it() {
+        let plain: SetupJob = serde_json::from_str(r#"{"name": "unit"}"#).unwrap();
+        assert_eq!(plain.clone().told(), plain);
+        for image in [None, Some("alpine".to_owned())] {
+            let mut wishing = plain.clone();
+            wishing.isolation.level = Some(IsolationLevel::User);
+            wishing.image = image;
+            let told = wishing.clone().told();
+            assert!(told.image.as_ref().unwrap().starts_with(ISOLATED));
+            assert_eq!(told.understood(), wishing);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use super::hidden::resolvers;
 use super::{IsolationError, Isolator};
 use crate::data_directory::remove_all;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::lock::lock;
 use clusterrunner_common::process::command::Ended;
 use clusterrunner_common::process::confinement::{
     Confinement, ConfinementOrder, NOT_CONFINED_EXIT_CODE, Walls,
@@ -102,12 +103,14 @@ impl Isolator {
         (scratch, home): (PathBuf, &Path),
     ) -> Result<Walls, IsolationError> {
         let project = enclosed.project;
-        let history = project.and_then(|project| history_of(project, &self.data.mirrors()));
+        let project = project.map(|project| self.project_place(isolation, enclosed.build, project));
+        let project = project.transpose()?;
+        let history = lock(&self.histories).get(&enclosed.build).cloned();
         let shown = self.settings.shown.iter().cloned();
         let readable = enclosed.readable.iter().cloned();
         let readable = readable.chain(history).chain(shown).chain(resolvers());
-        let writable = project.iter().chain(enclosed.writable);
-        let writable = writable.map(|path| (*path).to_owned());
+        let writable = enclosed.writable.iter().map(|path| (*path).to_owned());
+        let writable = project.into_iter().chain(writable);
         Ok(Walls {
             account: self.account(isolation)?,
             network: isolation.network,
@@ -179,17 +182,5 @@ impl Drop for Enclosure {
         {
             tracing::warn!(path = %scratch.display(), %error, "temporary files of a command could not be removed");
         }
-    }
-}
-
-/// The mirror in which the history of a work tree is.
-fn history_of(project: &Path, mirrors: &Path) -> Option<PathBuf> {
-    let link = std::fs::read_to_string(project.join(".git")).ok()?;
-    let administration = Path::new(link.strip_prefix("gitdir:")?.trim());
-    let inside = administration.strip_prefix(mirrors).ok()?;
-    let mut parts = inside.components();
-    match parts.next()? {
-        std::path::Component::Normal(mirror) => Some(mirrors.join(mirror)),
-        _ => None,
     }
 }

@@ -43,6 +43,20 @@ pub(super) fn resolvers() -> impl Iterator<Item = PathBuf> {
     RESOLVERS.iter().map(PathBuf::from)
 }
 
+/// What shows the machine's own processes, devices and control groups, or is covered by what is private.
+const NO_PROJECTS: [&str; 6] = ["/proc", "/sys", "/dev", "/etc", "/tmp/", "/var/tmp/"];
+
+/// Whether a project that is really there would show what is hidden: it is put back over the covers.
+pub(super) fn uncovers(real: &Path, hidden: &[PathBuf]) -> bool {
+    let mut no_projects = NO_PROJECTS.iter().map(|place| (place, Path::new(place)));
+    let is_none = no_projects.any(|(name, place)| match name.ends_with('/') {
+        true => real == place,
+        false => real.starts_with(place),
+    });
+    let touches = |place: &PathBuf| place.starts_with(real) || real.starts_with(place);
+    is_none || real == Path::new("/") || hidden.iter().any(touches)
+}
+
 fn may_be_hidden(home: &Path) -> bool {
     let real = home.canonicalize().unwrap_or_else(|_| home.to_owned());
     real != Path::new("/") && !SYSTEM.iter().any(|system| real.starts_with(system))
@@ -75,6 +89,25 @@ mod tests {
             ("/home/ci", true),
         ] {
             assert_eq!(may_be_hidden(Path::new(home)), expected, "{home}");
+        }
+    }
+
+    #[test]
+    fn no_project_uncovers_what_is_hidden() {
+        let hidden = ["/home", "/srv/farm/base"].map(PathBuf::from);
+        for (project, expected) in [
+            ("/home", true),
+            ("/home/ci/project", true),
+            ("/srv/farm", true),
+            ("/srv/farm/base/slave-1", true),
+            ("/srv/farm/base2", false),
+            ("/srv/project", false),
+            ("/sys/fs/cgroup", true),
+            ("/tmp", true),
+            ("/tmp/project", false),
+            ("/", true),
+        ] {
+            assert_eq!(uncovers(Path::new(project), &hidden), expected, "{project}");
         }
     }
 

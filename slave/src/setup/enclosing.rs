@@ -26,7 +26,7 @@ impl Setup {
     /// What holds for the commands of a build, which this machine can do; the project belongs to their user.
     pub(super) async fn isolation(
         &self,
-        job: &SetupJob,
+        (build, job): (BuildId, &SetupJob),
         variables: &BuildVariables,
         project: &Path,
     ) -> Result<Isolation, SetupError> {
@@ -42,6 +42,7 @@ impl Setup {
                         .to_owned(),
                 });
             }
+            isolator.project_place(&isolation, build, &project)?;
             isolator.give_project(&isolation, &project)?;
             Ok(isolation)
         };

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 /// What a slave needs of it.
 pub(super) async fn job(source: JobSource, project: &Path) -> Result<SetupJob, SetupError> {
     let (name, config) = match source {
-        JobSource::Order(job) => return Ok(*job),
+        JobSource::Order(job) => return Ok((*job).understood()),
         JobSource::Project { name, config } => (name, config),
     };
     let project = project.to_owned();

@@ -25,6 +25,8 @@ pub(crate) struct Mirrors {
     mirrors: Mutex<HashMap<PathBuf, SharedMirror>>,
     /// The mirrors of the work trees that there are.
     work_trees: Mutex<HashMap<BuildId, SharedMirror>>,
+    /// Where these mirrors are.
+    histories: Mutex<HashMap<BuildId, PathBuf>>,
 }
 
 impl Mirrors {
@@ -37,6 +39,7 @@ impl Mirrors {
         git: &GitOptions,
     ) -> SharedMirror {
         let directory = data.mirrors().join(url.directory_name());
+        lock(&self.histories).insert(build, directory.clone());
         let shared = {
             let mut mirrors = lock(&self.mirrors);
             let mirror = mirrors.entry(directory).or_insert_with_key(|directory| {
@@ -47,6 +50,11 @@ impl Mirrors {
         };
         lock(&self.work_trees).insert(build, Arc::clone(&shared));
         shared
+    }
+
+    /// The mirror that this slave has fetched a build from: never asked of the work tree, which is the build's own.
+    pub(crate) fn history(&self, build: BuildId) -> Option<PathBuf> {
+        lock(&self.histories).get(&build).cloned()
     }
 
     /// Removes mirrors that are beyond the bounds and that no build uses. Blocks.
@@ -83,6 +91,7 @@ impl Mirrors {
     /// Removes the workspace that a build had to itself; nothing where there is nothing.
     pub(crate) async fn remove_work_tree(&self, data: &DataDirectory, build: BuildId) {
         let path = data.work_tree(build);
+        lock(&self.histories).remove(&build);
         let mirror = lock(&self.work_trees).remove(&build);
         let mirror = match mirror {
             Some(mirror) => Some(mirror.lock_owned().await),
@@ -133,6 +142,9 @@ mod tests {
         });
         let used = all.of(&data, BuildId(1), &mirrors[0], &git);
         drop(all.of(&data, BuildId(2), &mirrors[1], &git));
+        let second = data.mirrors().join(mirrors[1].directory_name());
+        assert_eq!(all.history(BuildId(2)), Some(second));
+        assert_eq!(all.history(BuildId(3)), None);
         // Both builds are over, but somebody has the one at hand.
         lock(&all.work_trees).clear();
         let bounds = ProjectBounds {

@@ -105,6 +105,16 @@ impl Calls {
 
     /// The secrets that go with an order; else what the cluster is told.
     async fn given_with(&self, order: &Order) -> Result<GivenSecrets, Command> {
+        if let Order::About(build, SlaveCall::SetUp(set_up)) = order
+            && self.legacy.is_some()
+            && !set_up.job.isolation.is_empty()
+        {
+            return Err(Command::ReportRefusal {
+                slave: self.callee.slave,
+                build: *build,
+                reason: "slaves of the original can not isolate commands".to_owned(),
+            });
+        }
         let Some(giving) = &self.giving else {
             return Ok(GivenSecrets::default());
         };

@@ -19,7 +19,7 @@ pub(super) fn request(set_up: &SetUp) -> SetupRequest {
         project_type_params: params,
         build_executor_start_index: set_up.start_index,
         commit: set_up.commit.clone(),
-        job: Some(set_up.job.clone()),
+        job: Some(set_up.job.clone().told()),
         variables: set_up.variables.clone(),
         ..SetupRequest::default()
     }
