@@ -97,6 +97,11 @@ pub(super) struct Master {
     pub(super) directory: tempfile::TempDir,
 }
 
+fn build_secrets(directory: &Path, secret: &str) -> BuildSecrets {
+    let secret = Secret::new(secret.to_owned()).unwrap();
+    BuildSecrets::new(directory.join("secrets"), secret)
+}
+
 /// Recorded exchanges name repositories of their machine.
 fn remote_files(secret: &str) -> RemoteFileRules {
     RemoteFileRules {
@@ -245,10 +250,7 @@ impl Master {
             image_policy: ImagePolicy::Use,
             description: description::text(),
             remote_files: remote_files(secret),
-            secrets: BuildSecrets::new(
-                directory.path().join("secrets"),
-                Secret::new(secret.to_owned()).unwrap(),
-            ),
+            secrets: build_secrets(directory.path(), secret),
         };
         let secret = Secret::new(secret.to_owned()).unwrap();
         let gate = gate(&secret, &api, legacy);
