@@ -126,7 +126,10 @@ fn what_runs_ends_with_the_executors() {
     }
     drop(executors);
     assert_eq!(*outcome.lock().unwrap(), Some(RunOutcome::Canceled));
-    assert_eq!(Arc::strong_count(&means.data), 1, "the directory is free");
-    let consoles = means.data.path().join("consoles");
+    // What keeps commands apart has it, too.
+    let Means { data, isolator, .. } = means;
+    drop(isolator);
+    assert_eq!(Arc::strong_count(&data), 1, "the directory is free");
+    let consoles = data.path().join("consoles");
     assert!(consoles.read_dir().unwrap().next().is_none());
 }
