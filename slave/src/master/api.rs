@@ -234,9 +234,8 @@ impl MasterApi {
         let life = session.as_deref().unwrap_or_default();
         self.identity.meet(&shown, way, (&answer, life)).await?;
         // The identity is proved and the protocol is not: whoever stands between could take that out.
-        let is_original = answer.identity.is_none()
-            && answer.protocol != Some(PROTOCOL)
-            && self.accepts_original;
+        let is_original =
+            answer.identity.is_none() && answer.protocol != Some(PROTOCOL) && self.accepts_original;
         self.dialect
             .learn(is_original.then_some(Original { session }));
         Ok(answer)
