@@ -233,7 +233,9 @@ impl MasterApi {
         let (answer, session): (ConnectAnswer, _) = answer.await?;
         let life = session.as_deref().unwrap_or_default();
         self.identity.meet(&shown, way, (&answer, life)).await?;
-        let is_original = answer.protocol != Some(PROTOCOL) && self.accepts_original;
+        // The identity is proved and the protocol is not: whoever stands between could take that out.
+        let is_original =
+            answer.identity.is_none() && answer.protocol != Some(PROTOCOL) && self.accepts_original;
         self.dialect
             .learn(is_original.then_some(Original { session }));
         Ok(answer)
