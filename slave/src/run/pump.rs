@@ -163,11 +163,19 @@ impl Pump {
         !self.is_refused
     }
 
-    /// Copies what is printed until nobody can print any more, or `is_over` says so. Now and then `look` is called.
+    /// Copies what is printed until nobody can print any more, or [`SOON`] after `is_over` says that the command has ended: what
+    /// reads its output, as in `exec > >(tee log)`, prints a little later. Now and then `look` is called.
     pub(crate) fn copy_until(&mut self, is_over: &AtomicBool, mut look: impl FnMut()) {
         while self.from.is_some() && !is_over.load(Ordering::Relaxed) {
             if self.has_more(LOOKS.1) {
                 self.copy();
+            }
+            look();
+        }
+        let (ended, mut late) = (Instant::now(), 0);
+        while self.from.is_some() && ended.elapsed() < SOON && late <= MOST_LATE {
+            if self.has_more(LOOKS.0) {
+                late += self.copy();
             }
             look();
         }
@@ -303,6 +311,19 @@ mod tests {
         // Mostly there is nothing.
         rustix::process::kill_process_group(left.unwrap(), rustix::process::Signal::KILL).ok();
         fs::read_to_string(console.path()).unwrap()
+    }
+
+    #[test]
+    fn what_comes_a_little_late_is_copied() {
+        let console = tempfile::NamedTempFile::new().unwrap();
+        let (mut pump, mut output) = Pump::to(console.reopen().unwrap(), &Arc::default()).unwrap();
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            output.write_all(b"the reason").unwrap();
+        });
+        pump.copy_until(&AtomicBool::new(true), || {});
+        late.join().unwrap();
+        assert_eq!(fs::read_to_string(console.path()).unwrap(), "the reason");
     }
 
     #[test]

@@ -13,8 +13,9 @@ use clusterrunner_common::api::{OrderAnswer, SlaveState, Success, TeardownReques
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::work::{GivenSecrets, MasterMark};
+use clusterrunner_core::Cluster;
 use clusterrunner_core::command::Command;
-use clusterrunner_core::effect::SlaveCall;
+use clusterrunner_core::effect::{SlaveCall, WantedSecret};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
@@ -119,7 +120,16 @@ impl Calls {
             return Ok(GivenSecrets::default());
         };
         let to = (&self.callee, self.legacy.is_some());
-        let given = giving.given_with(order, to).await;
+        let newest = self.with_newest_secrets(order).await;
+        let mut given = giving
+            .given_with(newest.as_ref().unwrap_or(order), to)
+            .await;
+        // Just now one may have been set again, and its old value removed.
+        if given.is_err()
+            && let Some(newest) = self.with_newest_secrets(order).await
+        {
+            given = giving.given_with(&newest, to).await;
+        }
         given.map_err(|reason| match order {
             Order::About(build, _) => Command::Withhold {
                 slave: self.callee.slave,
@@ -131,6 +141,32 @@ impl Calls {
                 slave: self.callee.slave,
             },
         })
+    }
+
+    /// The same order with the secrets as they are set now: it may have waited long. None for orders without secrets.
+    async fn with_newest_secrets(&self, order: &Order) -> Option<Order> {
+        let Order::About(build, SlaveCall::SetUp(set_up)) = order else {
+            return None;
+        };
+        if set_up.secrets.is_empty() {
+            return None;
+        }
+        let wanted = set_up.secrets.clone();
+        let look = move |cluster: &Cluster| -> Vec<WantedSecret> {
+            let newest = wanted.into_iter().map(|one| {
+                let project = cluster.project(one.project);
+                let known = project.and_then(|project| project.secrets.get(&one.name));
+                WantedSecret {
+                    sealed: known.map(|known| known.sealed.clone()),
+                    as_file: known.is_some_and(|known| known.as_file),
+                    ..one
+                }
+            });
+            newest.collect()
+        };
+        let mut set_up = set_up.clone();
+        set_up.secrets = self.cluster.read(look).await.ok()?;
+        Some(Order::About(*build, SlaveCall::SetUp(set_up)))
     }
 
     /// Repeats a call until the slave answers or patience ends. Returns what the slave says that it has done.

@@ -234,9 +234,24 @@ pub(super) async fn takes_from_others(
         return false;
     }
     match before(api, of).await {
-        Ok(before) => before.is_of_others(actor(caller)) || before.request.is_brought_by_others,
+        Ok(before) => {
+            before.is_of_others(actor(caller))
+                || before.request.is_brought_by_others
+                // The atoms of a fork are what its atomizers printed.
+                || fork(&before.request.project) != fork(&request.project)
+        }
         // Nobody knows any more whose it was.
         Err(_) => true,
+    }
+}
+
+/// The fork that a project's code comes from, if it does.
+fn fork(source: &ProjectSource) -> Option<&str> {
+    match source {
+        ProjectSource::Git { remote, .. } => remote
+            .as_deref()
+            .filter(|remote| !matches!(*remote, "" | "origin")),
+        ProjectSource::Directory { .. } | ProjectSource::Own { .. } => None,
     }
 }
 
