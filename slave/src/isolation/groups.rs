@@ -152,6 +152,11 @@ impl Groups {
         }
     }
 
+    /// Whether there are none: nothing is found by them then.
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Kills all that is in them. Blocks.
     pub(super) fn kill(&self) {
         let began = Instant::now();
