@@ -64,7 +64,8 @@ impl Isolator {
         };
         let number = self.next();
         let beside = if has_walls { BESIDE } else { 0 };
-        let name = format!("{}{number}", self.group_prefix());
+        // An earlier life may have left a group that can not be removed.
+        let name = format!("{}{}-{number}", self.group_prefix(), std::process::id());
         let groups = Groups::make(&name, isolation, beside, !has_walls);
         let groups = groups.map_err(|reason| IsolationError::NotHere {
             level: isolation.level,

@@ -214,12 +214,12 @@ impl Group {
 
     /// What is in it, and in groups that the command has made below it.
     fn members(&self) -> Vec<(i32, PathBuf)> {
-        let mut found = Vec::new();
+        let mut found: Vec<(i32, PathBuf)> = Vec::new();
         let mut groups = vec![self.directory.clone()];
         while let Some(directory) = groups.pop() {
             let members = fs::read_to_string(directory.join("cgroup.procs"));
             let members = members.unwrap_or_default();
-            let members = members.lines().filter_map(|pid| pid.parse().ok());
+            let members = members.lines().filter_map(|pid| pid.parse::<i32>().ok());
             found.extend(members.map(|pid| (pid, self.directory.clone())));
             groups.extend(groups_in(&directory));
         }
@@ -257,7 +257,7 @@ fn kill(pid: i32, directory: &Path) {
         return;
     };
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if groups.contains(&*name) {
+    if groups.split(['/', '\n']).any(|part| part == &*name) {
         pidfd_send_signal(&handle, Signal::KILL).ok();
     }
 }
