@@ -257,7 +257,7 @@ fn kill(pid: i32, directory: &Path) {
         return;
     };
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if groups.split(['/', '\n']).any(|part| part == &*name) {
+    if groups.split(['/', '\n']).any(|part| part == name) {
         pidfd_send_signal(&handle, Signal::KILL).ok();
     }
 }
