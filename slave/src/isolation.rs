@@ -69,6 +69,8 @@ pub(crate) struct Isolator {
     account: OnceLock<Account>,
     /// What was seen to work here.
     works: Mutex<HashSet<Kind>>,
+    /// Held while it is tried what works.
+    trial: Mutex<()>,
     /// What set-ups left running, until their builds end.
     left: Mutex<HashMap<BuildId, Vec<Enclosure>>>,
     /// The mirrors that builds were fetched from, which they may read.
@@ -90,6 +92,7 @@ impl Isolator {
             made: AtomicU64::default(),
             account: OnceLock::new(),
             works: Mutex::default(),
+            trial: Mutex::default(),
             left: Mutex::default(),
             histories: Mutex::default(),
         }
@@ -129,6 +132,11 @@ impl Isolator {
         }
         let kind = Kind::of(&isolation);
         if kind.needs_nothing() || lock(&self.works).contains(&kind) {
+            return Ok(isolation);
+        }
+        // One at a time: trials share their home and a file.
+        let _trial = lock(&self.trial);
+        if lock(&self.works).contains(&kind) {
             return Ok(isolation);
         }
         self.try_out(&isolation)?;

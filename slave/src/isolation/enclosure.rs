@@ -6,7 +6,7 @@ use super::{IsolationError, Isolator};
 use crate::data_directory::remove_all;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::lock;
-use clusterrunner_common::process::command::Ended;
+use clusterrunner_common::process::command::{Ended, end_marked_blocking};
 use clusterrunner_common::process::confinement::{
     Confinement, ConfinementOrder, NOT_CONFINED_EXIT_CODE, Walls,
 };
@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many processes of ours are behind walls with a command, or in front of them.
 const BESIDE: u32 = 2;
@@ -29,6 +30,8 @@ pub(crate) struct Enclosed<'a> {
     pub(crate) writable: &'a [&'a Path],
     /// What it is to read of the slave's own.
     pub(crate) readable: &'a [PathBuf],
+    /// Begins the mark of its processes.
+    pub(crate) mark: &'a str,
 }
 
 /// One command's own. All that it has started is killed, and all of it goes, when this is dropped.
@@ -36,6 +39,8 @@ pub(crate) struct Enclosed<'a> {
 pub(crate) struct Enclosure {
     confinement: Arc<Confinement>,
     groups: Groups,
+    /// The mark of its processes, and of no others.
+    mark: String,
     /// Temporary files.
     scratch: Option<PathBuf>,
     /// What it finds in its environment beside what every command finds.
@@ -59,7 +64,8 @@ impl Isolator {
         };
         let number = self.next();
         let beside = if has_walls { BESIDE } else { 0 };
-        let name = format!("{}{number}", self.group_prefix());
+        // An earlier life may have left a group that can not be removed.
+        let name = format!("{}{}-{number}", self.group_prefix(), std::process::id());
         let groups = Groups::make(&name, isolation, beside, !has_walls);
         let groups = groups.map_err(|reason| IsolationError::NotHere {
             level: isolation.level,
@@ -76,6 +82,7 @@ impl Isolator {
                 },
             }),
             groups,
+            mark: format!("{}enclosed{number}:", enclosed.mark),
             scratch: None,
             variables: Vec::new(),
         };
@@ -149,6 +156,11 @@ impl Enclosure {
         Arc::clone(&self.confinement)
     }
 
+    /// The mark that its command must have: all goes by it where there is no control group.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// What it finds in its environment beside what every command finds.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (String, OsString)> {
         self.variables.iter().cloned()
@@ -177,6 +189,10 @@ impl Enclosure {
 impl Drop for Enclosure {
     fn drop(&mut self) {
         self.groups.kill();
+        if self.groups.is_empty() {
+            // The process in front has the mark, and with it ends all that is behind the walls.
+            end_marked_blocking(&self.mark, Duration::ZERO);
+        }
         if let Some(scratch) = &self.scratch
             && let Err(error) = remove_all(scratch)
         {

@@ -152,6 +152,11 @@ impl Groups {
         }
     }
 
+    /// Whether there are none: nothing is found by them then.
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// Kills all that is in them. Blocks.
     pub(super) fn kill(&self) {
         let began = Instant::now();
@@ -187,7 +192,7 @@ impl Drop for Groups {
         let began = Instant::now();
         for group in &self.groups {
             // What has ended is in its group until it was waited for.
-            while let Err(error) = fs::remove_dir(&group.directory) {
+            while let Err(error) = remove_with_below(&group.directory) {
                 if error.kind() == io::ErrorKind::NotFound || began.elapsed() > KILLING {
                     break;
                 }
@@ -207,12 +212,41 @@ impl Group {
         written.map_err(|error| format!("could not write {text} to {}: {error}", path.display()))
     }
 
+    /// What is in it, and in groups that the command has made below it.
     fn members(&self) -> Vec<(i32, PathBuf)> {
-        let members = fs::read_to_string(self.directory.join("cgroup.procs"));
-        let members = members.unwrap_or_default();
-        let members = members.lines().filter_map(|pid| pid.parse().ok());
-        members.map(|pid| (pid, self.directory.clone())).collect()
+        let mut found: Vec<(i32, PathBuf)> = Vec::new();
+        let mut groups = vec![self.directory.clone()];
+        while let Some(directory) = groups.pop() {
+            let members = fs::read_to_string(directory.join("cgroup.procs"));
+            let members = members.unwrap_or_default();
+            let members = members.lines().filter_map(|pid| pid.parse::<i32>().ok());
+            found.extend(members.map(|pid| (pid, self.directory.clone())));
+            groups.extend(groups_in(&directory));
+        }
+        found
     }
+}
+
+/// The groups that are right below one. Links there are none.
+fn groups_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.map(|entry| entry.path()).collect()
+}
+
+/// Removes a group and those below it, the deepest first.
+fn remove_with_below(directory: &Path) -> io::Result<()> {
+    let mut groups = vec![directory.to_owned()];
+    let mut found = 0;
+    while let Some(group) = groups.get(found).cloned() {
+        groups.extend(groups_in(&group));
+        found += 1;
+    }
+    // What is gone already needs no removal, but for the first one, whose end is told.
+    for below in groups.iter().skip(1).rev() {
+        fs::remove_dir(below).ok();
+    }
+    fs::remove_dir(directory)
 }
 
 /// Kills a process if it is in this group still: the handle pins it, and the look comes after that.
@@ -223,7 +257,7 @@ fn kill(pid: i32, directory: &Path) {
         return;
     };
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    if groups.contains(&*name) {
+    if groups.split(['/', '\n']).any(|part| part == name) {
         pidfd_send_signal(&handle, Signal::KILL).ok();
     }
 }
@@ -290,5 +324,29 @@ pub(super) fn remove_left(prefix: &str) {
                 left.groups.push(Group { directory, version });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_a_group_is_found_and_goes_with_it() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = base.path().join("group");
+        fs::create_dir_all(directory.join("a/b")).unwrap();
+        fs::create_dir_all(directory.join("c")).unwrap();
+        let procs = directory.join("a/b/cgroup.procs");
+        fs::write(&procs, "17\n").unwrap();
+        let group = Group {
+            directory: directory.clone(),
+            version: Version::One,
+        };
+        assert_eq!(group.members(), [(17, directory.clone())]);
+        // Files of groups are no hindrance there.
+        fs::remove_file(procs).unwrap();
+        remove_with_below(&directory).unwrap();
+        assert!(!directory.exists());
     }
 }

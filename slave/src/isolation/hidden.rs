@@ -1,6 +1,6 @@
 //! What commands behind walls do not see: homes, sockets of the machine's services, and all that is the farm's own.
 
-use clusterrunner_common::settings::GeneralSettings;
+use clusterrunner_common::settings::{GeneralSettings, second_file};
 use std::path::{Path, PathBuf};
 
 /// Homes, and where services of the machine have their sockets: whoever reaches that of docker is root.
@@ -28,6 +28,8 @@ pub(crate) fn hidden_places(general: &GeneralSettings) -> Vec<PathBuf> {
     let own = [
         Some(general.base_directory.clone()),
         Some(general.config_file.clone()),
+        // Where farms are shared with the original, the secret is there.
+        Some(second_file(&general.config_file)),
         https.identity.as_ref().map(|identity| identity.key.clone()),
         https
             .client_identity

@@ -90,11 +90,13 @@ impl Isolator {
             reason,
         };
         let directory = self.data.isolation();
+        let mark = format!("{}isolation:", self.data.life_mark());
         let enclosed = Enclosed {
             build: NO_BUILD,
             project: None,
             writable: &[],
             readable: &[],
+            mark: &mark,
         };
         let enclosure = self.enclose(isolation, enclosed)?;
         let command = ShellCommand {
@@ -102,7 +104,10 @@ impl Isolator {
             working_directory: "/".into(),
             variables: Arc::default(),
             environment: Vec::new(),
-            mark: format!("{}isolation:", self.data.life_mark()),
+            mark: enclosure
+                .as_ref()
+                .map_or(mark.as_str(), super::Enclosure::mark)
+                .to_owned(),
             max_output: None,
             confinement: enclosure.as_ref().map(super::Enclosure::confinement),
         };

@@ -78,12 +78,14 @@ impl Setup {
         let (isolator, isolation) = (Arc::clone(&self.isolator), project.isolation);
         let directory = project.directory.clone();
         let secrets = command.variables.secret_files.clone();
+        let mark = command.mark.clone();
         let enclose = move || {
             let enclosed = Enclosed {
                 build,
                 project: Some(&directory),
                 writable: &[],
                 readable: secrets.as_slice(),
+                mark: &mark,
             };
             isolator.enclose(&isolation, enclosed)
         };
@@ -100,6 +102,7 @@ impl Setup {
     ) -> Result<Ran, SetupError> {
         if let Some(enclosure) = &enclosure {
             command.environment.extend(enclosure.variables());
+            enclosure.mark().clone_into(&mut command.mark);
             command.confinement = Some(enclosure.confinement());
         }
         let said = file.try_clone();

@@ -48,6 +48,8 @@ impl Setup {
         self.end_containers(build).await;
         self.taken.give_up(build);
         self.sweeper.end(self.data.build_mark(build)).await;
+        // Who gave up its mark would write to the work tree still.
+        self.end_left(build).await;
         self.sources
             .mirrors
             .remove_work_tree(&self.data, build)

@@ -211,7 +211,7 @@ impl SubjobExecutor {
             // Another one beside it would take more memory than it saves time.
             Err(_) => return Ok(Who::Process(Cold::Quietly.to_string())),
             Ok(None) => {
-                let enclosure = self.enclose(order, &artifacts)?;
+                let enclosure = self.enclose(order, &artifacts, "")?;
                 let beginning = Beginning {
                     command: ShellCommand {
                         command_line: String::new(),

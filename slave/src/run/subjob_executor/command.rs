@@ -143,9 +143,11 @@ impl SubjobExecutor {
         has_worker: bool,
     ) -> Result<(ShellCommand, Option<Enclosure>), RunError> {
         let directory = self.directories.take(&self.means.data)?.to_owned();
+        // Of its own: that it runs too long is no matter of the atoms before it.
+        let mark = format!("{mark}{atom}:");
         let enclosure = match has_worker {
             true => None,
-            false => self.enclose(order, &directory)?,
+            false => self.enclose(order, &directory, &mark)?,
         };
         let mut environment = environment(order, atom, &directory);
         environment.extend(variables);
@@ -155,8 +157,10 @@ impl SubjobExecutor {
             working_directory: order.project_directory.clone(),
             variables: Arc::clone(&order.variables),
             environment,
-            // Of its own: that it runs too long is no matter of the atoms before it.
-            mark: format!("{mark}{atom}:"),
+            mark: match &enclosure {
+                Some(enclosure) => enclosure.mark().to_owned(),
+                None => mark,
+            },
             max_output: self.means.limits.max_console_size,
             confinement: enclosure.as_ref().map(Enclosure::confinement),
         };

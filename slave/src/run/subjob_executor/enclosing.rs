@@ -14,6 +14,7 @@ impl SubjobExecutor {
         &self,
         order: &RunOrder,
         artifacts: &Path,
+        mark: &str,
     ) -> Result<Option<Enclosure>, RunError> {
         if matches!(
             order.isolation.level,
@@ -31,6 +32,7 @@ impl SubjobExecutor {
             project: Some(&order.project_directory),
             writable: &[artifacts],
             readable: &readable,
+            mark,
         };
         let enclosure = self.means.isolator.enclose(&order.isolation, enclosed);
         Ok(enclosure?)
