@@ -189,6 +189,7 @@ impl Farm {
         let started = cpu_time();
         for slave in 0..case.slaves {
             farm.tell(Command::ConnectSlave {
+                key: None,
                 url: format!("slave-{slave}:43001"),
                 session: SessionId("life".to_owned()),
                 num_executors: 10,

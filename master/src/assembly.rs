@@ -53,11 +53,31 @@ use further_ports::FurtherPorts;
 use readers::Readers;
 use running::Running;
 use ssh_port::SshDoor;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// The directory of the master's data, which nobody else has as long as the lock is held.
+fn take_directory(
+    settings: &MasterSettings,
+    address: SocketAddr,
+) -> Result<(PathBuf, DataDirectoryLock), ServeError> {
+    let directory = std::path::absolute(settings.general.base_directory.join("master"))
+        .map_err(ServeError::Directory)?;
+    let mut lock = DataDirectoryLock::take(&directory, "master")?;
+    lock.note_address(address)?;
+    Ok((directory, lock))
+}
+
+/// The results of builds in this directory, without what was only coming in.
+fn results_in(directory: &Path) -> Result<Results, ServeError> {
+    let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;
+    results.remove_incoming().map_err(ServeError::Leftovers)?;
+    Ok(results)
+}
 
 /// Is a master until `stop`: replays its journal, then listens. Builds are prepared by processes of `program`, which
 /// must call [`crate::effects::preparer::prepare_build`] if its first argument is
@@ -76,28 +96,20 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let tls = settings.general.https.door()?;
     let origins = AllowedOrigins::new(settings.service.cors_allowed_origins_regex.as_deref())?;
-    let directory = std::path::absolute(settings.general.base_directory.join("master"))
-        .map_err(ServeError::Directory)?;
     let address = listener.local_addr().map_err(ServeError::Address)?;
-    let mut lock = DataDirectoryLock::take(&directory, "master")?;
-    lock.note_address(address)?;
+    let (directory, _lock) = take_directory(&settings, address)?;
     let further_ports = FurtherPorts::take(&settings).await?;
     let ssh = SshDoor::take(&settings, &directory).await?;
     let mark = format!("master {}:", directory.display());
     end_marked(&mark, settings.service.atom_kill_grace).await;
-    let results = Results::new(directory.join("results")).map_err(ServeError::Results)?;
-    results.remove_incoming().map_err(ServeError::Leftovers)?;
+    let results = results_in(&directory)?;
     let launched = launched(&settings, &directory).map_err(ServeError::Launched)?;
     let session = SessionId::from_random(random_bytes());
     let slave_keys = slave_keys(&directory, secret.clone()).map_err(ServeError::MasterKey)?;
     let recovered = recover(&settings, &directory, (&results, &launched), &session).await?;
     let receivers = recovered.coordinator.1.receivers();
-    let (coordinator, readers) = Readers::told_by(
-        recovered.coordinator,
-        &settings,
-        &launched,
-        slave_keys.clone(),
-    )?;
+    let told = (recovered.coordinator, slave_keys.clone());
+    let (coordinator, readers) = Readers::told_by(told, &settings, &launched)?;
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
@@ -140,25 +152,22 @@ pub async fn serve(
     // private project, no app and no instance. Where the coordinator can not answer it has ended, and so does all.
     farm.cluster.read(|_| ()).await.ok();
     let sessions = farm.sessions(secret.clone(), tls.is_some());
-    let slave_keys = readers.slave_keys.clone();
-    let gate = farm.gate(secret.clone(), (&readers.private, &slave_keys), &sessions);
+    let known = (&readers.private, &readers.slave_keys);
+    let gate = farm.gate(secret.clone(), known, &sessions);
     let accounts = farm.accounts(secret.clone());
     let (feed, hunted) = (readers.feed.clone(), readers.feed.clone());
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
     let live = Live::new(readers.feed.clone(), stop.clone());
-    let published = (readers.published, readers.private, live, slave_keys);
+    let published = (readers.published, readers.private, live, readers.slave_keys);
     let (told, sent) = ((readers.events, sessions), (sources, working_trees.clone()));
     let api = farm.api(sent, accounts.clone(), published, told);
     let binder = binder::router(farm.binder_api(router_port)?);
+    let told_polyaxon = (readers.feed, &stop);
+    let polyaxon = farm.polyaxon_api(accounts, own.clone(), tls.is_some(), told_polyaxon);
     let apis = Apis {
         binder: binder.clone(),
         deis: deis::router(deis, &farm.deis_gate(secret)),
-        polyaxon: polyaxon::router(farm.polyaxon_api(
-            accounts,
-            own.clone(),
-            tls.is_some(),
-            (readers.feed, &stop),
-        )),
+        polyaxon: polyaxon::router(polyaxon),
         clusterrunner: clusterrunner::router(api, &gate, origins),
         git: GitHttp::new(farm.cluster.clone(), pushes.clone()),
         page: Page::default(),

@@ -333,7 +333,6 @@ fn only_the_hand_out_that_counts_brings_a_result() {
         hand_out(1, 1, 0, 2), // never handed out
         hand_out(1, 1, 0, 0),
         hand_out(1, 1, 2, 1), // waits
-        hand_out(9, 1, 0, 1), // no such slave
     ];
     for wrong in wrong {
         farm.check_refused(finished(wrong, &[0]), &stale(wrong));

@@ -38,10 +38,9 @@ pub(super) struct Readers {
 impl Readers {
     /// Has the coordinator tell the readers.
     pub(super) fn told_by(
-        (coordinator, mut watcher): (Coordinator, Watcher),
+        ((coordinator, mut watcher), slave_keys): ((Coordinator, Watcher), SlaveKeys),
         settings: &MasterSettings,
         launched: &Launched,
-        slave_keys: SlaveKeys,
     ) -> Result<(Coordinator, Self), ServeError> {
         let general = &settings.general;
         let events = EventLog::open(&general.event_log, general.max_log_file_size)?;

@@ -35,7 +35,7 @@ impl Running {
             let (end, with_all) = (end.clone(), stop.clone().drop_guard());
             async move {
                 let _with_all = with_all;
-                coordinator.run(end).await
+                Box::pin(coordinator.run(end)).await
             }
         });
         let dispatching = tokio::spawn({

@@ -42,7 +42,7 @@ async fn with_ended_build(
     tokio::spawn(async move {
         // Nobody carries effects out here; they must go somewhere all the same.
         let _effects = effects;
-        coordinator.run(stop).await.unwrap();
+        Box::pin(coordinator.run(stop)).await.unwrap();
     });
     let request = Box::new(directory_build("/project"));
     cluster

@@ -177,7 +177,7 @@ impl Batch {
                         executor,
                         outcomes,
                     };
-                    Report::Command(finished, None)
+                    Report::Command(Box::new(finished), None)
                 }
                 (Ok(Standing::Counts { .. }), Some(Err(unusable))) => {
                     unusable_report(hand_out, &unusable.to_string())
@@ -223,7 +223,7 @@ enum Report {
     /// Nothing to the cluster.
     Known(Option<ApiError>),
     /// This; the slave is told the error if the cluster takes it.
-    Command(Command, Option<ApiError>),
+    Command(Box<Command>, Option<ApiError>),
 }
 
 fn unusable_report(hand_out: HandOut, reason: &str) -> Report {
@@ -231,7 +231,10 @@ fn unusable_report(hand_out: HandOut, reason: &str) -> Report {
         hand_out,
         reason: format!("its result can not be used: {reason}"),
     };
-    Report::Command(command, Some(ApiError::UnusableResult(reason.to_owned())))
+    Report::Command(
+        Box::new(command),
+        Some(ApiError::UnusableResult(reason.to_owned())),
+    )
 }
 
 async fn check_batch(
@@ -284,7 +287,7 @@ async fn tell(
         match report {
             Report::Known(error) => waiting.push((reported, false, error)),
             Report::Command(command, error) => {
-                commands.push(command);
+                commands.push(*command);
                 waiting.push((reported, true, error));
             }
         }

@@ -49,8 +49,18 @@ fn run(coordinator: Coordinator, effects: UnboundedReceiver<Effect>) {
     tokio::spawn(async move {
         let _effects = effects;
         let stop = CancellationToken::new();
-        coordinator.run(stop).await.unwrap();
+        Box::pin(coordinator.run(stop)).await.unwrap();
     });
+}
+
+fn keys_of(secret: &str) -> SlaveKeys {
+    let secret = Secret::new(secret.to_owned()).unwrap();
+    SlaveKeys::new(secret, OwnKey::from_random([9; 32]))
+}
+
+fn sessions(cluster: &ClusterHandle, secret: &str) -> Sessions {
+    let secret = Secret::new(secret.to_owned()).unwrap();
+    Sessions::new(cluster.clone(), secret, false, session_opens)
 }
 
 fn sources_in(directory: &Path, space: &DiskSpace) -> Sources {
@@ -179,10 +189,7 @@ impl Master {
         let private = PrivateProjects::default();
         let app_logs = AppLogs::open(directory.path().join("app_logs"), 1 << 20).unwrap();
         let (to_private, to_app_logs) = (private.clone(), app_logs.clone());
-        let slave_keys = SlaveKeys::new(
-            Secret::new(secret.to_owned()).unwrap(),
-            OwnKey::from_random([9; 32]),
-        );
+        let slave_keys = keys_of(secret);
         let to_slave_keys = slave_keys.clone();
         let (to_readers, to_event_log) = (published.clone(), events.clone());
         let coordinator = coordinator.opening(Opening {
@@ -202,12 +209,7 @@ impl Master {
         let snapshots = Snapshots::open(directory.path().join("templates")).unwrap();
         let of_farm = Secret::new(secret.to_owned()).unwrap();
         let accounts = Accounts::new(cluster.clone(), of_farm, registration);
-        let sessions = Sessions::new(
-            cluster.clone(),
-            Secret::new(secret.to_owned()).unwrap(),
-            false,
-            session_opens,
-        );
+        let sessions = sessions(&cluster, secret);
         let (running, signs) = (RunningAtoms::default(), SlaveSigns::default());
         let instance_logs = InstanceLogs::open(directory.path().join("logs"), 1 << 20).unwrap();
         let live = Live::new(feed.clone(), CancellationToken::new());

@@ -95,7 +95,9 @@ impl Farm {
             app_story::record(&written, cluster, events);
         });
         tokio::spawn(async move {
-            coordinator.run(CancellationToken::new()).await.unwrap();
+            Box::pin(coordinator.run(CancellationToken::new()))
+                .await
+                .unwrap();
         });
         let conduct = Conduct::default();
         let slave = slaves::play(cluster.clone(), logs.clone(), conduct.clone(), effects);

@@ -74,7 +74,9 @@ impl Farm {
         tokio::spawn(async move {
             // Nobody carries effects out here; they must go somewhere all the same.
             let _effects = effects;
-            coordinator.run(CancellationToken::new()).await.unwrap();
+            Box::pin(coordinator.run(CancellationToken::new()))
+                .await
+                .unwrap();
         });
         let builds = Builds {
             cluster: cluster.clone(),
