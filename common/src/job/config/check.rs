@@ -1,7 +1,6 @@
 //! What a job must look like: from the tree of one job to a [`Job`] or everything that is wrong with it.
 
 use super::document::{Node, Value, python_type};
-use super::isolation::{CPUS, ISOLATION, MEMORY, NETWORK, PIDS};
 use super::problem::{Place, Problem};
 use super::{Job, Timeouts, batch_of_one, join_commands};
 use crate::job::setup_cache::SetupCache;
@@ -54,6 +53,13 @@ const WORKER: &str = "worker";
 // And what of its set-up is kept for later builds.
 const CACHE: &str = "cache";
 const SETUP_ONCE: &str = "setup_once";
+
+// And how far its commands are kept apart, and what they may use.
+pub(super) const ISOLATION: &str = "isolation";
+pub(super) const MEMORY: &str = "memory";
+pub(super) const PIDS: &str = "pids";
+pub(super) const CPUS: &str = "cpus";
+pub(super) const NETWORK: &str = "network";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
@@ -207,7 +213,7 @@ impl Check<'_> {
             .get(SETUP_ONCE)
             .and_then(|truth| self.setup_once(SETUP_ONCE, truth, &sections))
             .unwrap_or_default();
-        let isolation = self.isolation(&sections, IMAGE);
+        let isolation = self.isolation(&sections);
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)
