@@ -16,6 +16,7 @@ mod home;
 mod image_policy;
 mod instances;
 mod isolation;
+mod isolation_values;
 mod keys;
 mod layers;
 mod lines;

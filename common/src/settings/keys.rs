@@ -2,7 +2,7 @@
 
 use super::error::SettingsError;
 use super::image_policy::ImagePolicy;
-use super::isolation::{Names, Paths, Processes, Processors, Size};
+use super::isolation_values::{Names, Paths, Processes, Processors, Size};
 use super::runtimes::RuntimeChoice;
 use super::values::{
     Amount, Bound, Days, Directory, Domain, Domains, Found, Host, Labels, Limit, MOST, Number,

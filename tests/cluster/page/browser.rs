@@ -263,12 +263,12 @@ impl Browser {
                 continue;
             }
             let parameters = &message["message"]["params"];
-            // Before the first address of the page the browser shows a page of its own.
+            // Before the first address of the page the browser shows a page of its own, with frames that it asks for later.
             let document = parameters["documentURL"].as_str().unwrap_or_default();
-            if document.starts_with("chrome:") {
+            let url = parameters["request"]["url"].as_str().unwrap();
+            if [document, url].iter().any(|of| of.starts_with("chrome")) {
                 continue;
             }
-            let url = parameters["request"]["url"].as_str().unwrap();
             let is_own = url.starts_with(&format!("{}/", self.page)) || url.starts_with("data:");
             assert!(is_own, "the page asked for {url}");
             asked += 1;

@@ -1,7 +1,6 @@
 //! What a job must look like: from the tree of one job to a [`Job`] or everything that is wrong with it.
 
 use super::document::{Node, Value, python_type};
-use super::isolation::{CPUS, ISOLATION, MEMORY, NETWORK, PIDS};
 use super::problem::{Place, Problem};
 use super::{Job, Timeouts, batch_of_one, join_commands};
 use crate::job::setup_cache::SetupCache;
@@ -57,6 +56,13 @@ const SETUP_ONCE: &str = "setup_once";
 
 // And which secrets of its project its commands are given.
 const SECRETS: &str = "secrets";
+
+// And how far its commands are kept apart, and what they may use.
+pub(super) const ISOLATION: &str = "isolation";
+pub(super) const MEMORY: &str = "memory";
+pub(super) const PIDS: &str = "pids";
+pub(super) const CPUS: &str = "cpus";
+pub(super) const NETWORK: &str = "network";
 
 pub(super) const REMOVE_NUL: &str = "remove the NUL, which is written \\0, \\x00 or \\u0000";
 
@@ -214,7 +220,7 @@ impl Check<'_> {
         let secrets = sections
             .get(SECRETS)
             .and_then(|names| self.secrets(SECRETS, names, env.as_ref()));
-        let isolation = self.isolation(&sections, IMAGE);
+        let isolation = self.isolation(&sections);
         let mut time_limit = |section| {
             let value = sections.get(section)?;
             self.time_limit(section, value)

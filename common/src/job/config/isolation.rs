@@ -1,29 +1,18 @@
 //! The sections of a job that say how far its commands are to be kept apart from their machine: `isolation`, `memory`, `pids`,
 //! `cpus` and `network`.
 
-use super::check::Check;
+use super::check::{CPUS, Check, IMAGE, ISOLATION, MEMORY, NETWORK, PIDS};
 use super::document::{Node, Value, python_type};
 use crate::job::isolation::{CPUS_FORM, Cpus, IsolationLevel, IsolationWish};
 use crate::text::byte_size::{BYTE_SIZE_FORM, byte_size};
 use std::collections::BTreeMap;
-
-// How far its commands are kept apart, and what they may use.
-pub(super) const ISOLATION: &str = "isolation";
-pub(super) const MEMORY: &str = "memory";
-pub(super) const PIDS: &str = "pids";
-pub(super) const CPUS: &str = "cpus";
-pub(super) const NETWORK: &str = "network";
 
 /// With less no shell starts.
 const LEAST_MEMORY: u64 = 4 << 20;
 
 impl Check<'_> {
     /// What all of these sections ask for.
-    pub(super) fn isolation(
-        &mut self,
-        sections: &BTreeMap<&'static str, &Node>,
-        image: &str,
-    ) -> IsolationWish {
+    pub(super) fn isolation(&mut self, sections: &BTreeMap<&'static str, &Node>) -> IsolationWish {
         let wish = IsolationWish {
             level: sections
                 .get(ISOLATION)
@@ -39,7 +28,7 @@ impl Check<'_> {
         };
         if let Some(level) = sections.get(ISOLATION)
             && wish.level == Some(IsolationLevel::Container)
-            && !sections.contains_key(image)
+            && !sections.contains_key(IMAGE)
         {
             let message = format!(
                 "Definition for job \"{}\" asks for a container and names no image.",
