@@ -266,7 +266,7 @@ impl Browser {
             // Before the first address of the page the browser shows a page of its own, with frames that it asks for later.
             let document = parameters["documentURL"].as_str().unwrap_or_default();
             let url = parameters["request"]["url"].as_str().unwrap();
-            if [document, url].iter().any(|of| of.starts_with("chrome")) {
+            if document.starts_with("chrome:") || url.starts_with("chrome-untrusted:") {
                 continue;
             }
             let is_own = url.starts_with(&format!("{}/", self.page)) || url.starts_with("data:");
