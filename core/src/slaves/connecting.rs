@@ -40,7 +40,8 @@ impl Cluster {
         let admitted = offer.key.map(|key| self.admitted_key(&offer.url, key));
         let admitted = admitted.transpose()?.flatten();
         let judgement = self.judge_seen(seen);
-        self.check_named(offer.key, judgement.named)?;
+        let named = judgement.named;
+        self.check_named(offer.key, (named.build, named.slave, named.attempt))?;
         let before = self.latest_at(&offer.url);
         let is_to_end =
             before.is_some_and(|slave| slave.was_shut_down() && slave.session == offer.session);

@@ -4,10 +4,9 @@
 use crate::Cluster;
 use crate::check::{Inconsistency, must};
 use crate::event::{Fact, Loss, SlaveFact};
-use crate::lifetime::incarnation::Named;
 use crate::slaves::key_facts::{Joining, KeyFact, NewJoinToken};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{PublicKey, SlaveId, TokenId};
+use clusterrunner_common::ids::{Attempt, BuildId, PublicKey, SlaveId, TokenId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -202,11 +201,11 @@ impl Cluster {
     pub(crate) fn check_named(
         &self,
         key: Option<OfferedKey>,
-        named: Named,
+        (build, slave, attempt): (BuildId, SlaveId, Attempt),
     ) -> Result<(), KeyRefused> {
-        let is_near = named.build.0 <= self.last_build.saturating_add(IDS_AHEAD)
-            && named.slave.0 <= self.last_slave.saturating_add(IDS_AHEAD)
-            && named.attempt.0 <= HIGHEST_ATTEMPT;
+        let is_near = build.0 <= self.last_build.saturating_add(IDS_AHEAD)
+            && slave.0 <= self.last_slave.saturating_add(IDS_AHEAD)
+            && attempt.0 <= HIGHEST_ATTEMPT;
         let is_without_secret = key.is_some_and(|key| key.is_without_secret());
         match is_near || !is_without_secret {
             true => Ok(()),
