@@ -232,6 +232,7 @@ impl Base {
             api: api.clone(),
             registration: registration.clone(),
             secret: self.setup_secret(),
+            is_shared: self.secret.is_some(),
         };
         let grace = self.settings.service.atom_kill_grace;
         SetupCaches::open(
@@ -302,7 +303,8 @@ impl Base {
 
     /// What keeps commands of builds apart from this machine.
     fn isolator(&self, program: &Path) -> Isolator {
-        let hidden = hidden_places(&self.settings.general);
+        let join_token = self.settings.join_token_file.as_deref();
+        let hidden = hidden_places(&self.settings.general, join_token);
         let (settings, data) = (self.settings.isolation.clone(), Arc::clone(&self.data));
         let isolator = Isolator::new(settings, program.to_owned(), data, hidden);
         isolator.remove_left();

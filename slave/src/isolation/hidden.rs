@@ -20,8 +20,9 @@ const SYSTEM: [&str; 12] = [
     "/var/tmp",
 ];
 
-/// The files and directories that are hidden, by their real names; none lies in another one.
-pub(crate) fn hidden_places(general: &GeneralSettings) -> Vec<PathBuf> {
+/// The files and directories that are hidden, by their real names; none lies in another one. Whoever reads the join token can
+/// be a slave of the farm.
+pub(crate) fn hidden_places(general: &GeneralSettings, join_token: Option<&Path>) -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let always = ALWAYS.iter().map(PathBuf::from);
     let https = &general.https;
@@ -35,6 +36,7 @@ pub(crate) fn hidden_places(general: &GeneralSettings) -> Vec<PathBuf> {
             .client_identity
             .as_ref()
             .map(|identity| identity.key.clone()),
+        join_token.map(Path::to_owned),
         home.filter(|home| may_be_hidden(home)),
     ];
     outermost(always.chain(own.into_iter().flatten()))
@@ -80,6 +82,26 @@ fn outermost(places: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clusterrunner_common::settings::{Overrides, load_slave};
+
+    #[test]
+    fn the_token_that_slaves_join_with_is_hidden() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().canonicalize().unwrap();
+        let (file, token) = (directory.join("conf"), directory.join("token"));
+        let base = directory.join("base");
+        let text = format!(
+            "[general]\nbase_directory = {}\n[slave]\njoin_token_file = {}\n",
+            base.display(),
+            token.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        std::fs::write(&token, "token").unwrap();
+        let settings = load_slave(Some(&file), |_| None, &Overrides::new()).unwrap();
+        let joins_with = settings.join_token_file.as_deref();
+        assert!(hidden_places(&settings.general, joins_with).contains(&token));
+        assert!(!hidden_places(&settings.general, None).contains(&token));
+    }
 
     #[test]
     fn no_system_is_hidden_as_a_home() {

@@ -24,9 +24,15 @@ pub(crate) struct Sharing {
     pub(crate) api: MasterApi,
     pub(crate) registration: Registration,
     pub(crate) secret: Secret,
+    /// Whether that is the farm's, so that others can open what is sealed with it.
+    pub(crate) is_shared: bool,
 }
 
 impl Sharing {
+    fn is_with_others(&self) -> bool {
+        self.is_shared && !self.api.dialect.is_original()
+    }
+
     /// Brings an entry whole to a file; says whether the master has it.
     ///
     /// # Errors
@@ -37,7 +43,7 @@ impl Sharing {
         part: &Part,
         max_bytes: u64,
     ) -> Result<bool, String> {
-        if self.api.dialect.is_original() {
+        if !self.is_with_others() {
             return Ok(false);
         }
         let brought = self.try_to_bring(key, part, max_bytes);
@@ -89,7 +95,7 @@ impl Sharing {
     /// Brings an entry to the master. That it was not brought is told in the log alone: the next slave that makes one
     /// brings it.
     pub(super) async fn give(&self, key: &EntryKey, path: PathBuf) {
-        if self.api.dialect.is_original() {
+        if !self.is_with_others() {
             return;
         }
         match self.try_to_give(key, path).await {
