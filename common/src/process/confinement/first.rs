@@ -2,8 +2,9 @@
 
 use super::confined::{Confined, Word, leave_streams};
 use super::{NOT_CONFINED_EXIT_CODE, Walls, calls, failed, walls};
+use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, wait};
+use rustix::process::{Pid, WaitOptions, umask, wait};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -66,7 +67,11 @@ fn start(walls: &Walls, confined: &Confined, to_say: &PipeWriter) -> Result<Pid,
         let up = calls::bring_loopback_up();
         up.map_err(|error| failed("bring its own loopback up", None, error))?;
     }
-    walls::put_up(walls)?;
+    // The command's user is to get through to what is put back over the covers.
+    let inherited = umask(Mode::WGRP | Mode::WOTH);
+    let put_up = walls::put_up(walls);
+    umask(inherited);
+    put_up?;
     let cannot = |error: Errno| failed("keep it from getting more rights", None, error);
     set_no_new_privs(true).map_err(cannot)?;
     let child = calls::fork().map_err(|error| failed("start a process", None, error))?;
