@@ -267,7 +267,8 @@ pub(super) fn secret(file: &str, takes_it: Option<Result<bool, String>>) -> Find
             "secret",
             "there is none, so this user can only read",
             format!(
-                "copy the line `secret = ...` of the master's settings to {file}, or ask with --token"
+                "a slave that has joined needs none; to do more here, copy the line `secret = ...` of the master's \
+                 settings to {file}, or ask with --token"
             ),
         ),
     }
