@@ -32,7 +32,7 @@ use crate::router::Router;
 use crate::store::app_logs::AppLogs;
 use crate::store::build_secrets::BuildSecrets;
 use crate::store::instance_logs::InstanceLogs;
-use crate::store::master_key::{self, Kept};
+use crate::store::own_keys::{Kept, MASTER_KEY, master_key};
 use crate::store::results::Results;
 use crate::store::templates::Snapshots;
 use clusterrunner_common::auth::secret::Secret;
@@ -194,14 +194,14 @@ pub async fn serve(
 
 /// The keys of slaves and of the master. Blocks for as long as it takes to read a small file, or to write one.
 fn slave_keys(directory: &Path, secret: Secret) -> std::io::Result<SlaveKeys> {
-    let own = match master_key::ensure(directory)? {
+    let own = match master_key(directory)? {
         Kept::Known(key) => key,
         Kept::Made(key) => {
             tracing::info!(
                 key = key.public().fingerprint(),
                 "made a key for this master in {}; slaves that have joined another master do not take this one for theirs \
                  (docs/slaves.md, Keys)",
-                directory.join(master_key::FILE).display()
+                directory.join(MASTER_KEY).display()
             );
             key
         }

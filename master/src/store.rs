@@ -2,11 +2,10 @@
 //! snapshots of templates, what instances print, the logs of apps, and working trees that clients have sent.
 
 pub(crate) mod app_logs;
-pub(crate) mod binder_key;
 pub(crate) mod build_secrets;
 pub(crate) mod instance_logs;
 mod log_files;
-pub(crate) mod master_key;
+pub(crate) mod own_keys;
 pub mod own_repositories;
 pub mod results;
 pub(crate) mod sources;

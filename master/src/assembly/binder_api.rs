@@ -3,7 +3,7 @@
 use super::{Farm, ServeError};
 use crate::http::binder::{Api, Printed};
 use crate::http::shared_key::SharedKey;
-use crate::store::binder_key::{self, Kept};
+use crate::store::own_keys::{BINDER_KEY, Kept, binder_key};
 
 impl Farm {
     /// The API; users reach applications at `router_port`.
@@ -36,10 +36,10 @@ impl Farm {
         if let Some(key) = &self.settings.binder.api_key {
             return Ok(SharedKey::new(key));
         }
-        match binder_key::ensure(&self.directory).map_err(ServeError::BinderKey)? {
+        match binder_key(&self.directory).map_err(ServeError::BinderKey)? {
             Kept::Known(key) => Ok(SharedKey::new(&key)),
             Kept::Made(key) => {
-                let file = self.directory.join(binder_key::FILE);
+                let file = self.directory.join(BINDER_KEY);
                 let file = file.display();
                 match self.is_output_read {
                     true => println!(
