@@ -6,6 +6,7 @@ use crate::farm::Farm;
 use crate::job::{Job, job};
 use crate::machine::{Ended, Machine, files_below};
 use crate::repository::Repository;
+use crate::wait::wait_for;
 use clusterrunner_common::api::BuildView;
 use serde_json::json;
 use std::io::Write as _;
@@ -189,15 +190,14 @@ async fn a_build_finds_its_secrets_and_prints_none() {
     let console = farm.consoles(build.id).await.remove(0);
     assert!(console.starts_with("plain ***.\n***\n***\n"), "{console}");
     assert!(console.contains("+ : ***"), "{console}");
+    let after = wait_for("a warning of the teardown", async || {
+        let view = farm.client().build(build.id).await.unwrap();
+        (!view.warnings.is_empty()).then_some(view)
+    })
+    .await;
+    let is_masked = |warning: &String| warning.contains("teardown ***");
+    assert!(after.warnings.iter().any(is_masked), "{after:#?}");
     farm.wait_for_rest().await;
-    let after = farm.client().build(build.id).await.unwrap();
-    assert!(
-        after
-            .warnings
-            .iter()
-            .any(|warning| warning.contains("teardown ***")),
-        "{after:#?}"
-    );
     no_answer_has_it(&farm, &after).await;
     let path = format!("/v2/builds/{}/tests", build.id);
     let tests: serde_json::Value = farm.client().read(&path).await.unwrap();
