@@ -27,6 +27,7 @@ A token stands for its user in requests, as far as its role lets it:
   read      see what the user sees
   submit    also start builds and cancel them
   admin     all that the user may do
+  slave     of no user: slaves join with it, and it opens nothing else
 It is shown once, when it is created; the master keeps only a digest of it.
 
 Examples:
