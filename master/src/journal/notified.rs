@@ -239,9 +239,7 @@ fn mark(receiver: &str, build: BuildId) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Journal, JournalError};
     use std::path::Path;
-    use std::time::{Duration, Instant};
 
     fn told(through: u64, marks: &[(u64, BuildEvent)]) -> Told {
         Told {
@@ -281,17 +279,8 @@ mod tests {
         assert_eq!(notified.told("a").unwrap(), Some(told(0, &[])));
     }
 
-    /// Opens a journal. The engine may have the files of one that was dropped open for a moment.
     fn open(directory: &Path) -> Notified {
-        let began = Instant::now();
-        loop {
-            match Journal::open(directory) {
-                Err(JournalError::InUse { .. }) if began.elapsed() < Duration::from_secs(30) => {
-                    std::thread::yield_now();
-                }
-                opened => return opened.unwrap().notified(),
-            }
-        }
+        crate::journal::tests::open(directory).notified()
     }
 
     #[test]

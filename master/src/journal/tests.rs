@@ -43,6 +43,19 @@ impl Drop for Files {
     }
 }
 
+/// Opens a journal. The engine may have the files of one that was dropped open for a moment.
+pub(super) fn open(directory: &Path) -> Journal {
+    let began = Instant::now();
+    loop {
+        match Journal::open(directory) {
+            Err(JournalError::InUse { .. }) if began.elapsed() < Duration::from_secs(30) => {
+                std::thread::yield_now();
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 impl Master {
     fn start(directory: &Path) -> Result<Self, JournalError> {
         let _files = Files(directory.to_owned());

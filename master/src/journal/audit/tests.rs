@@ -1,7 +1,7 @@
 //! What is found again, and what shows.
 
 use super::*;
-use crate::journal::Journal;
+use crate::journal::tests::open;
 use clusterrunner_common::ids::UserId;
 use clusterrunner_core::event::{Event, Fact, FarmFact};
 use std::path::Path;
@@ -23,7 +23,7 @@ fn numbers(entries: &[AuditEntry]) -> Vec<u64> {
 
 /// A journal with links of so many entries each, which goes when all is on disk.
 async fn filled(directory: &Path, kept: u64, links: &[u64]) {
-    let mut journal = Journal::open(directory).unwrap().keeping_audit(kept);
+    let mut journal = open(directory).keeping_audit(kept);
     journal.recover().unwrap();
     for number in links {
         journal.audit((0..*number).map(asked).collect()).unwrap();
@@ -38,7 +38,7 @@ async fn filled(directory: &Path, kept: u64, links: &[u64]) {
 }
 
 fn log(directory: &Path) -> AuditLog {
-    Journal::open(directory).unwrap().audit_log()
+    open(directory).audit_log()
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn what_is_changed_left_out_or_cut_off_shows() {
     let good = log(directory.path()).verify(None).unwrap();
     assert_eq!(good.fault, None);
     // Changed, with a good checksum.
-    let journal = Journal::open(directory.path()).unwrap();
+    let journal = open(directory.path());
     let link = Records::below(&journal.store.audit, &2_u64.to_be_bytes());
     let text = link.into_iter().next().unwrap().unwrap().unwrap().text;
     let forged = String::from_utf8(text.clone())
@@ -106,7 +106,7 @@ async fn what_is_changed_left_out_or_cut_off_shows() {
 #[tokio::test]
 async fn a_beginning_that_was_cut_off_shows() {
     let cut = |directory: &Path, links: &[u64]| {
-        let journal = Journal::open(directory).unwrap();
+        let journal = open(directory);
         for number in links {
             let part = journal.store.audit.scan_prefix(number.to_be_bytes());
             crate::journal::store::remove(&journal.store.audit, part).unwrap();
