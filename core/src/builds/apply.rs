@@ -224,7 +224,7 @@ impl Cluster {
         (slave, attempt): (SlaveId, Attempt),
         outcomes: &[AtomOutcome],
     ) {
-        self.take_outcomes((build, subjob), slave, outcomes, true);
+        self.take_outcomes((build, subjob), slave, outcomes);
         self.build_mut(build)
             .finish_subjob(subjob, attempt, outcomes);
         self.judge(slave);
@@ -235,7 +235,7 @@ impl Cluster {
     /// A failed result that does not count says of its slave what any other says.
     fn take_failed(&mut self, build: BuildId, subjob: SubjobId, failed: FailedAttempt) {
         let slave = failed.slave;
-        self.take_outcomes((build, subjob), slave, &failed.outcomes, false);
+        self.take_outcomes((build, subjob), slave, &failed.outcomes);
         self.build_mut(build).keep_failed(subjob, failed);
         self.judge(slave);
         self.settle_if_suspicious(build);
@@ -248,7 +248,6 @@ impl Cluster {
         (build, subjob): (BuildId, SubjobId),
         slave: SlaveId,
         outcomes: &[AtomOutcome],
-        counts: bool,
     ) {
         self.release(slave, build, subjob);
         let known = self.build_mut(build).subjob_mut(subjob);
@@ -259,7 +258,7 @@ impl Cluster {
         if let Some(doubted) = doubted_from.flatten() {
             self.note_second_opinion(doubted, (build, subjob), slave, outcomes);
         }
-        self.note_outcome(slave, build, subjob, outcomes, counts);
+        self.note_outcome(slave, build, subjob, outcomes);
     }
 
     fn poison(&mut self, build: BuildId, subjob: SubjobId, slaves_lost: u32) {

@@ -323,6 +323,19 @@ impl Build {
             && !subjob.is_exhausted()
     }
 
+    /// How often atoms of it were run to an end that was recorded, and how many of these runs failed: also the runs
+    /// that do not count, since their atoms were run again.
+    pub(crate) fn runs(&self) -> (u64, u64) {
+        let again = self.standing.run_again;
+        let passed_as_flaky = if self.flaky_fails() {
+            self.atoms_flaky
+        } else {
+            0
+        };
+        let failed = self.atoms_failed.saturating_sub(passed_as_flaky);
+        (self.atoms_completed + again, failed + again)
+    }
+
     /// The waiting subjob that is to run alone next.
     #[must_use]
     pub fn waiting_suspect(&self) -> Option<SubjobId> {

@@ -172,6 +172,7 @@ impl Build {
 
     /// Keeps a failed result that does not count, since the subjob is run again.
     pub(crate) fn keep_failed(&mut self, subjob: SubjobId, failed: FailedAttempt) {
+        self.standing.run_again += failed.outcomes.len() as u64;
         let known = self.subjob_mut(subjob);
         known.mishaps_mut().failed.push(failed);
         self.put_back(subjob);

@@ -258,6 +258,8 @@ impl Cluster {
             let mut standing = Standing::default();
             let results = build.subjobs.iter().filter_map(|s| s.result.as_ref());
             results.for_each(|(_, outcomes)| standing.observe(outcomes));
+            let failed = build.subjobs.iter().flat_map(|s| s.failed_attempts());
+            standing.run_again = failed.map(|run| run.outcomes.len() as u64).sum();
             standings.insert(build.id, standing);
         }
         for slave in self.slaves.values() {

@@ -1,9 +1,9 @@
-//! What is derived of a build for scheduling.
+//! What is derived of a build for scheduling, and for judging slaves.
 
 use crate::builds::outcome::AtomOutcome;
 use crate::scheduling::build_queue::Share;
 
-/// What is derived of a build for scheduling, kept for speed.
+/// What is derived of a build, kept for speed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
     /// How many executors are expected to work on the build.
@@ -15,6 +15,8 @@ pub(crate) struct Standing {
     /// The total duration of the atoms that ended by themselves, and their number.
     pub(crate) ended_ms: u64,
     pub(crate) ended: u64,
+    /// How many atoms have failed results that do not count, since they were run again.
+    pub(crate) run_again: u64,
     /// The share by which the build is queued, if it is.
     pub(crate) in_line: Option<Share>,
 }
@@ -35,7 +37,7 @@ impl Standing {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let all = |s: &Self| {
             let executors = (s.executors, s.coming, s.ready_executors);
-            (executors, s.ended_ms, s.ended, s.in_line)
+            (executors, s.ended_ms, s.ended, s.run_again, s.in_line)
         };
         all(self) == all(other)
     }

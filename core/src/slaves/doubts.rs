@@ -194,14 +194,16 @@ impl Cluster {
         after << streak.cleared.min(16)
     }
 
-    /// How many atoms of these builds have results that are not of the row, and how many of them failed.
+    /// How many results the atoms of these builds have that are not of the row, and how many of them failed. What was
+    /// run again counts as well: by what failed in the end alone, atoms that are flaky would seem to fail hardly ever.
     fn results_of_others(&self, streak: &Streak, builds: &BTreeSet<BuildId>) -> (u64, u64) {
         let known = builds.iter().filter_map(|id| self.build(*id));
         known.fold((0, 0), |(others, failed), build| {
             let own = streak.recorded.get(&build.id).copied().unwrap_or(0);
+            let (runs, failed_runs) = build.runs();
             (
-                others + build.atoms_completed.saturating_sub(own),
-                failed + build.atoms_failed.saturating_sub(own),
+                others + runs.saturating_sub(own),
+                failed + failed_runs.saturating_sub(own),
             )
         })
     }
@@ -231,7 +233,6 @@ impl Cluster {
         build: BuildId,
         subjob: SubjobId,
         outcomes: &[AtomOutcome],
-        counts: bool,
     ) {
         let tenor = tenor(outcomes);
         let known = self.slave(slave).zip(self.build(build));
@@ -257,9 +258,7 @@ impl Cluster {
         self.change_record(slave, |record| {
             let streak = &mut record.streak;
             streak.recorded.retain(|id, _| told.contains(id));
-            if counts {
-                *streak.recorded.entry(build).or_default() += outcomes.len() as u64;
-            }
+            *streak.recorded.entry(build).or_default() += outcomes.len() as u64;
             streak.length += u32::from(!is_shared);
         });
     }

@@ -35,7 +35,7 @@ impl Record {
 pub(crate) struct Streak {
     /// How many, without those of atoms that others failed at as well.
     pub(super) length: u32,
-    /// How many atoms of them are recorded as failed, by build.
+    /// How many atoms of them are recorded as failed, by build, also where they are run again.
     pub(super) recorded: BTreeMap<BuildId, u64>,
     /// Subjobs that are run elsewhere before they count.
     pub(super) asked: BTreeSet<(BuildId, SubjobId)>,

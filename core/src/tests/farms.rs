@@ -53,6 +53,8 @@ struct Farm {
     machines: BTreeMap<SlaveId, Machine>,
     atoms: Vec<Nature>,
     num_builds: u64,
+    /// How often a failed atom is run again.
+    retries: u32,
 }
 
 impl Farm {
@@ -66,6 +68,7 @@ impl Farm {
             machines: BTreeMap::new(),
             atoms,
             num_builds: 0,
+            retries: 0,
         };
         for (id, executors) in (1..).zip(executors) {
             let number = u32::try_from(*executors).unwrap();
@@ -91,6 +94,7 @@ impl Farm {
                 true => self.atoms.iter().map(|atom| atom.takes_ms).collect(),
                 false => Vec::new(),
             },
+            retries: self.retries,
             ..plan(&names)
         };
         let turn = self.scenario.prepared(self.num_builds, plan);
@@ -214,7 +218,7 @@ fn random_atoms(random: &mut Random, most: u64, fails: impl Fn(&mut Random) -> u
 }
 
 /// A farm whose tests are broken, but not its slaves.
-fn broken(seed: u64) -> Farm {
+fn broken(seed: u64, retries: u32) -> Farm {
     let mut random = Random::new(seed);
     let mut slaves = random_slaves(&mut random);
     let often = [100, 500, 900][random.index(3)];
@@ -239,6 +243,7 @@ fn broken(seed: u64) -> Farm {
         }
     };
     let mut farm = Farm::new(seed, &slaves, atoms);
+    farm.retries = retries;
     for _ in 0..random.between(1, 5) {
         farm.submit();
     }
@@ -250,7 +255,7 @@ fn broken(seed: u64) -> Farm {
 fn no_well_slave_is_quarantined_for_broken_tests() {
     let (mut handed_out, mut doubted, mut of_one_failing) = (0, 0, 0);
     for seed in 0..FARMS {
-        let farm = broken(seed);
+        let farm = broken(seed, 0);
         assert_eq!(farm.num_quarantines(), 0, "seed {seed}");
         let doubts =
             farm.count(|fact| matches!(fact, Fact::Build(_, BuildFact::ResultDoubted { .. })));
@@ -268,6 +273,15 @@ fn no_well_slave_is_quarantined_for_broken_tests() {
     println!("{doubted} of {handed_out} hand-outs were repeated elsewhere");
     assert!(doubted * 50 < handed_out, "{doubted} of {handed_out}");
     assert!(of_one_failing <= 1, "{of_one_failing}");
+}
+
+#[test]
+fn no_well_slave_is_quarantined_where_failed_tests_run_again() {
+    for seed in 0..FARMS {
+        let retries = 1 + u32::try_from(seed % 3).unwrap();
+        let farm = broken(seed, retries);
+        assert_eq!(farm.num_quarantines(), 0, "seed {seed}");
+    }
 }
 
 /// What a black hole did before it was found: its executors, its results that count as failed, and those that

@@ -1,5 +1,6 @@
 //! Slaves that are sick or drained, and subjobs that take their slaves down.
 
+mod retried;
 mod suspects;
 
 use super::scenario::{Scenario, big_plan, finished, hand_out, plan, unusable};

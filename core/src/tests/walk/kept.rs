@@ -1,8 +1,10 @@
 //! Walks that once failed, or that show what a fault does: they must never fail again.
 
+use super::machine::Sickness::{FailsEverything, SetsNothingUp, Well};
 use super::plan::Fault::{
-    CutOff, MachineIsGone, MasterCrashes, MasterDiskFails, MasterDiskIsWrong, MasterHangs,
-    UserDrains, UserQueues,
+    ClockJumps, CutOff, MachineCrashes, MachineIsGone, MasterCrashes, MasterDiskFails,
+    MasterDiskIsFull, MasterDiskIsWrong, MasterHangs, Partition, UserCancels, UserDrains,
+    UserQueues, UserShutsDown,
 };
 use super::plan::{Plan, WrongDisk};
 use super::try_walk;
@@ -104,6 +106,36 @@ fn the_last_of_a_build_on_a_slave_ends_beside_builds_of_other_weights() {
             (94, UserQueues(1)),
             (117, UserQueues(2)),
             (136, UserDrains(1)),
+        ],
+        ..Plan::default()
+    });
+}
+
+/// A row of flaky atoms on one slave: others fail such atoms as often, and run them again.
+#[test]
+fn flaky_atoms_that_run_again_fail_in_a_row_on_one_machine() {
+    check(&Plan {
+        seed: 10_148_581_407_662_998_396,
+        executors: vec![1, 2, 1, 1],
+        setup_failures: 300,
+        loss: 30,
+        lateness: 20,
+        sicknesses: vec![Well, FailsEverything, Well, SetsNothingUp],
+        faults: vec![
+            (113, MasterCrashes(1)),
+            (118, UserCancels(1)),
+            (146, UserQueues(1)),
+            (169, UserQueues(1)),
+            (333, MasterCrashes(1)),
+            (384, Partition(108)),
+            (554, MasterCrashes(3)),
+            (767, MachineCrashes(0)),
+            (851, UserShutsDown(Some(4))),
+            (893, ClockJumps(-68_895)),
+            (910, UserQueues(0)),
+            (1019, MasterDiskFails(1)),
+            (1315, MasterDiskIsFull(339)),
+            (1415, UserQueues(2)),
         ],
         ..Plan::default()
     });
