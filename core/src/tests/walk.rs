@@ -12,8 +12,8 @@
 //!     --config 'profile.dev.package.clusterrunner-master.opt-level=2' -- --nocapture
 //! ```
 //!
-//! `CLUSTERRUNNER_WALK_SEED=17` walks just one, `CLUSTERRUNNER_WALK_FROM=5000` begins there. A seed
-//! that fails is made smaller by itself; what is printed can be kept as a test in `kept.rs`.
+//! `CLUSTERRUNNER_WALK_SEED=17` walks just one, `CLUSTERRUNNER_WALK_FROM=5000` begins there: a window of a long run, which may
+//! miss what is rare. A seed that fails is made smaller by itself; what is printed can be kept as a test in `kept.rs`.
 //!
 //! To add behaviour: what a user does or what goes wrong is a [`plan::Fault`] (say in `Plan::new` or
 //! `Plan::trouble` how often, in `World::fail` what it does); what a slave does is in `machine.rs`,
@@ -80,7 +80,9 @@ fn whatever_happens_every_build_ends_and_every_result_counts_once() {
     match walk_all(from, from + num_seeds) {
         Ok(sum) => {
             println!("{num_seeds} walks met {sum:#?}");
-            assert!(num_seeds < NUM_SEEDS || sum.met_everything(), "{sum:#?}");
+            // A window must not fail for what is rare: a few in a hundred windows miss it. The sum of a run has all.
+            let is_whole = from == 0 && num_seeds >= NUM_SEEDS;
+            assert!(!is_whole || sum.met_everything(), "{sum:#?}");
         }
         Err((seed, Failure(failure))) => {
             let fails = |plan: &Plan| try_walk(plan, None).err().map(|failure| failure.0);
