@@ -1,17 +1,17 @@
-//! What reports about a build mean: from the preparer, the archiver and the slaves.
+//! What reports about a build mean, but for results: from the preparer, the archiver and the slaves.
 
-use super::{MAX_WARNING, when};
+use super::{MAX_WARNING, warned, when};
 use crate::Cluster;
 use crate::builds::atom_grouper;
-use crate::builds::build::BuildState;
-use crate::builds::hand_out::HandOut;
-use crate::builds::outcome::AtomOutcome;
+use crate::builds::build::{Build, BuildState};
+use crate::builds::hunted::HuntedRun;
+use crate::builds::mishaps::CutRun;
 use crate::builds::plan::Plan;
 use crate::builds::warnings::MAX_WARNINGS;
 use crate::event::{BuildFact, Fact};
 use crate::refusal::Refusal;
 use crate::slaves::slave::BuildOnSlave;
-use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId, SlaveId};
+use clusterrunner_common::ids::{Attempt, BuildId, SessionId, SlaveId, SubjobId};
 
 impl Cluster {
     /// The preparer has the atoms of a build.
@@ -96,79 +96,118 @@ impl Cluster {
         when(expected, torn_down)
     }
 
-    /// A result came. It counts, or speaks against its slave first, or does not fit its subjob.
-    pub(super) fn finished(
+    /// A slave could not set a build up, by its own account of this life.
+    pub(super) fn setup_reported_failed(
         &self,
-        hand_out: HandOut,
-        executor: Option<ExecutorIndex>,
-        outcomes: Vec<AtomOutcome>,
+        slave: SlaveId,
+        session: &SessionId,
+        build: BuildId,
+        reason: String,
     ) -> Result<Vec<Fact>, Refusal> {
-        if let Some(reason) = self.misfit(hand_out, &outcomes) {
-            return self.unusable(hand_out, reason);
+        let place = self.place(slave, session, build)?;
+        Ok(self.setup_failed(slave, build, place, reason))
+    }
+
+    /// A slave did not take a set-up.
+    pub(super) fn setup_refused(
+        &self,
+        slave: SlaveId,
+        build: BuildId,
+        reason: String,
+    ) -> Vec<Fact> {
+        let place = self.slave(slave).and_then(|slave| slave.builds.get(&build));
+        self.setup_failed(slave, build, place.copied(), reason)
+    }
+
+    /// A slave was not given what it needs for a set-up. It has done nothing wrong.
+    pub(super) fn setup_withheld(
+        &self,
+        slave: SlaveId,
+        build: BuildId,
+        reason: String,
+    ) -> Vec<Fact> {
+        let mut facts = self.setup_refused(slave, build, reason);
+        for fact in &mut facts {
+            if let Fact::Build(_, BuildFact::SetupFailed { is_withheld, .. }) = fact {
+                *is_withheld = true;
+            }
         }
-        let is_new = !self.is_repeated(hand_out)?;
-        let is_doubtful = self.is_doubtful(hand_out, &outcomes);
-        let slave = self.keeper(hand_out).unwrap_or(hand_out.slave);
-        let (subjob, attempt) = (hand_out.subjob, hand_out.attempt);
-        let fact = if is_doubtful {
-            BuildFact::ResultDoubted {
-                slave,
-                subjob,
-                attempt,
-            }
-        } else if self.runs_again(hand_out, &outcomes) {
-            BuildFact::AttemptFailed {
-                slave,
-                subjob,
-                attempt,
-                executor,
-                outcomes,
-            }
-        } else {
-            BuildFact::SubjobFinished {
-                slave,
-                subjob,
-                attempt,
-                executor,
-                outcomes,
-            }
-        };
-        Ok(when(is_new, Fact::Build(hand_out.build, fact)))
+        facts
     }
 
-    /// Whether a result does not count, since its subjob is run again. Slaves of the original do not say which hand-out
-    /// they bring a result of, so one that they send twice would count for the next hand-out: their results count at once.
-    fn runs_again(&self, hand_out: HandOut, outcomes: &[AtomOutcome]) -> bool {
-        let slave = self.slave(hand_out.slave);
-        if slave.is_some_and(|slave| slave.is_legacy) {
-            return false;
+    pub(super) fn cleared(&self, build: BuildId) -> Vec<Fact> {
+        let expected = self.to_be_cleared().contains(&build);
+        when(expected, Fact::Build(build, BuildFact::Cleared))
+    }
+
+    /// Only of what the slave had when the build ended, and once.
+    pub(super) fn cut_off(
+        &self,
+        slave: SlaveId,
+        id: BuildId,
+        mut subjobs: Vec<(SubjobId, Attempt)>,
+        mut runs: Vec<(SubjobId, CutRun)>,
+    ) -> Option<Fact> {
+        let build = self.build(id)?;
+        subjobs.retain(|(subjob, attempt)| {
+            build.held_at_end.get(subjob) == Some(&(slave, *attempt))
+                && !build.cut_off.contains_key(subjob)
+        });
+        runs.retain(|(subjob, _)| subjobs.iter().any(|(cut_off, _)| cut_off == subjob));
+        let says_something = !subjobs.is_empty();
+        let cut_off = BuildFact::CutOff {
+            slave,
+            subjobs,
+            runs,
+        };
+        says_something.then_some(Fact::Build(id, cut_off))
+    }
+
+    pub(super) fn hunt_goes_on(&self, id: BuildId, goes_on: bool) -> Option<Fact> {
+        let build = self
+            .build(id)
+            .filter(|build| build.hunted.goes_on != goes_on)?;
+        let may_begin = build.wants_slaves() || !goes_on;
+        may_begin.then_some(Fact::Build(id, BuildFact::HuntGoesOn { goes_on }))
+    }
+
+    /// What was found of a build that no slave has any more is lost: the build may be archived already.
+    pub(super) fn hunted(&self, id: BuildId, mut runs: Vec<HuntedRun>) -> Option<Fact> {
+        let has_it =
+            |build: &Build| !build.is_over() || self.leftover.iter().any(|(_, left)| *left == id);
+        let build = self.build(id).filter(|build| has_it(build))?;
+        runs.retain(|run| build.subjob(run.subjob).is_some());
+        (!runs.is_empty()).then_some(Fact::Build(id, BuildFact::Hunted { runs }))
+    }
+
+    /// A warning names its slave; beyond a certain number they say nothing new.
+    pub(super) fn warn(
+        &self,
+        slave: SlaveId,
+        id: BuildId,
+        text: &str,
+    ) -> Result<Vec<Fact>, Refusal> {
+        let build = self.known_build(id)?;
+        let known = self.slave(slave).ok_or(Refusal::UnknownSlave(slave))?;
+        let text: String = text.chars().take(MAX_WARNING).collect();
+        let warning = format!("slave {}: {text}", known.url);
+        // The slave repeats its report until it hears an answer.
+        Ok(warned(build, warning))
+    }
+
+    fn place(
+        &self,
+        slave: SlaveId,
+        session: &SessionId,
+        build: BuildId,
+    ) -> Result<Option<BuildOnSlave>, Refusal> {
+        if !self.was_put_away(build) {
+            self.known_build(build)?;
         }
-        let build = self.build(hand_out.build);
-        let subjob = build.and_then(|build| Some((build, build.subjob(hand_out.subjob)?)));
-        subjob.is_some_and(|(build, subjob)| build.runs_again(subjob, outcomes))
-    }
-
-    /// What came as a result cannot be one: the subjob goes back to the queue.
-    pub(super) fn unusable(&self, hand_out: HandOut, reason: String) -> Result<Vec<Fact>, Refusal> {
-        let is_new = !self.is_repeated(hand_out)?;
-        let returned = BuildFact::SubjobReturned {
-            slave: self.keeper(hand_out).unwrap_or(hand_out.slave),
-            subjob: hand_out.subjob,
-            attempt: hand_out.attempt,
-            reason,
-        };
-        Ok(when(is_new, Fact::Build(hand_out.build, returned)))
-    }
-
-    /// Why a result can not be that of its subjob: an atom would have no outcome, or two.
-    fn misfit(&self, hand_out: HandOut, outcomes: &[AtomOutcome]) -> Option<String> {
-        let num_atoms = self
-            .build(hand_out.build)?
-            .subjob(hand_out.subjob)?
-            .atoms
-            .len();
-        let num_outcomes = outcomes.len();
-        (num_outcomes != num_atoms)
-            .then(|| format!("its result has {num_outcomes} outcomes for {num_atoms} atoms"))
+        Ok(self
+            .known_slave(slave, session)?
+            .builds
+            .get(&build)
+            .copied())
     }
 }
