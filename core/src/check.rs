@@ -347,14 +347,13 @@ impl Cluster {
         })?;
         for (id, load) in self.derived_loads() {
             let is = self.slave(id).map(|slave| &slave.load);
-            must(
-                is.is_some_and(|is| is.is_same(&load) && is.is_fair()),
-                || format!("slave {id} has {is:?}, not {load:?}"),
-            )?;
+            must(is.is_some_and(|is| *is == load && is.is_fair()), || {
+                format!("slave {id} has {is:?}, not {load:?}")
+            })?;
         }
         for (id, standing) in self.derived_standings() {
             let is = self.build(id).map(|build| &build.standing);
-            must(is.is_some_and(|is| is.is_same(&standing)), || {
+            must(is == Some(&standing), || {
                 format!("build {id} stands {is:?}, not {standing:?}")
             })?;
         }

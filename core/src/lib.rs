@@ -26,6 +26,7 @@ pub mod slaves;
 pub mod templates;
 
 mod apply;
+mod beside;
 mod check;
 mod decide;
 mod effects;
@@ -40,6 +41,7 @@ use accounts::all_projects::Projects;
 use accounts::bookmarks::Bookmarks;
 use accounts::users::Accounts;
 use apps::all_apps::Apps;
+use beside::Beside;
 use builds::build::{Build, Preparation};
 use builds::describing::AllDetails;
 use clusterrunner_common::clock::Timestamp;
@@ -212,7 +214,7 @@ pub struct Cluster {
     troubled: BTreeSet<BuildId>,
     /// Who is to be looked at before the cluster is at rest.
     #[serde(skip)]
-    dirty: DirtySet,
+    dirty: Beside<DirtySet>,
 }
 
 impl Cluster {

@@ -6,6 +6,7 @@ pub(crate) use state::Preparation;
 pub use state::{BuildState, Preparations, Timestamps};
 
 use crate::accounts::owner::Owner;
+use crate::beside::Beside;
 use crate::builds::children::{Child, ChildState};
 use crate::builds::hunted::Hunted;
 use crate::builds::mishaps::CutRun;
@@ -107,26 +108,9 @@ pub struct Build {
     /// What is derived from all this and from the slaves.
     #[serde(skip)]
     pub(crate) standing: Standing,
+    /// A copy of the command in its plan, made when it is first asked for.
     #[serde(skip)]
-    pub(crate) command: SharedCommand,
-}
-
-/// A copy of the command in its plan, made when it is first asked for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SharedCommand(OnceLock<Arc<str>>);
-
-impl SharedCommand {
-    /// The command, which is shared from the first call on.
-    pub(super) fn get_or_share(&self, command: &str) -> Arc<str> {
-        Arc::clone(self.0.get_or_init(|| Arc::from(command)))
-    }
-}
-
-impl PartialEq for SharedCommand {
-    /// The plan says it all.
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
+    pub(crate) command: Beside<OnceLock<Arc<str>>>,
 }
 
 /// What is known of an address whose slaves could not set a build up.
@@ -185,7 +169,7 @@ impl Build {
             status_notes: Vec::new(),
             hunted: Hunted::default(),
             standing: Standing::default(),
-            command: SharedCommand::default(),
+            command: Beside::default(),
         }
     }
 

@@ -53,7 +53,8 @@ impl Build {
     /// The job's command, shared by all hand-outs of the build.
     pub(crate) fn shared_command(&self) -> Option<Arc<str>> {
         let command = &self.plan.as_ref()?.command;
-        Some(self.command.get_or_share(command))
+        let shared = self.command.get_or_init(|| Arc::from(&**command));
+        Some(Arc::clone(shared))
     }
 
     /// Whether its slaves may run many of its atoms in one process.

@@ -11,7 +11,7 @@ use crate::instances::placing::Attention;
 use clusterrunner_common::ids::{BuildId, ProjectId, SlaveId};
 use std::collections::BTreeSet;
 
-/// What the scheduler has yet to look at. No part of the state: clusters that differ only in this are equal.
+/// What the scheduler has yet to look at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DirtySet {
     /// Slaves that may take a hand-out, the ones with most room last.
@@ -34,12 +34,6 @@ pub(crate) struct DirtySet {
 
 /// See [`crate::slaves::slave::Slave::room`].
 pub(crate) type Room = (usize, usize, SlaveId);
-
-impl PartialEq for DirtySet {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
 
 impl Cluster {
     /// Marks what the scheduler has to look at because of an event that was just applied, beside the slave and the

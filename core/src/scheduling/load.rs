@@ -10,8 +10,9 @@ pub(crate) fn is_crowd(num_builds: usize, num_executors: u32) -> bool {
     num_builds > 2 * num_executors as usize + CROWD
 }
 
-/// The hand-outs of a slave, and the executors that set-ups under way are for.
-#[derive(Clone, Debug, Default)]
+/// The hand-outs of a slave, and the executors that set-ups under way are for: [`crate::Cluster::check`] compares it with
+/// what it is derived from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Load {
     /// One for each build that has hand-outs on the slave, in the order of the ids.
     portions: Vec<Portion>,
@@ -22,15 +23,6 @@ pub(crate) struct Load {
     /// How many builds the slave is ready for.
     pub(crate) ready: usize,
 }
-
-/// Derived: [`crate::Cluster::check`] compares it with what it is derived from.
-impl PartialEq for Load {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Load {}
 
 /// What the share of a build depends on: its priority, and its weight beside builds of that priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +82,6 @@ impl Portion {
 }
 
 impl Load {
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        (&self.portions, self.promised, self.ready)
-            == (&other.portions, other.promised, other.ready)
-    }
-
     pub(crate) fn portions(&self) -> &[Portion] {
         &self.portions
     }

@@ -9,18 +9,9 @@ const QUICK_MS: u64 = 250;
 /// How many jobs with quick set-ups a slave remembers at most.
 const REMEMBERED: usize = 64;
 
-/// Jobs whose last set-up on a slave was quick. No part of the state: a forgotten job costs a round trip, and clusters
-/// that differ only in this are equal.
+/// Jobs whose last set-up on a slave was quick. A forgotten one costs a round trip.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct QuickSetups(BTreeSet<u64>);
-
-impl PartialEq for QuickSetups {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for QuickSetups {}
 
 impl QuickSetups {
     /// Notes how long a set-up took; `None` if it failed.

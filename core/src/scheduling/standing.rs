@@ -3,8 +3,8 @@
 use crate::builds::outcome::AtomOutcome;
 use crate::scheduling::build_queue::Share;
 
-/// What is derived of a build, kept for speed.
-#[derive(Clone, Debug, Default)]
+/// What is derived of a build, kept for speed: [`crate::Cluster::check`] compares it with what it is derived from.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Standing {
     /// How many executors are expected to work on the build.
     pub(crate) executors: usize,
@@ -21,25 +21,10 @@ pub(crate) struct Standing {
     pub(crate) in_line: Option<Share>,
 }
 
-/// Derived: [`crate::Cluster::check`] compares it with what it is derived from.
-impl PartialEq for Standing {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
 impl Standing {
     /// Whether some slave is ready for the build.
     pub(crate) fn is_ready(&self) -> bool {
         self.ready_executors > 0
-    }
-
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let all = |s: &Self| {
-            let executors = (s.executors, s.coming, s.ready_executors);
-            (executors, s.ended_ms, s.ended, s.run_again, s.in_line)
-        };
-        all(self) == all(other)
     }
 
     /// Learns from a result.

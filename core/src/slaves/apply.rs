@@ -1,8 +1,8 @@
 //! What a fact about a slave changes.
 
 use crate::Cluster;
+use crate::beside::Beside;
 use crate::scheduling::load::Load;
-use crate::scheduling::quick_setups::QuickSetups;
 use crate::slaves::facts::{KeptHandOut, SlaveFact};
 use crate::slaves::record::Record;
 use crate::slaves::slave::{Presence, Slave};
@@ -54,7 +54,7 @@ impl Cluster {
                     snapshots: BTreeSet::new(),
                     key: *key,
                     load: Load::default(),
-                    quick_setups: QuickSetups::default(),
+                    quick_setups: Beside::default(),
                 };
                 self.num_executors += new.num_executors as usize;
                 self.num_legacy += usize::from(new.is_legacy);

@@ -1,5 +1,6 @@
 //! What a slave is, as the master sees it, and where it stands.
 
+use crate::beside::Beside;
 use crate::scheduling::load::Load;
 use crate::scheduling::quick_setups::QuickSetups;
 use crate::slaves::record::Record;
@@ -64,7 +65,7 @@ pub struct Slave {
     pub(crate) load: Load,
     /// Which jobs it sets up in no time.
     #[serde(skip)]
-    pub(crate) quick_setups: QuickSetups,
+    pub(crate) quick_setups: Beside<QuickSetups>,
 }
 
 /// Which instances a slave runs.
