@@ -25,13 +25,22 @@ fn in_shell(text: &str) -> Vec<String> {
     ["/bin/sh", "-c", SHELL, text].map(str::to_owned).to_vec()
 }
 
+/// Neither a Procfile nor an image says how processes of a type start.
+#[derive(Debug, thiserror::Error)]
+#[error("the process type {process} has no command")]
+struct NoCommand {
+    process: String,
+}
+
 impl AppBuild {
     /// The command of a process type: empty for the start of the image or the template.
-    fn command_of(&self, process: &str) -> Result<Vec<String>, String> {
+    fn command_of(&self, process: &str) -> Result<Vec<String>, NoCommand> {
         match self.procfile.get(process) {
             Some(text) => Ok(in_shell(text)),
             None if self.has_process(process) => Ok(Vec::new()),
-            None => Err(format!("the process type {process} has no command")),
+            None => Err(NoCommand {
+                process: process.to_owned(),
+            }),
         }
     }
 }
@@ -187,6 +196,8 @@ fn runs_of(app: &App, release: &Release, process: &str) -> (Runs, Vec<String>) {
         // That there is no such image says more than what it would have started.
         (Runs::Nothing(_), _) => (build.runs.clone(), Vec::new()),
         (Runs::Template(_) | Runs::Image(_), Ok(command)) => (build.runs.clone(), command),
-        (Runs::Template(_) | Runs::Image(_), Err(why)) => (Runs::Nothing(why), Vec::new()),
+        (Runs::Template(_) | Runs::Image(_), Err(why)) => {
+            (Runs::Nothing(why.to_string()), Vec::new())
+        }
     }
 }
