@@ -30,6 +30,7 @@ mod hosting;
 mod hunting;
 mod kept;
 mod keys;
+mod launching;
 mod legacy;
 mod machine;
 mod master;

@@ -1,6 +1,6 @@
 //! How the model's master has effects carried out.
 
-use super::hosting::content;
+use super::launching::content;
 use super::master::{Asked, machine_at};
 use super::world::{Happening, World};
 use super::{BROKEN, DEADLY, FLAKY, POISON, oracle};
