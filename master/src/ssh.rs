@@ -101,7 +101,7 @@ async fn talk(
     (stream, address): (TcpStream, SocketAddr),
     config: Arc<Config>,
     pushes: Pushes,
-    (place, end): (connections::Place, CancellationToken),
+    (place, end): (connections::ConnectionPlace, CancellationToken),
 ) {
     let end_with_this = end.clone().drop_guard();
     stream.set_nodelay(true).ok();

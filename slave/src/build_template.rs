@@ -33,7 +33,7 @@ use clusterrunner_common::templates::{
 use clusterrunner_common::text::printable::plain;
 use error::{BuildError, at, wrong_in};
 use finding::Found;
-use place::Place;
+use place::TemplateDirectory;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ fn build(surroundings: &Surroundings) -> Result<(), BuildError> {
     say(&found.said());
     let mut processes = procfile::read(workspace)?;
     let bases = Bases::named(&found.bases(recipe), &surroundings.bases)?;
-    let place = Place::make(&surroundings.templates_path)?;
+    let place = TemplateDirectory::make(&surroundings.templates_path)?;
     let snapshot = surroundings.artifacts.join(SNAPSHOT);
     let (mut description, bytes) = match &surroundings.runtime {
         Some(runtime) if found.is_image(recipe) && bases.workspace.is_none() => {
@@ -177,7 +177,7 @@ fn described(
     mut made: Made,
     recipe: &Recipe,
     (workspace, context): (&Path, &Path),
-    place: &Place,
+    place: &TemplateDirectory,
 ) -> TemplateDescription {
     for (name, value) in variables(recipe) {
         made.environment.insert(name, value);
@@ -221,7 +221,7 @@ fn prepare(
     found: &Found,
     recipe: &Recipe,
     (context, directory): (&Path, &Path),
-    (place, base): (&Place, Option<&LaidBase>),
+    (place, base): (&TemplateDirectory, Option<&LaidBase>),
 ) -> Result<Made, BuildError> {
     match found {
         Found::Bare => Ok(Made::default()),

@@ -37,7 +37,7 @@ pub use batch_of_one::{ATOMS, ATOMS_FILE, BATCH_SIZE};
 pub(crate) use commands::{CHECK, join_commands};
 pub use commands::{Lines, quoted_atom, value_for_shell, values_from_output, variable_of};
 pub use limits::MOST_RETRIES;
-pub use problem::{Place, Problem};
+pub use problem::{Position, Problem};
 pub use product::{Factor, TooLarge, atoms_of_product, with_one_export};
 pub use shell_texts::{ShellText, shell_texts};
 pub use time_limit::{TimeLimit, Timeouts};
@@ -363,7 +363,7 @@ impl JobConfig {
 /// Checks each job on its own. A name that is there twice is a problem of that one job.
 fn read_jobs(file: &str, entries: &[(Node, Node)]) -> Vec<NamedJob> {
     let mut jobs: Vec<NamedJob> = Vec::with_capacity(entries.len());
-    let mut firsts: BTreeMap<&str, (usize, &Place)> = BTreeMap::new();
+    let mut firsts: BTreeMap<&str, (usize, &Position)> = BTreeMap::new();
     for (key, node) in entries {
         // A name is what is written, also where YAML takes it for a number or a truth value.
         let name = key.value.scalar_text().unwrap_or("?");

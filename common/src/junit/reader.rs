@@ -42,38 +42,38 @@ pub(super) fn read(text: &str, mut take: impl FnMut(ReportedTest)) -> Result<boo
     let mut reader = Reader::from_str(text);
     // Runners forget to escape it in what programs print.
     reader.config_mut().allow_dangling_amp = true;
-    let mut place = Place::default();
+    let mut reading = Reading::default();
     loop {
         match reader.read_event()? {
             Event::Start(element) => {
-                place.enter(&element)?;
+                reading.enter(&element)?;
             }
             Event::Empty(element) => {
-                place.enter(&element)?;
-                place.leave(&mut take);
+                reading.enter(&element)?;
+                reading.leave(&mut take);
             }
-            Event::End(_) => place.leave(&mut take),
-            Event::Text(text) => place.text(&text.xml10_content()),
-            Event::CData(text) => place.text(&text.xml10_content()),
+            Event::End(_) => reading.leave(&mut take),
+            Event::Text(text) => reading.text(&text.xml10_content()),
+            Event::CData(text) => reading.text(&text.xml10_content()),
             Event::GeneralRef(reference) => match meaning(&reference) {
-                Some(character) => place.text(character.encode_utf8(&mut [0; 4])),
-                None => place.text(&format!("&{};", cut_at(&reference, 100))),
+                Some(character) => reading.text(character.encode_utf8(&mut [0; 4])),
+                None => reading.text(&format!("&{};", cut_at(&reference, 100))),
             },
             Event::DocType(_) => return Err(ReportError::DocumentType),
             Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
             Event::Eof => break,
         }
     }
-    match (place.depth, place.has_root) {
-        (0, true) => Ok(place.failed_beside),
+    match (reading.depth, reading.has_root) {
+        (0, true) => Ok(reading.failed_beside),
         (0, false) => Err(ReportError::Empty),
         _ => Err(ReportError::Cut),
     }
 }
 
-/// Where a reading stands.
+/// How far a report is read, and what was found.
 #[derive(Default)]
-struct Place {
+struct Reading {
     has_root: bool,
     depth: usize,
     suites: Vec<Suite>,
@@ -112,7 +112,7 @@ struct Section {
     aside: Option<usize>,
 }
 
-impl Place {
+impl Reading {
     fn enter(&mut self, element: &BytesStart<'_>) -> Result<(), ReportError> {
         let local = element.local_name();
         let name: &str = local.as_ref();

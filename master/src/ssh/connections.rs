@@ -31,7 +31,7 @@ struct Open {
 
 /// A place for a connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPlace {
     address: IpAddr,
     is_strange: bool,
     open: Arc<Mutex<Open>>,
@@ -50,7 +50,7 @@ impl Default for Connections {
 
 impl Connections {
     /// A place for a connection from an address, if there is one.
-    pub(super) fn place(&self, address: IpAddr) -> Option<Place> {
+    pub(super) fn place(&self, address: IpAddr) -> Option<ConnectionPlace> {
         // A socket that listens for IPv6, too, has other names for addresses of IPv4.
         let address = address.to_canonical();
         let mut open = lock(&self.open);
@@ -61,7 +61,7 @@ impl Connections {
         open.all += 1;
         open.strange += 1;
         open.of_addresses.insert(address, of_address + 1);
-        Some(Place {
+        Some(ConnectionPlace {
             address,
             is_strange: true,
             open: Arc::clone(&self.open),
@@ -69,7 +69,7 @@ impl Connections {
     }
 }
 
-impl Place {
+impl ConnectionPlace {
     /// Where the connection comes from.
     pub(super) fn address(&self) -> IpAddr {
         self.address
@@ -83,7 +83,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         open.all -= 1;
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    fn all(connections: &Connections, last: u8) -> Vec<Place> {
+    fn all(connections: &Connections, last: u8) -> Vec<ConnectionPlace> {
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
         std::iter::from_fn(|| connections.place(address)).collect()
     }

@@ -1,7 +1,7 @@
 //! Who comes in, and with how many channels. What is asked for through a channel is the business of `channel`.
 
 use super::channel;
-use super::connections::Place;
+use super::connections::ConnectionPlace;
 use crate::coordinator::asked_from;
 use crate::push::Pushes;
 use clusterrunner_core::access::UserCaller;
@@ -22,7 +22,7 @@ const MOST_CHANNELS: usize = 8;
 /// One connection, and who is at its other end.
 pub(super) struct Visitor {
     pushes: Pushes,
-    place: Place,
+    place: ConnectionPlace,
     user: Option<UserCaller>,
     logged_in: Arc<Notify>,
     idle: Idle,
@@ -77,7 +77,7 @@ impl Drop for Open {
 
 impl Visitor {
     /// A stranger. `end` cuts the connection.
-    pub(super) fn new(pushes: Pushes, place: Place, end: CancellationToken) -> Self {
+    pub(super) fn new(pushes: Pushes, place: ConnectionPlace, end: CancellationToken) -> Self {
         Self {
             pushes,
             place,

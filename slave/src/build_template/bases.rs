@@ -6,7 +6,7 @@
 
 use super::copying::copy_entry;
 use super::error::{BuildError, at};
-use super::place::Place;
+use super::place::TemplateDirectory;
 use super::tree::{Into, walk};
 use super::{Made, say};
 use clusterrunner_common::disk::beneath::Beneath;
@@ -144,7 +144,7 @@ impl LaidBase {
 pub(super) fn lay(
     (base, names): (&GivenBase, Vec<String>),
     directory: &Path,
-    place: &Place,
+    place: &TemplateDirectory,
 ) -> Result<LaidBase, BuildError> {
     say(&format!(
         "The template {} is the base: its files lie below those of the repository.",
@@ -379,7 +379,7 @@ mod tests {
     fn a_base_lies_below_the_repository_with_paths_of_the_new_place() {
         let folder = tempfile::tempdir().unwrap();
         let templates = folder.path().join("templates");
-        let place = Place::make(&templates).unwrap();
+        let place = TemplateDirectory::make(&templates).unwrap();
         let cached = folder.path().join("cached");
         let old = templates.join("0123456789abcdef");
         let old = old.display().to_string();

@@ -3,7 +3,7 @@
 use super::Made;
 use super::error::BuildError;
 use super::finding::{ENVIRONMENT, REQUIREMENTS};
-use super::place::Place;
+use super::place::TemplateDirectory;
 use super::running::{announce, run};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,10 @@ use std::process::Command;
 const CONDAS: [&str; 3] = ["conda", "mamba", "micromamba"];
 
 /// Makes a virtual environment and installs what `requirements.txt` names.
-pub(super) fn install_requirements(place: &Place, directory: &Path) -> Result<Made, BuildError> {
+pub(super) fn install_requirements(
+    place: &TemplateDirectory,
+    directory: &Path,
+) -> Result<Made, BuildError> {
     let environment = place.environment();
     let mut make = Command::new("python3");
     make.args(["-m", "venv"]).arg(&environment);
@@ -42,7 +45,10 @@ pub(super) fn install_requirements(place: &Place, directory: &Path) -> Result<Ma
 }
 
 /// Makes what `environment.yml` describes.
-pub(super) fn create_conda(place: &Place, directory: &Path) -> Result<Made, BuildError> {
+pub(super) fn create_conda(
+    place: &TemplateDirectory,
+    directory: &Path,
+) -> Result<Made, BuildError> {
     let Some(conda) = CONDAS.into_iter().find(|name| is_on_path(name)) else {
         return Err(BuildError::said(
             "environment.yml needs conda, which is not on this slave: install conda or micromamba there.",

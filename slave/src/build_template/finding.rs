@@ -2,7 +2,7 @@
 
 use super::bases::Bases;
 use super::error::{BuildError, at, wrong_in};
-use super::place::Place;
+use super::place::TemplateDirectory;
 use super::{images, joined, variables};
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::templates::{DOCKERFILE, Recipe, dockerfile};
@@ -74,7 +74,7 @@ impl Found {
         &self,
         (workspace, context): (&Path, &Path),
         (recipe, bases): (&Recipe, &Bases<'_>),
-        place: &Place,
+        place: &TemplateDirectory,
     ) -> Result<PathBuf, BuildError> {
         match self {
             Self::Dockerfile { name, text } if !bases.images.is_empty() => {

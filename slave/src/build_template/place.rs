@@ -19,13 +19,13 @@ const ATTEMPTS: usize = 16;
 
 /// A directory in which a template is made. It goes at the end; what a killed process left, [`remove_left`] takes.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct TemplateDirectory {
     root: PathBuf,
     /// Locked: somebody works in it.
     _lock: File,
 }
 
-impl Place {
+impl TemplateDirectory {
     /// Makes one.
     pub(super) fn make(templates_path: &Path) -> Result<Self, BuildError> {
         let mut builder = DirBuilder::new();
@@ -67,7 +67,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TemplateDirectory {
     fn drop(&mut self) {
         // What stays, the next one removes.
         remove_all(&self.root).ok();
@@ -139,7 +139,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("templates");
         remove_left(&path).unwrap();
-        let place = Place::make(&path).unwrap();
+        let place = TemplateDirectory::make(&path).unwrap();
         assert!(place.source().is_dir());
         let left = path.join("0123456789abcdef");
         std::fs::create_dir_all(left.join("source")).unwrap();

@@ -1,7 +1,7 @@
 //! Packing the directory of a template: a tar archive, compressed with gzip.
 
 use super::error::{BuildError, at};
-use super::place::Place;
+use super::place::TemplateDirectory;
 use super::say;
 use super::tree::{Into, walk};
 use clusterrunner_common::disk::regular_file;
@@ -19,7 +19,7 @@ const GIT: &str = ".git";
 type Archive = Builder<GzEncoder<BufWriter<File>>>;
 
 /// Packs the workspace and what is installed for it into a file; how many bytes that has.
-pub(super) fn pack(place: &Place, file: &Path) -> Result<u64, BuildError> {
+pub(super) fn pack(place: &TemplateDirectory, file: &Path) -> Result<u64, BuildError> {
     let made = regular_file::create(file).map_err(at("make", file))?;
     let packed = GzEncoder::new(BufWriter::new(made), Compression::fast());
     let mut archive = Builder::new(packed);
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_snapshot_has_workspace_and_environment_and_nothing_of_git() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::make(&folder.path().join("templates")).unwrap();
+        let place = TemplateDirectory::make(&folder.path().join("templates")).unwrap();
         let source = place.source();
         let long = "x".repeat(200);
         fs::create_dir_all(source.join("sub").join(&long).join(&long)).unwrap();

@@ -3,7 +3,7 @@
 use super::Atomizer;
 use super::check::{ATOMIZERS, Check};
 use super::document::{Node, Value, python_type};
-use super::problem::Place;
+use super::problem::Position;
 use crate::process::variables::{is_name, is_set_by_bash};
 use std::collections::BTreeMap;
 
@@ -153,7 +153,7 @@ impl Check<'_> {
 
     /// The same name in two list elements is fine and means more atoms; in one mapping the first would be lost.
     fn no_name_twice(&mut self, entries: &[(Node, Node)], cure: &str) -> bool {
-        let mut first_places: BTreeMap<&str, &Place> = BTreeMap::new();
+        let mut first_places: BTreeMap<&str, &Position> = BTreeMap::new();
         let mut good = true;
         for (key, _) in entries {
             let Some(name) = key.value.scalar_text() else {

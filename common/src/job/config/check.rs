@@ -1,7 +1,7 @@
 //! What a job must look like: from the tree of one job to a [`Job`] or everything that is wrong with it.
 
 use super::document::{Node, Value, python_type};
-use super::problem::{Place, Problem};
+use super::problem::{Position, Problem};
 use super::{Job, Timeouts, batch_of_one, join_commands};
 use crate::job::setup_cache::SetupCache;
 use crate::text::nearest::nearest;
@@ -109,7 +109,7 @@ const SECTIONS: [&str; 33] = [
 pub(super) fn check_job(
     file: &str,
     name: &str,
-    name_place: &Place,
+    name_place: &Position,
     node: &Node,
 ) -> (Result<Job, Vec<Problem>>, Vec<Problem>) {
     let mut check = Check {
@@ -135,7 +135,7 @@ pub(super) struct Check<'a> {
 impl Check<'_> {
     /// `None` stands for "a problem was noted", here and below.
     #[expect(clippy::too_many_lines, reason = "a sentence for each section")]
-    fn job(&mut self, name_place: &Place, node: &Node) -> Option<Job> {
+    fn job(&mut self, name_place: &Position, node: &Node) -> Option<Job> {
         let Value::Mapping(entries) = &node.value else {
             let message = format!(
                 "Passed in configuration is not a dictionary for job: \"{}\".",
@@ -299,7 +299,7 @@ impl Check<'_> {
     /// The known sections by name; the first one where one is there twice.
     fn sections<'n>(&mut self, entries: &'n [(Node, Node)]) -> BTreeMap<&'static str, &'n Node> {
         let mut sections = BTreeMap::new();
-        let mut first_places: BTreeMap<&str, &Place> = BTreeMap::new();
+        let mut first_places: BTreeMap<&str, &Position> = BTreeMap::new();
         for (key, value) in entries {
             let written = key.value.scalar_text().unwrap_or("?");
             let Some(section) = SECTIONS.into_iter().find(|known| *known == written) else {
@@ -440,12 +440,12 @@ impl Check<'_> {
         self.note(&node.place, message, cure);
     }
 
-    pub(super) fn note(&mut self, place: &Place, message: String, cure: &str) {
+    pub(super) fn note(&mut self, place: &Position, message: String, cure: &str) {
         let problem = self.problem(place, message, cure);
         self.problems.push(problem);
     }
 
-    pub(super) fn problem(&self, place: &Place, message: String, cure: &str) -> Problem {
+    pub(super) fn problem(&self, place: &Position, message: String, cure: &str) -> Problem {
         Problem {
             file: self.file.to_owned(),
             place: Some(place.clone()),
@@ -456,11 +456,11 @@ impl Check<'_> {
 }
 
 /// The cure for something that is there twice.
-pub(super) fn remove_one(first: &Place) -> String {
+pub(super) fn remove_one(first: &Position) -> String {
     match first {
-        Place::Line { line, .. } => {
+        Position::Line { line, .. } => {
             format!("remove or rename one of them; the first is in line {line}")
         }
-        Place::Path(_) => "remove or rename one of them".to_owned(),
+        Position::Path(_) => "remove or rename one of them".to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 //! Owns reading the two formats into one tree and what the YAML parser's errors mean. What the tree must
 //! look like is [`super::check`]'s matter.
 
-use super::problem::Place;
+use super::problem::Position;
 use super::tags;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Options, Spanned};
@@ -12,7 +12,7 @@ use std::fmt;
 /// One value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: Position,
     pub(super) value: Value,
 }
 
@@ -59,7 +59,7 @@ impl Value {
 /// What is wrong with the file as YAML.
 #[derive(Debug)]
 pub(super) struct SyntaxError {
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<Position>,
     pub(super) message: String,
     pub(super) cure: String,
 }
@@ -163,7 +163,7 @@ fn place(raw: Spanned<Raw>, text: &str) -> Node {
         ),
     };
     Node {
-        place: Place::Line {
+        place: Position::Line {
             line: at.line(),
             column: at.column(),
         },
@@ -174,14 +174,14 @@ fn place(raw: Spanned<Raw>, text: &str) -> Node {
 /// Says in our words what the parser did not like.
 fn explain(error: &serde_saphyr::Error, text: &str) -> SyntaxError {
     let at = error.location().filter(|at| at.line() > 0);
-    let place = at.map(|at| Place::Line {
+    let place = at.map(|at| Position::Line {
         line: at.line(),
         column: at.column(),
     });
     // The parser only sees the consequences of a tab, often some lines later.
     if let Some((line, column)) = tab_in_indentation(text, at.map_or(u64::MAX, |at| at.line())) {
         return SyntaxError {
-            place: Some(Place::Line { line, column }),
+            place: Some(Position::Line { line, column }),
             message: "a tab is used for indentation".to_owned(),
             cure: "write blanks instead of the tab".to_owned(),
         };
@@ -250,7 +250,7 @@ pub(super) fn from_json(json: &serde_json::Value, path: &str) -> Node {
                     let path = format!("{path}.{key}");
                     (
                         Node {
-                            place: Place::Path(path.clone()),
+                            place: Position::Path(path.clone()),
                             value: Value::Text(key.clone()),
                         },
                         from_json(value, &path),
@@ -260,7 +260,7 @@ pub(super) fn from_json(json: &serde_json::Value, path: &str) -> Node {
         ),
     };
     Node {
-        place: Place::Path(path.to_owned()),
+        place: Position::Path(path.to_owned()),
         value,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Where in a job configuration something stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Position {
     /// In `clusterrunner.yaml`; both count from 1, columns in characters.
     Line {
         /// The line.
@@ -22,10 +22,10 @@ pub enum Place {
 /// for job "X" contains an invalid config section "comands". (clusterrunner.yaml:3:3: write "commands")`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file's name as it was given; unused for a [`Place::Path`].
+    /// The file's name as it was given; unused for a [`Position::Path`].
     pub file: String,
     /// Where; `None` when it is about the file as a whole.
-    pub place: Option<Place>,
+    pub place: Option<Position>,
     /// What is wrong, in the original's words where it has words for it.
     pub message: String,
     /// What to write instead.
@@ -37,7 +37,7 @@ impl Problem {
     #[must_use]
     pub fn line(&self) -> Option<u64> {
         match self.place {
-            Some(Place::Line { line, .. }) => Some(line),
+            Some(Position::Line { line, .. }) => Some(line),
             _ => None,
         }
     }
@@ -46,7 +46,7 @@ impl Problem {
     #[must_use]
     pub fn column(&self) -> Option<u64> {
         match self.place {
-            Some(Place::Line { column, .. }) => Some(column),
+            Some(Position::Line { column, .. }) => Some(column),
             _ => None,
         }
     }
@@ -61,10 +61,10 @@ impl fmt::Display for Problem {
             cure,
         } = self;
         match place {
-            Some(Place::Line { line, column }) => {
+            Some(Position::Line { line, column }) => {
                 write!(f, "{message} ({file}:{line}:{column}: {cure})")
             }
-            Some(Place::Path(path)) => write!(f, "{message} ({path}: {cure})"),
+            Some(Position::Path(path)) => write!(f, "{message} ({path}: {cure})"),
             None => write!(f, "{message} ({file}: {cure})"),
         }
     }

@@ -1,7 +1,7 @@
 //! The shell commands in a job file, each with its place: for who checks their syntax.
 
 use super::document::{Node, Value, from_yaml};
-use super::problem::Place;
+use super::problem::Position;
 
 /// A command as it stands in a job file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn entries(node: &Node) -> &[(Node, Node)] {
 /// All texts below a node.
 fn texts(node: &Node, found: &mut impl FnMut(u64, &str)) {
     match (&node.value, &node.place) {
-        (Value::Text(text), Place::Line { line, .. }) => found(*line, text),
+        (Value::Text(text), Position::Line { line, .. }) => found(*line, text),
         (Value::List(nodes), _) => nodes.iter().for_each(|node| texts(node, found)),
         (Value::Mapping(entries), _) => {
             entries.iter().for_each(|(_, value)| texts(value, found));

@@ -10,7 +10,7 @@ use crate::isolation::Enclosure;
 use crate::run::console_file::add_to;
 use crate::run::pump::Pump;
 use crate::run::workers::{Beginning, WorkerRun, changed_since};
-use crate::work::workers::errand::{Errand, OF_ONE_ATOM, Place};
+use crate::work::workers::errand::{AtomPlace, Errand, OF_ONE_ATOM};
 use crate::work::workers::protocol::LONGEST_REQUEST;
 use crate::work::workers::{Again, Broken, Cold, HELLO_LIMIT, counts, limit, not_again};
 use crate::work::{AtomEnd, RunOrder};
@@ -270,7 +270,7 @@ impl SubjobExecutor {
         let artifacts = artifacts.clone().find(|(name, _)| name == "ARTIFACT_DIR");
         let printed = path_of(&console);
         let begun = (|| {
-            Some(Place {
+            Some(AtomPlace {
                 id: process.next_id(),
                 environment: environment.as_deref()?,
                 directory: command.working_directory.to_str()?,

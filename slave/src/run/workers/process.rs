@@ -6,7 +6,7 @@ use crate::data_directory::{make_private, remove_all};
 use crate::isolation::Enclosure;
 use crate::run::pump::Pump;
 use crate::work::workers::Broken;
-use crate::work::workers::errand::{Errand, Place, Request, Start, shell_worker};
+use crate::work::workers::errand::{AtomPlace, Errand, Request, Start, shell_worker};
 use crate::work::workers::protocol::{self, Answer, LONGEST_ANSWER, Lines};
 use crate::work::workers::python::command_line;
 use clusterrunner_common::process::command::{
@@ -246,7 +246,7 @@ impl WorkerProcess {
     }
 
     /// Gives it an atom.
-    fn give(&mut self, errand: &Errand, place: Place<'_>) -> Result<(), Broken> {
+    fn give(&mut self, errand: &Errand, place: AtomPlace<'_>) -> Result<(), Broken> {
         self.last_id = place.id;
         let line = match errand.request(place) {
             None => return Err(Broken::Deaf),
@@ -323,7 +323,7 @@ impl WorkerRun {
     pub(crate) fn begin(
         mut process: WorkerProcess,
         errand: &Errand,
-        place: Place<'_>,
+        place: AtomPlace<'_>,
         (pump, console): (Pump, File),
     ) -> Result<Self, (Broken, String)> {
         match process.give(errand, place) {

@@ -50,7 +50,7 @@ enum Work {
 
 /// Where an atom runs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct AtomPlace<'a> {
     /// Its number among those of the worker.
     pub(crate) id: u64,
     /// What it finds in its environment beside what the worker was started with.
@@ -102,7 +102,7 @@ impl Start {
 impl Errand {
     /// Whether a request for this atom can be made, wherever it runs.
     pub(crate) fn fits(&self, environment: &[(String, String)]) -> bool {
-        let place = Place {
+        let place = AtomPlace {
             id: u64::MAX,
             environment,
             directory: "",
@@ -148,8 +148,8 @@ impl Errand {
     }
 
     /// What the worker is told; `None` where that is too long.
-    pub(crate) fn request(&self, place: Place<'_>) -> Option<Request> {
-        let Place {
+    pub(crate) fn request(&self, place: AtomPlace<'_>) -> Option<Request> {
+        let AtomPlace {
             id,
             environment,
             directory,
@@ -293,7 +293,7 @@ mod tests {
     }
 
     fn request(errand: &Errand) -> Option<Request> {
-        errand.request(Place {
+        errand.request(AtomPlace {
             id: 7,
             environment: &[("ATOM_ID".to_owned(), "it's".to_owned())],
             directory: "/p",
