@@ -14,7 +14,6 @@ mod serving_tests;
 #[cfg(test)]
 mod tests;
 pub mod tls;
-pub mod turns;
 mod watched;
 pub mod web_socket;
 #[cfg(test)]

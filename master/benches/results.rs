@@ -16,9 +16,9 @@
 #[path = "results/list.rs"]
 mod list;
 
-use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console};
+use clusterrunner_common::turns::Turns;
 use clusterrunner_master::store::results::{Block, Results, StoredConsole};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use std::io::{self, Read as _};

@@ -36,10 +36,42 @@ const THE_WORLD: &[&str] = &[
 ];
 
 /// What only those know who speak HTTP.
-const HTTP: &[&str] = &["axum", "hyper", "reqwest", "StatusCode", "common::http"];
+const HTTP: &[&str] = &[
+    "axum",
+    "hyper",
+    "reqwest",
+    "StatusCode",
+    "clusterrunner_common::http",
+];
 
 /// What only those know who speak to peers: the bodies of messages. What they carry of the farm is in `common::work`.
-const BODIES: &[&str] = &["common::api"];
+const BODIES: &[&str] = &["clusterrunner_common::api"];
+
+/// The cores.
+const CORES: &[&str] = &[
+    "core/src",
+    "slave/src/work.rs",
+    "slave/src/work",
+    "slave/src/instances.rs",
+    "slave/src/instances",
+];
+
+/// What the cores may use of `common`: what does no I/O.
+const PURE: [&str; 10] = [
+    "clock",
+    "disk::retention",
+    "ids",
+    "job",
+    "junit",
+    "process::variables",
+    "results::artifact",
+    "templates",
+    "text",
+    "work",
+];
+
+/// What lies below [`PURE`] and reads files.
+const IMPURE: [&str; 2] = ["job::file", "junit::files"];
 
 /// Files, and what must not stand in them.
 const RULES: &[(&[&str], &[&str])] = &[
@@ -217,6 +249,32 @@ fn rooms_do_not_know_what_is_not_theirs() {
         }
     }
     assert_eq!(known, [""; 0]);
+}
+
+#[test]
+fn cores_use_of_common_only_what_does_no_io() {
+    let places: Vec<PathBuf> = CORES.iter().map(|place| root().join(place)).collect();
+    let mut used = 0;
+    let mut foreign = Vec::new();
+    for file in files(&places) {
+        for path in paths(&code(&file), &module(source_of(&file), &file)) {
+            let Some((_, path)) = path
+                .split_first()
+                .filter(|(first, _)| *first == "clusterrunner_common")
+            else {
+                continue;
+            };
+            used += 1;
+            let path = path.join("::");
+            let is_below = |part: &&str| path == **part || path.starts_with(&format!("{part}::"));
+            if !PURE.iter().any(|part| is_below(&part)) || IMPURE.iter().any(|part| is_below(&part))
+            {
+                foreign.push(format!("{} uses common::{path}", file.display()));
+            }
+        }
+    }
+    assert!(used > 100, "{used} paths into common were found");
+    assert_eq!(foreign, [""; 0]);
 }
 
 #[test]

@@ -8,10 +8,10 @@ mod page;
 
 use crate::clock::Timestamp;
 use crate::http::refusal;
-use crate::http::turns::Turns;
 use crate::lock::lock;
 use crate::logs::logging::RotatingFile;
 use crate::text::printable;
+use crate::turns::Turns;
 use axum::http::StatusCode;
 use axum::response::Response;
 use kept::Kept;

@@ -11,9 +11,9 @@ use crate::builds::hunted::{Hunted, HuntedRun};
 use crate::builds::subjob::Subjob;
 use crate::history::Trials;
 use crate::slaves::slave::{BuildOnSlave, Slave};
-use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::work::HuntEnd;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 

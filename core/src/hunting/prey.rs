@@ -2,8 +2,8 @@
 
 use crate::builds::hunted::{HuntTrial, HuntTrials};
 use crate::history::{Beta, Trials, Verdict};
-use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::ids::SlaveId;
+use clusterrunner_common::work::HuntEnd;
 
 /// An atom with fewer trials is new: so many is what is believed of an atom worth that never ran.
 const FEW_TRIALS: u32 = 100;

@@ -4,9 +4,9 @@ use super::walk::random::Random;
 use crate::builds::hunted::{HuntTrial, HuntTrials};
 use crate::history::{Beta, Ended, Failure, Memory, Run, Tag, Verdict};
 use crate::hunting::prey::Prey;
-use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SlaveId};
+use clusterrunner_common::work::HuntEnd;
 
 /// In one of so many attempts a machine fails, whatever runs on it.
 const MACHINE_FAILS_IN: u64 = 10_000;

@@ -10,9 +10,9 @@ use crate::builds::plan::Plan;
 use crate::command::Command;
 use crate::history::Trials;
 use crate::hunting::{Hunt, HuntId, Hunts, Look};
-use clusterrunner_common::api::HuntEnd::{self, Dropped, Failed, Passed};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, SlaveId, SubjobId};
+use clusterrunner_common::work::HuntEnd::{self, Dropped, Failed, Passed};
 use std::num::NonZeroU32;
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use super::{ConsoleFailure, broken_off};
 use crate::store::results::StoredConsole;
-use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::process::console::is_gap_notice;
+use clusterrunner_common::turns::Turns;
 use std::io::{self, BufRead, Read as _, Seek, SeekFrom};
 
 /// How many lines are given at a time.

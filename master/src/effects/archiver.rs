@@ -194,9 +194,9 @@ pub(crate) async fn store_made(
 mod tests {
     use super::*;
     use crate::store::results::{Block, StoredConsole};
-    use clusterrunner_common::http::turns::Turns;
     use clusterrunner_common::ids::AtomId;
     use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, check_block};
+    use clusterrunner_common::turns::Turns;
     use clusterrunner_core::effect::MadeAtom;
     use flate2::read::MultiGzDecoder;
     use futures_util::TryStreamExt as _;

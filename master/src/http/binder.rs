@@ -30,8 +30,8 @@ use crate::read::builds::Builds;
 use crate::store::results::Results;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
-use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::settings::ImagePolicy;
+use clusterrunner_common::turns::Turns;
 use error::BinderError;
 use std::sync::Arc;
 

@@ -3,10 +3,10 @@
 use crate::read::builds::{Builds, ReadError};
 use crate::read::lists::AtSubjob;
 use crate::store::results::{Results, StoredTests};
-use clusterrunner_common::http::turns::Turn;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SubjobId};
 use clusterrunner_common::job::config::variable_of;
 use clusterrunner_common::junit::{self, ReportedTest, SuiteOfAtom, TestOutcome};
+use clusterrunner_common::turns::Turn;
 use clusterrunner_common::work::InWorker;
 use clusterrunner_core::builds::build::Build;
 use clusterrunner_core::builds::outcome::AtomOutcome;

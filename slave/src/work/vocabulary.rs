@@ -1,11 +1,11 @@
 //! What can be asked of a slave's work, what it answers, and what it asks of the world in turn.
 
-pub(crate) use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, ExecutorIndex, Incarnation, SubjobId};
 use clusterrunner_common::job::reports::Patterns;
 use clusterrunner_common::process::variables::BuildVariables;
 use clusterrunner_common::text::masking::Mask;
+pub(crate) use clusterrunner_common::work::HuntEnd;
 use clusterrunner_common::work::{
     AtomUsage, GivenSecrets, Isolation, LimitHit, ProjectSource, SetupJob, Worker,
 };

@@ -118,4 +118,7 @@ fn paths_are_read_in_all_forms() {
     assert_eq!(found, expected);
     assert!(has_word("std::io::Read", "std::io") && !has_word("std::iosync", "std::io"));
     assert!(has_word("Timestamp::now()", "::now()"));
+    // The name of a crate belongs to the word: "common::api" is a part of a longer name.
+    let import = "use clusterrunner_common::api::HuntEnd;";
+    assert!(has_word(import, "clusterrunner_common::api") && !has_word(import, "common::api"));
 }

@@ -5,7 +5,7 @@ use crate::api::lenient;
 use crate::git::PackRequest;
 use crate::ids::{Attempt, ExecutorIndex, SessionId, SlaveId, SubjobId};
 use crate::process::variables::BuildVariables;
-use crate::work::{BatchTerms, GivenSecrets, MasterMark, SetupJob};
+use crate::work::{BatchTerms, GivenSecrets, HuntEnd, MasterMark, SetupJob};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -165,16 +165,4 @@ pub struct HuntRequest {
 pub struct HuntAnswer {
     /// How it ended.
     pub end: HuntEnd,
-}
-
-/// How a hunt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HuntEnd {
-    /// The atom's exit code was 0.
-    Passed,
-    /// It was another one, or the atom ran too long.
-    Failed,
-    /// The atom was ended, or could not be run: nothing is known.
-    Dropped,
 }

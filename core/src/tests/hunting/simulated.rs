@@ -15,9 +15,9 @@ use crate::event::{BuildFact, Event, Fact};
 use crate::history::{Beta, Ended, Failure, Memory, Run, Tag, Verdict};
 use crate::hunting::{Hunt, HuntId, Hunts};
 use crate::{Cluster, HUNT_AFTER_END};
-use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, SessionId, SlaveId};
+use clusterrunner_common::work::HuntEnd;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The farm: slaves, and executors of each.

@@ -5,9 +5,9 @@ use super::world::{Happening, World};
 use crate::command::Command;
 use crate::history::Trials;
 use crate::hunting::{HuntId, Hunts};
-use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::BuildId;
+use clusterrunner_common::work::HuntEnd;
 
 /// In one of so many walks is hunted: these take longer, since slaves keep builds for a while.
 const HUNTED_IN: u64 = 4;

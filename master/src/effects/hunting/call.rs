@@ -1,9 +1,10 @@
 //! One hunt as a call to a slave: the call is open until the hunt ends.
 
-use clusterrunner_common::api::{HuntAnswer, HuntEnd, HuntRequest};
+use clusterrunner_common::api::{HuntAnswer, HuntRequest};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::{BuildId, Incarnation, SessionId};
 use clusterrunner_common::job::config::TimeLimit;
+use clusterrunner_common::work::HuntEnd;
 use clusterrunner_common::work::MasterMark;
 use clusterrunner_core::Cluster;
 use clusterrunner_core::hunting::Hunt;

@@ -17,8 +17,8 @@ use clusterrunner_common::http::clusterrunner::page::{Newest, Page, PageOfRows, 
 use clusterrunner_common::http::clusterrunner::routes::Reached;
 use clusterrunner_common::http::clusterrunner::rules::{self, Streamed};
 use clusterrunner_common::http::clusterrunner::version::ApiVersion;
-use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{BuildId, SubjobId};
+use clusterrunner_common::turns::Turns;
 use clusterrunner_core::Cluster;
 use clusterrunner_core::access::Caller;
 use clusterrunner_core::builds::build::Build;

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use clusterrunner_common::disk::space::DiskSpace;
-use clusterrunner_common::http::turns::Turn;
+use clusterrunner_common::turns::Turn;
 use futures_util::StreamExt as _;
 use std::io::{self, SeekFrom};
 use std::sync::Arc;
@@ -132,7 +132,7 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::http::turns::Turns;
+    use clusterrunner_common::turns::Turns;
 
     #[tokio::test]
     async fn short_and_long_logs_are_sent_whole() {

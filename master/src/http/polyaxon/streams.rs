@@ -7,7 +7,7 @@ use crate::read::builds::Builds;
 use crate::read::feed::Feed;
 use crate::store::results::Results;
 use clusterrunner_common::caller::Caller;
-use clusterrunner_common::http::turns::Turns;
+use clusterrunner_common::turns::Turns;
 use tokio_util::sync::CancellationToken;
 
 /// What the logs of builds are read from and sent through.

@@ -1,7 +1,7 @@
 //! What is made piece by piece, as its reader takes it.
 
 use bytes::Bytes;
-use clusterrunner_common::http::turns::Turns;
+use clusterrunner_common::turns::Turns;
 use futures_util::Stream;
 use std::io;
 use tokio::task::spawn_blocking;

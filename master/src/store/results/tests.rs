@@ -2,8 +2,8 @@ mod damage;
 
 use super::*;
 use bytes::Bytes;
-use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::results::block::{AtomResult, BlockWriter, Console, check_block};
+use clusterrunner_common::turns::Turns;
 use flate2::bufread::MultiGzDecoder;
 use futures_util::{Stream, TryStreamExt as _};
 use std::collections::BTreeMap;

@@ -3,9 +3,9 @@
 use super::{EXECUTORS, Farm, Happening, KILL, MESSAGE, number_of};
 use crate::command::Command;
 use crate::hunting::{Hunt, HuntId};
-use clusterrunner_common::api::HuntEnd;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::SlaveId;
+use clusterrunner_common::work::HuntEnd;
 
 impl Farm {
     /// What a slave does with its hunts when work comes.

@@ -14,12 +14,12 @@ use axum::http::HeaderMap;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
-use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, InstanceId, SessionId, SlaveId, SubjobId, UserId,
 };
 use clusterrunner_common::settings::ImagePolicy;
 use clusterrunner_common::templates::{Form, TemplateContent, TemplateDescription};
+use clusterrunner_common::turns::Turns;
 use clusterrunner_common::work::ReportedState;
 use clusterrunner_core::accounts::command::AccountCommand;
 use clusterrunner_core::accounts::users::{ApiToken, NewUser, PasswordHash};

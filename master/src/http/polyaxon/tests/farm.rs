@@ -17,11 +17,11 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::disk::space::DiskSpace;
-use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId, UserId,
 };
 use clusterrunner_common::settings::{ImagePolicy, Registration};
+use clusterrunner_common::turns::Turns;
 use clusterrunner_common::work::BuildRequest;
 use clusterrunner_core::accounts::command::{AccountCommand, ProjectCommand};
 use clusterrunner_core::accounts::projects::NewProject;
