@@ -38,6 +38,8 @@ fn tell(failures: &mut Failures, error: &CallError) {
             "the master does not take this slave by what it shows: `clusterrunner token create --role slave` on the master \
              makes a join token, with which `clusterrunner slave --join-token-file` joins again; retrying"
         );
+    } else if error.code() == Some(ErrorCode::OtherMaster) {
+        tracing::error!(%error, "this slave has joined a master with another key and takes no orders from another; retrying");
     } else if error.status() == Some(StatusCode::UNAUTHORIZED) {
         tracing::error!(
             %error,

@@ -228,6 +228,18 @@ async fn another_master_at_the_address_is_refused_until_it_is_wanted() {
 }
 
 #[tokio::test]
+async fn a_slave_of_another_master_is_not_registered() {
+    let mut farm = Farm::start(&[1]).await;
+    assert!(farm.stop_master().success());
+    fs::remove_file(farm.path("base/master/master.key")).unwrap();
+    fs::remove_dir_all(farm.path("base/master/journal")).unwrap();
+    farm.start_master().await;
+    says(&farm, "slave 0", &["has joined the one with the key"]).await;
+    assert!(farm.client().slaves().await.unwrap().is_empty());
+    assert!(farm.client().slave_keys().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_slave_that_lost_its_key_says_what_helps() {
     let mut farm = Farm::start(&[]).await;
     let slave = start_with_token(&mut farm).await;

@@ -121,6 +121,11 @@ impl SlaveKeys {
         self.known().registered.get(&slave) == Some(&Some(key))
     }
 
+    /// The master's own key.
+    pub(crate) fn own_key(&self) -> PublicKey {
+        self.0.own.public()
+    }
+
     /// What the master shows of itself to a slave that joins or connects.
     pub(crate) fn answer(&self, meeting: &Meeting<'_>, joins: Option<Joining>) -> MasterIdentity {
         let with = joins.and_then(|joins| match joins {

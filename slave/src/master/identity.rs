@@ -181,7 +181,8 @@ impl Identity {
 
     /// What it shows when it connects.
     pub(crate) fn shown(&self, address: &str, session: &SessionId) -> SlaveIdentity {
-        SlaveIdentity::new(&self.0.key, address, session, random_bytes())
+        let master = self.master().map(|master| master.public());
+        SlaveIdentity::joined(&self.0.key, (address, session), random_bytes(), master)
     }
 
     /// Looks at the answer of a master to what was shown; it is this slave's master from then on. `way`: what the slave
