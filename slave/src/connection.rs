@@ -55,6 +55,14 @@ fn tell(failures: &mut Failures, error: &CallError) {
 fn tell_of_connect(failures: &mut Failures, error: &ConnectError) {
     match error {
         ConnectError::Call(error) => tell(failures, error),
+        ConnectError::NotTaken { refused, joined } if failures.is_new(refused) => tracing::error!(
+            error = %refused,
+            "the master does not take this slave by what it shows, and this slave has joined the one with the key {joined}. If \
+             both are the same, `clusterrunner token create --role slave` on the master makes a join token, with which \
+             `clusterrunner slave --join-token-file` joins again. If the master is another and meant, start the slave once with \
+             --forget-master besides; retrying"
+        ),
+        ConnectError::NotTaken { .. } => tracing::debug!(%error, "still not taken by the master"),
         ConnectError::Master(error) if failures.is_other_master() => {
             tracing::error!("{error}; retrying");
         }

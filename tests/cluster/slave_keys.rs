@@ -240,6 +240,22 @@ async fn a_slave_of_another_master_is_not_registered() {
 }
 
 #[tokio::test]
+async fn a_slave_whose_token_is_of_another_master_says_what_helps() {
+    let mut farm = Farm::start(&[]).await;
+    start_with_token(&mut farm).await;
+    assert!(farm.stop_master().success());
+    fs::remove_file(farm.path("base/master/master.key")).unwrap();
+    fs::remove_dir_all(farm.path("base/master/journal")).unwrap();
+    farm.start_master().await;
+    let words = [
+        "not one of this master",
+        "has joined the one",
+        "--forget-master",
+    ];
+    says(&farm, "slave 0", &words).await;
+}
+
+#[tokio::test]
 async fn a_slave_that_lost_its_key_says_what_helps() {
     let mut farm = Farm::start(&[]).await;
     let slave = start_with_token(&mut farm).await;

@@ -154,6 +154,11 @@ impl Identity {
         self.master().is_some()
     }
 
+    /// The beginning of the key of the master that it has joined.
+    pub(crate) fn joined(&self) -> Option<String> {
+        self.master().map(|master| master.public().fingerprint())
+    }
+
     /// With what it can join, in the order in which that is tried.
     pub(crate) fn ways(&self) -> &[Way] {
         &self.0.ways
@@ -306,7 +311,8 @@ impl Keys for Identity {
     }
 
     fn join_token(&self, _: TokenId, _: Timestamp) -> Result<Secret, KeyRefusal> {
-        Err(KeyRefusal::UnknownToken)
+        // Nobody joins a slave.
+        Err(KeyRefusal::OtherMaster)
     }
 }
 
