@@ -4,10 +4,10 @@ use super::MasterAddress;
 use clap::Args;
 
 pub(super) const HELP: &str = "\
-The master notes who asked for what changes something, when and from which address: builds, users, tokens, apps,
-releases, slaves that join or are drained. Each entry hangs on those before it by a hash, so --verify finds entries
-that were changed or removed later. Note the hash that it prints elsewhere: `--verify --expect HASH` then also finds
-that the newest ones are gone.
+The master notes who asked for what changes something, when and from which address: builds, users,
+tokens, apps, releases, slaves that join or are drained. Each entry hangs on those before it by a
+hash, so --verify finds entries that were changed or removed later. Note the hash that it prints
+elsewhere: `--verify --expect HASH` then also finds that the newest ones are gone.
 
 Examples:
   clusterrunner audit                       the newest 50 entries
