@@ -8,17 +8,24 @@ use crate::output::{self, BAD};
 use crate::trouble::{Trouble, of_accounts};
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::api::slave_keys::{JoinTokenView, SlaveKeyView};
+use clusterrunner_common::api::slave_keys::{JoinTokenView, SlaveKeyView, SlaveKeysBody};
 
 /// The fewest digits by which a key is named.
 const FEWEST_DIGITS: usize = 4;
 
 /// Does what is to be done about keys of slaves.
-pub(super) async fn run(client: &Client, task: SlavesTask) -> Result<ExitCode, Trouble> {
+pub(super) async fn run(
+    client: &Client,
+    task: SlavesTask,
+    json: bool,
+) -> Result<ExitCode, Trouble> {
     let keys = client.slave_keys().await.map_err(of_accounts)?;
     let (names, undo) = match task {
-        SlavesTask::Keys => {
-            list(&keys);
+        SlavesTask::Keys { json: wanted } => {
+            match json || wanted {
+                true => output::say_versioned(&SlaveKeysBody { keys }),
+                false => list(&keys),
+            }
             return Ok(ExitCode::Success);
         }
         SlavesTask::Revoke { slaves, undo } => (slaves, undo),
