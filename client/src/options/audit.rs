@@ -18,7 +18,8 @@ Examples:
 /// Options of `clusterrunner audit`.
 #[derive(Args, Debug)]
 pub(crate) struct AuditOptions {
-    /// Only what this user has asked for, or `the secret`, `the Binder key`, `nobody`
+    /// Only what this user has asked for, or `the secret`, `the Binder key`, `a slave's own key`, `nobody`, or another name
+    /// that the list shows
     #[arg(long, value_name = "NAME", conflicts_with = "verify")]
     pub(crate) by: Option<String>,
     /// List at most so many entries
