@@ -33,6 +33,7 @@ async fn token_file(farm: &Farm) -> PathBuf {
     let created = farm.client().create_join_token(&new).await.unwrap();
     let file = farm.path("token");
     fs::write(&file, created.text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     file
 }
 
