@@ -122,6 +122,12 @@ impl Identity {
             None => {
                 let key = OwnKey::from_random(random_bytes());
                 whole_file::replace(&own, format!("{}\n", key.to_text()).as_bytes())?;
+                if master_file(&directory).exists() {
+                    tracing::warn!(
+                        "this slave's key {} is gone: made another, with which it joins again",
+                        own.display()
+                    );
+                }
                 key
             }
         };
