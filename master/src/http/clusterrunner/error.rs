@@ -430,6 +430,11 @@ mod tests {
             build: BuildId(7),
             why: "it was canceled",
         };
+        let other_master = ApiError::OtherMaster {
+            slave: "h:1".to_owned(),
+            own: "0a".to_owned(),
+            joined: "0b".to_owned(),
+        };
         for (error, code) in [
             (ApiError::NoRoute, Some("no_route")),
             (ApiError::WhoAsks, Some("no_proof")),
@@ -446,6 +451,7 @@ mod tests {
                 Some("unknown_slave"),
             ),
             (no_archive, Some("no_archive")),
+            (other_master, Some("other_master")),
             (Refusal::UnknownSubjob(SubjobId(7)).into(), None),
         ] {
             let said = error.to_string();
