@@ -149,6 +149,7 @@ fn where_known(code: ErrorCode) -> Option<String> {
         | ErrorCode::RevokedSlaveKey
         | ErrorCode::InvalidJoinToken
         | ErrorCode::AddressOfOtherKey
+        | ErrorCode::OtherMaster
         | ErrorCode::Other => None,
     }
 }

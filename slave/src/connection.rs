@@ -38,6 +38,8 @@ fn tell(failures: &mut Failures, error: &CallError) {
             "the master does not take this slave by what it shows: `clusterrunner token create --role slave` on the master \
              makes a join token, with which `clusterrunner slave --join-token-file` joins again; retrying"
         );
+    } else if error.code() == Some(ErrorCode::OtherMaster) {
+        tracing::error!(%error, "this slave has joined a master with another key and takes no orders from another; retrying");
     } else if error.status() == Some(StatusCode::UNAUTHORIZED) {
         tracing::error!(
             %error,
@@ -53,6 +55,14 @@ fn tell(failures: &mut Failures, error: &CallError) {
 fn tell_of_connect(failures: &mut Failures, error: &ConnectError) {
     match error {
         ConnectError::Call(error) => tell(failures, error),
+        ConnectError::NotTaken { refused, joined } if failures.is_new(refused) => tracing::error!(
+            error = %refused,
+            "the master does not take this slave by what it shows, and this slave has joined the one with the key {joined}. If \
+             both are the same, `clusterrunner token create --role slave` on the master makes a join token, with which \
+             `clusterrunner slave --join-token-file` joins again. If the master is another and meant, start the slave once with \
+             --forget-master besides; retrying"
+        ),
+        ConnectError::NotTaken { .. } => tracing::debug!(%error, "still not taken by the master"),
         ConnectError::Master(error) if failures.is_other_master() => {
             tracing::error!("{error}; retrying");
         }
@@ -101,7 +111,9 @@ pub(crate) async fn keep(connection: &Connection, stop: &CancellationToken, blam
         loop {
             // A slave in contact is given work.
             space.wait_for(0, "connecting to the master", stop).await;
-            let id = connection.connect(&mut failures).await;
+            let Some(id) = connection.connect(&mut failures).await else {
+                return;
+            };
             let lasting = connection.hold(id, &mut failures);
             let no_space = async {
                 while space.check(0).is_ok() || work.view().current_build.is_some() {
@@ -117,13 +129,14 @@ pub(crate) async fn keep(connection: &Connection, stop: &CancellationToken, blam
             }
         }
     };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = connected => {}
-    }
+    let is_shut_out = tokio::select! {
+        () = stop.cancelled() => false,
+        () = connected => true,
+    };
     // The master places instances elsewhere when it hears that this slave goes: nothing of them may run here then.
     connection.supervisor.end().await;
-    if let Some(id) = registration.id() {
+    // One that takes nothing of this slave any more knows that it goes.
+    if let Some(id) = registration.id().filter(|_| !is_shut_out) {
         connection
             .supervisor
             .push_last_logs(api, registration)
@@ -150,8 +163,8 @@ async fn say_goodbye(api: &MasterApi, id: SlaveId, reason: Option<&str>) {
 }
 
 impl Connection {
-    /// Connects, however long it takes.
-    async fn connect(&self, failures: &mut Failures) -> SlaveId {
+    /// Connects, however long it takes. None where this slave's key was revoked: then the slave ends.
+    async fn connect(&self, failures: &mut Failures) -> Option<SlaveId> {
         let Self {
             api,
             registration,
@@ -176,7 +189,7 @@ impl Connection {
                             // It waits for a result that is gone: it must hear that.
                             registration.renounce();
                         }
-                        return id;
+                        return Some(id);
                     }
                     Err(_) => tracing::warn!(
                         slave_id = answer.slave_id,
@@ -184,8 +197,8 @@ impl Connection {
                     ),
                 },
                 Err(ConnectError::Call(error)) if is_revoked(&error) => {
-                    drop(closed);
-                    return self.end_revoked().await;
+                    self.end_revoked();
+                    return None;
                 }
                 Err(error) => tell_of_connect(failures, &error),
             }
@@ -195,14 +208,13 @@ impl Connection {
     }
 
     /// Ends the slave; its atoms end with it.
-    async fn end_revoked(&self) -> SlaveId {
+    fn end_revoked(&self) {
         let directory = self.api.identity.directory().display();
         self.data.give_up(format!(
             "its key {} was revoked by an operator of the master. If this machine is to be a slave again: `clusterrunner \
              slaves revoke --undo` on the master, or remove {directory} and start the slave with a join token or the secret",
             self.api.identity.fingerprint()
         ));
-        std::future::pending().await
     }
 
     /// Takes the registration for ours. Says whether all that was handed out before still counts.

@@ -8,6 +8,7 @@ use crate::wait::wait_for;
 use clusterrunner_common::api::{BuildResult, BuildStatus};
 use clusterrunner_common::ids::BuildId;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -78,6 +79,7 @@ fn wipe(farm: &Farm) {
     fs::remove_dir_all(&directory).unwrap();
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join(file), key).unwrap();
+    fs::set_permissions(directory.join(file), fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 fn journal(farm: &Farm, arguments: &[&str]) {

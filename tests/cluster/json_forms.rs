@@ -127,6 +127,7 @@ fn a_build_is_told_in_lines_of_json() {
         ("status", &["status"][..]),
         ("status_build", &["status", "1"]),
         ("slaves", &["slaves"]),
+        ("slaves_keys", &["slaves", "keys"]),
         ("tests", &["tests", "1"]),
         ("instances", &["instances"]),
         ("templates", &["templates"]),

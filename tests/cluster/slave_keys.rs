@@ -33,6 +33,7 @@ async fn token_file(farm: &Farm) -> PathBuf {
     let created = farm.client().create_join_token(&new).await.unwrap();
     let file = farm.path("token");
     fs::write(&file, created.text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     file
 }
 
@@ -225,6 +226,34 @@ async fn another_master_at_the_address_is_refused_until_it_is_wanted() {
     farm.restart_slave_with_arguments(0, 1, &["--forget-master"]);
     farm.wait_for_slaves(1).await;
     farm.works().await;
+}
+
+#[tokio::test]
+async fn a_slave_of_another_master_is_not_registered() {
+    let mut farm = Farm::start(&[1]).await;
+    assert!(farm.stop_master().success());
+    fs::remove_file(farm.path("base/master/master.key")).unwrap();
+    fs::remove_dir_all(farm.path("base/master/journal")).unwrap();
+    farm.start_master().await;
+    says(&farm, "slave 0", &["has joined the one with the key"]).await;
+    assert!(farm.client().slaves().await.unwrap().is_empty());
+    assert!(farm.client().slave_keys().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_slave_whose_token_is_of_another_master_says_what_helps() {
+    let mut farm = Farm::start(&[]).await;
+    start_with_token(&mut farm).await;
+    assert!(farm.stop_master().success());
+    fs::remove_file(farm.path("base/master/master.key")).unwrap();
+    fs::remove_dir_all(farm.path("base/master/journal")).unwrap();
+    farm.start_master().await;
+    let words = [
+        "not one of this master",
+        "has joined the one",
+        "--forget-master",
+    ];
+    says(&farm, "slave 0", &words).await;
 }
 
 #[tokio::test]

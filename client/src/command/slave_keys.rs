@@ -8,22 +8,37 @@ use crate::output::{self, BAD};
 use crate::trouble::{Trouble, of_accounts};
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::api::slave_keys::SlaveKeyView;
+use clusterrunner_common::api::slave_keys::{JoinTokenView, SlaveKeyView, SlaveKeysBody};
 
 /// The fewest digits by which a key is named.
 const FEWEST_DIGITS: usize = 4;
 
 /// Does what is to be done about keys of slaves.
-pub(super) async fn run(client: &Client, task: SlavesTask) -> Result<ExitCode, Trouble> {
+pub(super) async fn run(
+    client: &Client,
+    task: SlavesTask,
+    json: bool,
+) -> Result<ExitCode, Trouble> {
     let keys = client.slave_keys().await.map_err(of_accounts)?;
     let (names, undo) = match task {
-        SlavesTask::Keys => {
-            list(&keys);
+        SlavesTask::Keys { json: wanted } => {
+            match json || wanted {
+                true => output::say_versioned(&SlaveKeysBody { keys }),
+                false => list(&keys),
+            }
             return Ok(ExitCode::Success);
         }
         SlavesTask::Revoke { slaves, undo } => (slaves, undo),
     };
+    let tokens = match undo {
+        true => Vec::new(),
+        false => client.join_tokens().await.map_err(of_accounts)?.tokens,
+    };
     for key in chosen(&keys, &names)? {
+        if let Some(already) = already(key, undo) {
+            output::tell(already);
+            continue;
+        }
         let revoked = client.revoke_slave_key(key.key, !undo).await;
         let key = revoked.map_err(of_accounts)?;
         let (fingerprint, address) = (&key.fingerprint, &key.address);
@@ -34,18 +49,40 @@ pub(super) async fn run(client: &Client, task: SlavesTask) -> Result<ExitCode, T
         output::tell(format!(
             "Key {fingerprint} ({address}) is revoked: its slave ends, and what it ran is run again elsewhere."
         ));
-        match key.join_token {
-            Some(token) => output::note(format!(
-                "it joined with join token {token}, with which it can join anew: `{}` ends that",
-                command(format_args!("token revoke {token}"))
-            )),
-            None => output::note(
-                "it joined with the farm's secret: whoever still has that can join anew, so change it if the machine is not \
-                 trusted any more",
-            ),
+        if let Some(way_back) = way_back(&key, &tokens) {
+            output::note(way_back);
         }
     }
     Ok(ExitCode::Success)
+}
+
+/// What is said of a key with which all is as it should be.
+fn already(key: &SlaveKeyView, undo: bool) -> Option<String> {
+    let state = match (key.revoked, undo) {
+        (Some(_), false) => "is revoked already",
+        (None, true) => "was not revoked",
+        (Some(_), true) | (None, false) => return None,
+    };
+    let (fingerprint, address) = (&key.fingerprint, &key.address);
+    Some(format!("Key {fingerprint} ({address}) {state}."))
+}
+
+/// How the slave of a revoked key can come back; it can not with a join token that is gone.
+fn way_back(key: &SlaveKeyView, tokens: &[JoinTokenView]) -> Option<String> {
+    let Some(token) = key.join_token else {
+        return Some(
+            "it joined with the farm's secret: whoever still has that can join anew, so change it if the machine is not trusted \
+             any more"
+                .to_owned(),
+        );
+    };
+    let is_good = |known: &JoinTokenView| known.id == token && !known.is_expired;
+    let revoke = command(format_args!("token revoke {token}"));
+    tokens.iter().any(is_good).then(|| {
+        format!(
+            "it joined with join token {token}, with which it can join anew: `{revoke}` ends that"
+        )
+    })
 }
 
 fn list(keys: &[SlaveKeyView]) {
@@ -116,7 +153,45 @@ fn is_meant(key: &SlaveKeyView, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::ids::{PublicKey, SlaveId};
+    use clusterrunner_common::ids::{PublicKey, SlaveId, TokenId};
+    use serde_json::json;
+
+    fn joined(join_token: Option<u64>, revoked: Option<f64>) -> SlaveKeyView {
+        SlaveKeyView {
+            key: PublicKey([1; 32]),
+            fingerprint: "0101".to_owned(),
+            address: "a:1".to_owned(),
+            joined: 0.0,
+            join_token: join_token.map(TokenId),
+            revoked,
+            slave_id: None,
+        }
+    }
+
+    #[test]
+    fn only_a_join_token_that_counts_is_a_way_back() {
+        let token = |id: u64, is_expired: bool| {
+            let token = json!({"id": id, "name": "t", "created": 0.0, "expires": null, "is_expired": is_expired});
+            serde_json::from_value::<JoinTokenView>(token).unwrap()
+        };
+        let tokens = [token(1, false), token(2, true)];
+        let said = |join_token| way_back(&joined(join_token, Some(1.0)), &tokens);
+        assert!(said(Some(1)).unwrap().contains("token revoke 1"));
+        assert_eq!(said(Some(2)), None, "it has expired");
+        assert_eq!(said(Some(3)), None, "it was revoked");
+        assert!(said(None).unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn what_is_so_already_is_said_to_be() {
+        let said = |revoked, undo| already(&joined(None, revoked), undo);
+        assert_eq!(said(None, false), None);
+        assert_eq!(said(Some(1.0), true), None);
+        let revoked = said(Some(1.0), false).unwrap();
+        assert_eq!(revoked, "Key 0101 (a:1) is revoked already.");
+        let good = said(None, true).unwrap();
+        assert_eq!(good, "Key 0101 (a:1) was not revoked.");
+    }
 
     #[test]
     fn a_key_is_named_by_its_slave_or_by_itself() {

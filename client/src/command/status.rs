@@ -119,7 +119,7 @@ pub(crate) async fn slaves(
 ) -> Result<ExitCode, Trouble> {
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     if let Some(task) = options.task {
-        return slave_keys::run(&client, task).await;
+        return slave_keys::run(&client, task, options.json).await;
     }
     if options.json {
         print_json(&client, "/v1/slave").await?;

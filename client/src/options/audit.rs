@@ -4,10 +4,10 @@ use super::MasterAddress;
 use clap::Args;
 
 pub(super) const HELP: &str = "\
-The master notes who asked for what changes something, when and from which address: builds, users, tokens, apps,
-releases, slaves that join or are drained. Each entry hangs on those before it by a hash, so --verify finds entries
-that were changed or removed later. Note the hash that it prints elsewhere: `--verify --expect HASH` then also finds
-that the newest ones are gone.
+The master notes who asked for what changes something, when and from which address: builds, users,
+tokens, apps, releases, slaves that join or are drained. Each entry hangs on those before it by a
+hash, so --verify finds entries that were changed or removed later. Note the hash that it prints
+elsewhere: `--verify --expect HASH` then also finds that the newest ones are gone.
 
 Examples:
   clusterrunner audit                       the newest 50 entries
@@ -18,7 +18,8 @@ Examples:
 /// Options of `clusterrunner audit`.
 #[derive(Args, Debug)]
 pub(crate) struct AuditOptions {
-    /// Only what this user has asked for, or `the secret`, `the Binder key`, `nobody`
+    /// Only what this user has asked for, or `the secret`, `the Binder key`, `a slave's own key`, `nobody`, or another name
+    /// that the list shows
     #[arg(long, value_name = "NAME", conflicts_with = "verify")]
     pub(crate) by: Option<String>,
     /// List at most so many entries

@@ -145,7 +145,11 @@ pub(crate) enum JournalTask {
 #[derive(Subcommand, Debug)]
 pub(crate) enum SlavesTask {
     /// List the keys with which slaves have joined
-    Keys,
+    Keys {
+        /// Print the master's JSON answer
+        #[arg(long)]
+        json: bool,
+    },
     /// Let the keys of slaves open nothing any more: what the slaves run goes back to the queue, and they end
     Revoke {
         /// A slave by its number, HOST:PORT or host, or by the beginning of its key

@@ -45,6 +45,8 @@ pub enum ErrorCode {
     InvalidJoinToken,
     /// A slave may not be at this address by its key alone: it must join again.
     AddressOfOtherKey,
+    /// A slave has joined a master with another key, and takes orders from that one only.
+    OtherMaster,
     /// One that only newer masters know.
     #[serde(other)]
     Other,

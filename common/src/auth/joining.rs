@@ -9,21 +9,33 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha512;
 
 impl SlaveIdentity {
-    /// The identity of the slave with this key, at this address and in this life.
+    /// The identity of the slave with this key, at this address and in this life, that has joined no master yet.
     #[must_use]
     pub fn new(key: &OwnKey, address: &str, session: &SessionId, challenge: [u8; 16]) -> Self {
+        Self::joined(key, (address, session), challenge, None)
+    }
+
+    /// The same of one that has joined the master with this key, if any.
+    #[must_use]
+    pub fn joined(
+        key: &OwnKey,
+        (address, session): (&str, &SessionId),
+        challenge: [u8; 16],
+        master: Option<PublicKey>,
+    ) -> Self {
         let public = key.public();
         Self {
             key: public,
-            proof: key.sign(&own_lines(&public, address, session)),
+            proof: key.sign(&own_lines(&public, address, session, master.as_ref())),
             challenge: hex::encode(challenge),
+            master,
         }
     }
 
     /// Whether the slave at this address and in this life has the key.
     #[must_use]
     pub fn is_proved(&self, address: &str, session: &SessionId) -> bool {
-        let lines = own_lines(&self.key, address, session);
+        let lines = own_lines(&self.key, address, session, self.master.as_ref());
         Verifier::of(&self.key).is_some_and(|key| key.has_signed_text(&lines, &self.proof))
     }
 }
@@ -42,8 +54,14 @@ pub fn is_life_with_key(life: &SessionId, key: &PublicKey) -> bool {
 }
 
 /// What a slave signs of itself.
-fn own_lines(key: &PublicKey, address: &str, session: &SessionId) -> Vec<u8> {
-    format!("clusterrunner slave v1\n{key}\n{address}\n{session}").into_bytes()
+fn own_lines(
+    key: &PublicKey,
+    address: &str,
+    session: &SessionId,
+    master: Option<&PublicKey>,
+) -> Vec<u8> {
+    let of = master.map_or_else(String::new, |master| format!("\nof {master}"));
+    format!("clusterrunner slave v1\n{key}\n{address}\n{session}{of}").into_bytes()
 }
 
 /// What a master answers to, and with what.
@@ -131,6 +149,21 @@ mod tests {
             ..identity
         };
         assert!(!stolen.is_proved("a:1", &life));
+    }
+
+    #[test]
+    fn a_slave_shows_whose_it_is_and_nobody_changes_that() {
+        let (key, life) = (OwnKey::from_random([1; 32]), SessionId("life".to_owned()));
+        let master = |number| Some(OwnKey::from_random([number; 32]).public());
+        let identity = SlaveIdentity::joined(&key, ("a:1", &life), [7; 16], master(2));
+        assert!(identity.is_proved("a:1", &life));
+        for master in [master(3), None] {
+            let changed = SlaveIdentity {
+                master,
+                ..identity.clone()
+            };
+            assert!(!changed.is_proved("a:1", &life));
+        }
     }
 
     #[test]

@@ -144,19 +144,23 @@ impl FromStr for JoinToken {
 /// Why a signature by a key or under a join token does not pass. The text goes to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRefusal {
-    /// Nobody has joined with this key.
+    /// Nobody has joined the daemon with the key that is named here with this one.
     #[error(
-        "this master does not know the slave's key: join with the secret or a join token (see docs/slaves.md, Keys)"
+        "this master (its key is {}) does not know the slave's key: join with the secret or a join token (see docs/slaves.md, \
+         Keys)",
+        .0.fingerprint()
     )]
-    UnknownKey,
+    UnknownKey(PublicKey),
     /// An operator has revoked it.
     #[error("this slave's key was revoked (see docs/slaves.md, Keys)")]
     RevokedKey,
-    /// The token was never given, or was revoked.
+    /// The token was never given by the daemon with this key, or was revoked.
     #[error(
-        "the join token was revoked, or is not one of this master: `clusterrunner token create --role slave` makes one"
+        "the join token was revoked, or is not one of this master (its key is {}): `clusterrunner token create --role slave` \
+         makes one",
+        .0.fingerprint()
     )]
-    UnknownToken,
+    UnknownToken(PublicKey),
     /// The token has ended.
     #[error("the join token has expired: `clusterrunner token create --role slave` makes another")]
     ExpiredToken,
@@ -175,9 +179,9 @@ impl KeyRefusal {
     #[must_use]
     pub fn code(self) -> Option<ErrorCode> {
         match self {
-            Self::UnknownKey => Some(ErrorCode::UnknownSlaveKey),
+            Self::UnknownKey(_) => Some(ErrorCode::UnknownSlaveKey),
             Self::RevokedKey => Some(ErrorCode::RevokedSlaveKey),
-            Self::UnknownToken | Self::ExpiredToken => Some(ErrorCode::InvalidJoinToken),
+            Self::UnknownToken(_) | Self::ExpiredToken => Some(ErrorCode::InvalidJoinToken),
             Self::OtherMaster | Self::NotMet => None,
         }
     }

@@ -4,13 +4,14 @@
 //! end, and a link leads wherever its owner likes. Every open of a path that projects, atoms, peers or
 //! users control goes through here.
 
+use crate::text::shell::shell_word;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Component, Path};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
 
 /// What lies under a name is no regular file. Callers get it inside of an [`io::Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,19 @@ pub struct NoFile(pub &'static str);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it has more than {0} bytes")]
 pub struct TooLong(pub u64);
+
+/// Others than the owner can read a file with a secret in it. Callers get it inside of an [`io::Error`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it has mode {mode:03o}, so that others can read the secret in it; run: chmod 600 {}",
+    shell_word(&.path.display().to_string())
+)]
+pub struct OpenToOthers {
+    /// The file.
+    pub path: PathBuf,
+    /// Its permission bits.
+    pub mode: u32,
+}
 
 /// Opens a regular file for reading. Links are followed: for paths whose directory is ours or the
 /// user's, such as settings.
@@ -56,7 +70,26 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read`]; or it is no UTF-8 (`InvalidData`).
 pub fn read_to_string(path: &Path, max: u64) -> io::Result<String> {
-    String::from_utf8(read(path, max)?).map_err(|error| {
+    text(read(path, max)?)
+}
+
+/// As [`read_to_string`], for a file with a secret in it, which must be closed to others.
+///
+/// # Errors
+/// As [`read_to_string`]; or others can read it: [`OpenToOthers`].
+pub fn read_secret(path: &Path, max: u64) -> io::Result<String> {
+    let file = open(path)?;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let path = path.to_owned();
+        let error = OpenToOthers { path, mode };
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
+    }
+    text(read_opened(&file, max)?)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
         let error = error.utf8_error();
         io::Error::new(io::ErrorKind::InvalidData, error)
     })
@@ -211,6 +244,28 @@ mod tests {
         assert_eq!(error.to_string(), "it has more than 3 bytes");
         let error = read_to_string(&path, 4).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_secret_is_read_from_a_file_that_is_closed_to_others_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a secret");
+        std::fs::write(&path, "text").unwrap();
+        let set = |mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, mode).unwrap();
+        };
+        for mode in [0o600, 0o400] {
+            set(mode);
+            assert_eq!(read_secret(&path, 4).unwrap(), "text", "{mode:o}");
+        }
+        for mode in [0o644, 0o640, 0o602] {
+            set(mode);
+            let error = read_secret(&path, 4).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{mode:o}");
+            let cure = format!("chmod 600 '{}'", path.display());
+            assert!(error.to_string().contains(&cure), "{error}");
+        }
     }
 
     #[test]

@@ -119,9 +119,10 @@ impl fmt::Display for SlaveFact {
                 ..
             } => {
                 let kind = if *is_legacy { ", a legacy one," } else { "" };
+                let s = if *num_executors == 1 { "" } else { "s" };
                 write!(
                     f,
-                    "{kind} connected: {url}, {session}, {num_executors} executors"
+                    "{kind} connected: {url}, {session}, {num_executors} executor{s}"
                 )
             }
             Self::Lost { reason } => write!(f, " lost: {reason}"),

@@ -390,7 +390,7 @@ fn a_drained_slave_finishes_what_it_runs_and_takes_nothing_new() {
     // Neither a restart of the slave nor one of the master brings it back.
     farm.connect("a", "life 2", 1).check_facts(&[
         "slave 1 lost: it was started again",
-        "slave 3 connected: a, life 2, 1 executors",
+        "slave 3 connected: a, life 2, 1 executor",
     ]);
     farm.cluster = farm.replayed();
     farm.restart();

@@ -211,7 +211,7 @@ fn a_slave_that_starts_again_keeps_what_it_still_runs() {
     // Nothing is placed elsewhere before it has said what it has.
     farm.connect("a:1", "life 2", 1).check_facts(&[
         "slave 2 lost: it was started again",
-        "slave 4 connected: a:1, life 2, 1 executors",
+        "slave 4 connected: a:1, life 2, 1 executor",
     ]);
     farm.say(4, 2, &[(1, 1, 3, UP)]).check(
         &[
@@ -238,7 +238,7 @@ fn a_slave_that_is_met_before_it_connects_again_keeps_what_it_still_runs() {
         .check_facts(&["slave 2 lost: it was started again"]);
     farm.wait(Duration::from_secs(59)).check_nothing();
     farm.connect("a:1", "life 2", 1)
-        .check_facts(&["slave 4 connected: a:1, life 2, 1 executors"]);
+        .check_facts(&["slave 4 connected: a:1, life 2, 1 executor"]);
     farm.say(4, 1, &[(1, 1, 0, UP)]).check_facts(&[
         "slave 4 runs up to 1 instances",
         "instance 1 still runs, now on slave 4",

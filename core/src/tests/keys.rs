@@ -73,7 +73,7 @@ fn a_slave_joins_once_and_then_connects_by_its_key() {
     farm.tell(connects("a:1", "life 1", 1, SECRET))
         .check_facts(&[
             &joined(1, "a:1"),
-            "slave 1 connected: a:1, life 1, 1 executors",
+            "slave 1 connected: a:1, life 1, 1 executor",
         ]);
     // Its next life needs nothing but the key; to show more changes nothing.
     for (life, joins) in [("life 2", None), ("life 3", SECRET)] {
@@ -96,7 +96,7 @@ fn a_slave_that_lost_its_key_joins_with_another_in_its_place() {
         .check_facts(&[
             "slave 1 lost: it was started again",
             &joined(2, "a:1"),
-            "slave 2 connected: a:1, life 2, 1 executors",
+            "slave 2 connected: a:1, life 2, 1 executor",
         ]);
     assert_eq!(good_keys(&farm), [(2, "a:1")]);
     let unknown = Refusal::Key(KeyRefused::UnknownKey);
@@ -219,7 +219,7 @@ fn a_slave_moves_when_nobody_lives_where_it_was() {
     let key = key(1).fingerprint();
     farm.tell(connects("a:2", "life 2", 1, None)).check_facts(&[
         &format!("key {key} is now at a:2"),
-        "slave 2 connected: a:2, life 2, 1 executors",
+        "slave 2 connected: a:2, life 2, 1 executor",
     ]);
     assert_eq!(good_keys(&farm), [(1, "a:2")]);
 }

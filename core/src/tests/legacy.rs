@@ -162,13 +162,13 @@ fn it_takes_no_place_of_one_that_signs() {
     );
     farm.lose(1);
     connect(&mut farm, "a", "life 1", 1).check(
-        &["slave 2, a legacy one, connected: a, life 1, 1 executors"],
+        &["slave 2, a legacy one, connected: a, life 1, 1 executor"],
         &["open slave 2: a, life 1"],
     );
     // The other way round the signature decides.
     farm.connect("a", "life 2", 1).check_facts(&[
         "slave 2 lost: it was started again",
-        "slave 3 connected: a, life 2, 1 executors",
+        "slave 3 connected: a, life 2, 1 executor",
     ]);
 }
 
@@ -203,7 +203,7 @@ fn it_gets_no_code_that_only_the_master_has() {
         .check_facts(&["1 prepared: 1 subjobs"]);
     let turn = farm.connect("b", "life 1", 1);
     turn.check_facts(&[
-        "slave 2 connected: b, life 1, 1 executors",
+        "slave 2 connected: b, life 1, 1 executor",
         "1 to slave 2 from index 0",
     ]);
 }

@@ -71,7 +71,7 @@ fn results_name_their_slave_when_it_is_forgotten() {
     let build = farm.cluster.build(BuildId(1)).unwrap();
     assert_eq!(build.slave_urls[&SlaveId(1)], "a:1");
     farm.connect("b:1", "life 1", 1)
-        .check_facts(&["slave 2 connected: b:1, life 1, 1 executors"]);
+        .check_facts(&["slave 2 connected: b:1, life 1, 1 executor"]);
 }
 
 #[test]

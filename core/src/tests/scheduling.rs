@@ -146,7 +146,7 @@ fn executors_that_are_ready_and_taken_spare_none() {
     farm.build(big_plan(3, 0, 0));
     farm.set_up(1, 1);
     farm.connect("b", "life 1", 1).check_facts(&[
-        "slave 2 connected: b, life 1, 1 executors",
+        "slave 2 connected: b, life 1, 1 executor",
         "1 to slave 2 from index 2",
     ]);
 }
@@ -334,7 +334,7 @@ fn a_build_with_labels_waits_for_a_slave_that_has_them_all() {
     assert_eq!(kept_out(&farm), Some(KeptOut::default()));
     farm.connect_labelled("c", 1, &["big", "fast", "gpu"])
         .check_facts(&[
-            "slave 3 connected: c, life 1, 1 executors",
+            "slave 3 connected: c, life 1, 1 executor",
             "1 to slave 3 from index 0",
         ]);
     farm.set_up(3, 1)

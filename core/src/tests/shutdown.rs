@@ -188,7 +188,7 @@ fn a_life_that_is_to_end_is_told_again_and_a_new_one_works() {
     farm.connect_as("a", "life 1", 1, Some(SlaveId(1))).check(
         &[
             "slave 1 lost: it connected anew",
-            "slave 2 connected: a, life 1, 1 executors",
+            "slave 2 connected: a, life 1, 1 executor",
             "slave 2 to shut down",
             "slave 2 to end",
         ],
@@ -196,13 +196,13 @@ fn a_life_that_is_to_end_is_told_again_and_a_new_one_works() {
     );
     farm.tell(heard(2));
     farm.connect_as("a", "life 1", 1, None).check_facts(&[
-        "slave 3 connected: a, life 1, 1 executors",
+        "slave 3 connected: a, life 1, 1 executor",
         "slave 3 to shut down",
         "slave 3 to end",
     ]);
     farm.connect_as("a", "life 2", 1, None).check_facts(&[
         "slave 3 lost: it was started again",
-        "slave 4 connected: a, life 2, 1 executors",
+        "slave 4 connected: a, life 2, 1 executor",
     ]);
     assert_eq!(listed(&farm), [4]);
 }
@@ -262,7 +262,7 @@ fn a_build_that_the_others_can_not_set_up_waits_for_new_slaves_only() {
     farm.setup_failed(asked, 1, "too late");
     assert!(matches!(farm.state(1), BuildState::Building(_)));
     farm.connect("c", "life 1", 1).check_facts(&[
-        "slave 3 connected: c, life 1, 1 executors",
+        "slave 3 connected: c, life 1, 1 executor",
         "1 to slave 3 from index 1",
     ]);
 }

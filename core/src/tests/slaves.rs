@@ -27,7 +27,7 @@ fn a_slave_that_never_heard_of_its_registration_has_nothing_of_it() {
     farm.build(plan(&["A"]));
     farm.connect_as("a", "life 1", 1, None).check_facts(&[
         "slave 1 lost: it connected anew",
-        "slave 2 connected: a, life 1, 1 executors",
+        "slave 2 connected: a, life 1, 1 executor",
         "1 to slave 2 from index 1",
     ]);
 }
@@ -129,7 +129,7 @@ fn a_slave_that_was_given_up_must_connect_again() {
     farm.check_refused(report, &Refusal::UnknownSlave(SlaveId(1)));
     farm.connect("a", "life 1", 1).check(
         &[
-            "slave 2 connected: a, life 1, 1 executors",
+            "slave 2 connected: a, life 1, 1 executor",
             "1 to slave 2 from index 1",
         ],
         &["open slave 2: a, life 1", "slave 2: set up 1 from index 1"],
@@ -205,7 +205,7 @@ fn a_hopeless_build_waits_a_while_for_a_lost_slave_that_could_help() {
     farm.lose(2).check_facts(&["slave 2 lost: silent"]);
     farm.wait(SLAVE_RETURN / 2).check_nothing();
     farm.connect("b", "life 2", 1).check_facts(&[
-        "slave 3 connected: b, life 2, 1 executors",
+        "slave 3 connected: b, life 2, 1 executor",
         "1 to slave 3 from index 2",
     ]);
     farm.lose(3);
@@ -235,7 +235,7 @@ fn a_build_waits_while_there_is_no_slave() {
     farm.lose(1).check_facts(&["slave 1 lost: silent"]);
     assert!(matches!(farm.state(1), BuildState::Building(_)));
     farm.connect("b", "life 1", 1).check_facts(&[
-        "slave 2 connected: b, life 1, 1 executors",
+        "slave 2 connected: b, life 1, 1 executor",
         "1 to slave 2 from index 1",
         "2 to slave 2 from index 1",
     ]);
@@ -249,7 +249,7 @@ fn a_slave_that_failed_is_asked_again_after_a_restart_only() {
         .check_facts(&["1 not ready on slave 1: no compiler"]);
     farm.connect("a", "life 2", 1).check_facts(&[
         "slave 1 lost: it was started again",
-        "slave 3 connected: a, life 2, 1 executors",
+        "slave 3 connected: a, life 2, 1 executor",
         "1 to slave 3 from index 2",
     ]);
 }
@@ -297,7 +297,7 @@ fn a_slave_lost_while_it_tears_down_is_not_waited_for() {
     farm.connect("a", "life 2", 1).check(
         &[
             "slave 1 lost: it was started again",
-            "slave 2 connected: a, life 2, 1 executors",
+            "slave 2 connected: a, life 2, 1 executor",
         ],
         &["close slave 1", "open slave 2: a, life 2"],
     );

@@ -3,7 +3,7 @@
 use crate::journal::Asked;
 use clusterrunner_core::Cluster;
 use clusterrunner_core::actor::Actor;
-use clusterrunner_core::event::{BuildFact, Event, Fact, SlaveFact};
+use clusterrunner_core::event::{BuildFact, Event, Fact, KeyFact, SlaveFact};
 use std::net::IpAddr;
 
 /// The entry of an event that a command from this address caused; `None` for the work that master and slaves do by themselves.
@@ -18,11 +18,29 @@ pub(super) fn entry(cluster: &Cluster, event: &Event, from: Option<IpAddr>) -> O
         | Actor::JoinToken(_)
         | Actor::SlaveKey => {
             let user = by.user().and_then(|user| cluster.accounts().user(user));
-            let name = user.map(|user| user.name.clone());
+            let name = match by {
+                Actor::SlaveKey => slave_of(cluster, &event.fact),
+                _ => user.map(|user| user.name.clone()),
+            };
             Some(Asked::new(event.at, (by, name), from, words(&event.fact)))
         }
         Actor::Master | Actor::Slave(_) => None,
     }
+}
+
+/// The key of a slave that connects by it alone, and where the slave is.
+fn slave_of(cluster: &Cluster, fact: &Fact) -> Option<String> {
+    let (key, address) = match fact {
+        Fact::SlaveKey(KeyFact::Moved { key, address }) => (*key, address),
+        Fact::Slave(_, SlaveFact::Connected { url, key, .. }) => ((*key)?, url),
+        // Its own former life.
+        Fact::Slave(slave, _) => {
+            let slave = cluster.slave(*slave)?;
+            (slave.key?, &slave.url)
+        }
+        _ => return None,
+    };
+    Some(format!("slave key {} ({address})", key.fingerprint()))
 }
 
 /// What happened. Of a new build what it is of, which the log tells in the lines that follow; of a slave not the life of its
@@ -43,7 +61,10 @@ fn words(fact: &Fact) -> String {
             SlaveFact::Connected {
                 url, num_executors, ..
             },
-        ) => format!("slave {slave} connected: {url}, {num_executors} executors"),
+        ) => {
+            let s = if *num_executors == 1 { "" } else { "s" };
+            format!("slave {slave} connected: {url}, {num_executors} executor{s}")
+        }
         _ => fact.to_string(),
     }
 }

@@ -31,7 +31,7 @@ pub struct Asked {
     pub at: Timestamp,
     /// The actor that asked.
     pub by: Actor,
-    /// What a user was called then.
+    /// What a user was called then, or the key of a slave that connected by it and where that was.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
     /// The address that the request came from; `None` if it came by no connection.

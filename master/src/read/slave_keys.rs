@@ -121,6 +121,11 @@ impl SlaveKeys {
         self.known().registered.get(&slave) == Some(&Some(key))
     }
 
+    /// The master's own key.
+    pub(crate) fn own_key(&self) -> PublicKey {
+        self.0.own.public()
+    }
+
     /// What the master shows of itself to a slave that joins or connects.
     pub(crate) fn answer(&self, meeting: &Meeting<'_>, joins: Option<Joining>) -> MasterIdentity {
         let with = joins.and_then(|joins| match joins {
@@ -176,13 +181,13 @@ impl Keys for SlaveKeys {
         match self.known().keys.get(key) {
             Some(Some(verifier)) => Ok(verifier.clone()),
             Some(None) => Err(KeyRefusal::RevokedKey),
-            None => Err(KeyRefusal::UnknownKey),
+            None => Err(KeyRefusal::UnknownKey(self.own_key())),
         }
     }
 
     fn join_token(&self, token: TokenId, now: Timestamp) -> Result<Secret, KeyRefusal> {
         match self.known().tokens.get(&token) {
-            None => Err(KeyRefusal::UnknownToken),
+            None => Err(KeyRefusal::UnknownToken(self.own_key())),
             Some((_, Some(expires))) if *expires <= now => Err(KeyRefusal::ExpiredToken),
             Some((secret, _)) => Ok(secret.clone()),
         }

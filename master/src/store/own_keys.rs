@@ -43,7 +43,7 @@ pub(crate) fn binder_key(directory: &Path) -> io::Result<Kept<Secret>> {
 /// The same for the key that slaves know their master by.
 ///
 /// # Errors
-/// The file can not be read or written, or has no key in it.
+/// The file can not be read or written, is open to others, or has no key in it.
 pub(crate) fn master_key(directory: &Path) -> io::Result<Kept<OwnKey>> {
     ensure(&directory.join(MASTER_KEY), OwnKey::from_text, || {
         let key = OwnKey::from_random(random_bytes());
@@ -57,7 +57,7 @@ fn ensure<K, E: Into<Box<dyn Error + Send + Sync>>>(
     read: impl FnOnce(&str) -> Result<K, E>,
     make: impl FnOnce() -> io::Result<(K, Vec<u8>)>,
 ) -> io::Result<Kept<K>> {
-    match regular_file::read_to_string(file, LONGEST) {
+    match regular_file::read_secret(file, LONGEST) {
         Ok(text) => {
             let key = read(&text);
             let key = key.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -91,6 +91,14 @@ mod tests {
         assert_eq!(text(&known), text(&made));
         let files = std::fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(files, 1);
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&file, open).unwrap();
+        let Err(error) = ensure(directory.path()) else {
+            panic!("others can read it");
+        };
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+        let closed = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&file, closed).unwrap();
         std::fs::write(&file, "\n").unwrap();
         let Err(error) = ensure(directory.path()) else {
             panic!("a file without a key is no key");

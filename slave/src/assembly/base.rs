@@ -461,7 +461,7 @@ fn read_token(file: &Path) -> Result<JoinToken, ServeError> {
         file: file.to_owned(),
         reason,
     };
-    let text = regular_file::read_to_string(file, LONGEST_TOKEN);
+    let text = regular_file::read_secret(file, LONGEST_TOKEN);
     let text = text.map_err(|error| unusable(error.to_string()))?;
     text.parse()
         .map_err(|error: NoJoinToken| unusable(error.to_string()))

@@ -6,7 +6,7 @@ use crate::master::registration::Registration;
 use crate::master::upload::Upload;
 use crate::run::consoles::Consoles;
 use crate::work::HandOut;
-use clusterrunner_common::api::{RejectedResult, ResultsReport};
+use clusterrunner_common::api::{ErrorCode, RejectedResult, ResultsReport};
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::ids::{Attempt, SlaveId, SubjobId};
 use reqwest::StatusCode;
@@ -68,6 +68,16 @@ pub(super) fn verdict(error: &CallError) -> Verdict {
         Some(_) if error.is_passing() => Verdict::TryAgain,
         Some(_) => Verdict::Rejected,
     }
+}
+
+/// Whether a refusal is about this slave, and not about what it brings: connecting shows what the master thinks of it, and
+/// ends it at once where its key was revoked.
+pub(super) fn is_of_registration(error: &CallError) -> bool {
+    error.status() == Some(StatusCode::PRECONDITION_FAILED)
+        || matches!(
+            error.code(),
+            Some(ErrorCode::RevokedSlaveKey | ErrorCode::UnknownSlaveKey)
+        )
 }
 
 /// Another attempt counts, or the build is over.
@@ -139,7 +149,7 @@ impl Deliveries {
                             "a result was not delivered; retrying"
                         );
                     }
-                    if error.status() == Some(StatusCode::PRECONDITION_FAILED) {
+                    if is_of_registration(&error) {
                         self.registration.doubt();
                     }
                 }
@@ -265,5 +275,39 @@ async fn spool_for_good(parcel: &Arc<Parcel>) {
     if let Err(error) = synced.map_err(io::Error::other).and_then(|done| done) {
         let path = parcel.file.display();
         tracing::warn!(%path, %error, "could not write a waiting result to disk");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_slave_is_told_from_one_of_what_it_brings() {
+        let refused = |status, code| CallError::Refused {
+            url: "http://m/v1/build/1/results".to_owned(),
+            status,
+            error: "no".to_owned(),
+            code,
+            is_explained: true,
+        };
+        for (status, code, expected) in [
+            (StatusCode::PRECONDITION_FAILED, None, true),
+            (
+                StatusCode::UNAUTHORIZED,
+                Some(ErrorCode::RevokedSlaveKey),
+                true,
+            ),
+            (
+                StatusCode::UNAUTHORIZED,
+                Some(ErrorCode::UnknownSlaveKey),
+                true,
+            ),
+            (StatusCode::UNAUTHORIZED, None, false),
+            (StatusCode::CONFLICT, None, false),
+        ] {
+            let error = refused(status, code);
+            assert_eq!(is_of_registration(&error), expected, "{error}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What the master is to be told about builds, and telling it until it has heard.
 
+use super::delivery::is_of_registration;
 use super::pacing::Pacing;
 use crate::master::api::{Failures, MasterApi};
 use crate::master::registration::Registration;
@@ -181,15 +182,15 @@ impl Reports {
         };
         // A wrong clock may come right.
         let may_succeed = error.status().is_none_or(|s| s == StatusCode::UNAUTHORIZED);
+        if is_of_registration(&error) {
+            // It was started again, and hears first what we have; or it does not know our key.
+            registration.doubt();
+            return false;
+        }
         if may_succeed || error.is_passing() {
             if failures.is_new(&error) {
                 tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "a report did not reach the master; retrying");
             }
-            return false;
-        }
-        if error.status() == Some(StatusCode::PRECONDITION_FAILED) {
-            // It was started again, and hears first what we have.
-            registration.doubt();
             return false;
         }
         tracing::warn!(build.id = %build, slave.id = %id, ?state, %error, "the master refused a report");

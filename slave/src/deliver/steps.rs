@@ -4,7 +4,7 @@ use super::delivery::{Verdict, verdict};
 use crate::master::api::{Backoff, MasterApi};
 use crate::master::registration::Registration;
 use crate::master::upload::Upload;
-use clusterrunner_common::api::{StepEnd, StepKind, StepReport};
+use clusterrunner_common::api::{ErrorCode, StepEnd, StepKind, StepReport};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{BuildId, SlaveId};
@@ -82,6 +82,11 @@ impl StepDeliveries {
             let Err(error) = self.api.upload_step(build, upload).await else {
                 return Ok(());
             };
+            if error.code() == Some(ErrorCode::RevokedSlaveKey) {
+                // The slave ends, and must not wait for this.
+                self.registration.doubt();
+                return Err(error.to_string());
+            }
             match verdict(&error) {
                 Verdict::TryAgain => self.registration.doubt(),
                 // Such as of a farm that is stopped: the master does not know the slave or the build any more.

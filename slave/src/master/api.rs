@@ -155,6 +155,13 @@ pub(crate) enum ConnectError {
     /// There was no answer, or a refusal.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// The master knows neither the key of this slave nor what it joins with, and may be another than it has joined.
+    #[error("{refused}; this slave has joined the master with the key {joined}")]
+    NotTaken {
+        #[source]
+        refused: CallError,
+        joined: String,
+    },
     /// Whoever answered is not this slave's master.
     #[error(transparent)]
     Master(#[from] NotOurs),
@@ -165,6 +172,14 @@ fn must_join(error: &CallError) -> bool {
     matches!(
         error.code(),
         Some(ErrorCode::UnknownSlaveKey | ErrorCode::AddressOfOtherKey)
+    )
+}
+
+/// Whether a master may refuse because it is not the one that a slave has joined.
+fn is_unknown(error: &CallError) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::UnknownSlaveKey | ErrorCode::InvalidJoinToken)
     )
 }
 
@@ -213,7 +228,11 @@ impl MasterApi {
                 connected => return connected,
             }
         }
-        Err(refused.map_or(NotOurs::NothingToJoinWith.into(), ConnectError::Call))
+        let refused = refused.ok_or(NotOurs::NothingToJoinWith)?;
+        Err(match self.identity.joined() {
+            Some(joined) if is_unknown(&refused) => ConnectError::NotTaken { refused, joined },
+            _ => refused.into(),
+        })
     }
 
     /// The same with its key, or in one of the ways to join.

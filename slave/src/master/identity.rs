@@ -122,6 +122,12 @@ impl Identity {
             None => {
                 let key = OwnKey::from_random(random_bytes());
                 whole_file::replace(&own, format!("{}\n", key.to_text()).as_bytes())?;
+                if master_file(&directory).exists() {
+                    tracing::warn!(
+                        "this slave's key {} is gone: made another, with which it joins again",
+                        own.display()
+                    );
+                }
                 key
             }
         };
@@ -154,6 +160,11 @@ impl Identity {
         self.master().is_some()
     }
 
+    /// The beginning of the key of the master that it has joined.
+    pub(crate) fn joined(&self) -> Option<String> {
+        self.master().map(|master| master.public().fingerprint())
+    }
+
     /// With what it can join, in the order in which that is tried.
     pub(crate) fn ways(&self) -> &[Way] {
         &self.0.ways
@@ -181,7 +192,8 @@ impl Identity {
 
     /// What it shows when it connects.
     pub(crate) fn shown(&self, address: &str, session: &SessionId) -> SlaveIdentity {
-        SlaveIdentity::new(&self.0.key, address, session, random_bytes())
+        let master = self.master().map(|master| master.public());
+        SlaveIdentity::joined(&self.0.key, (address, session), random_bytes(), master)
     }
 
     /// Looks at the answer of a master to what was shown; it is this slave's master from then on. `way`: what the slave
@@ -305,7 +317,8 @@ impl Keys for Identity {
     }
 
     fn join_token(&self, _: TokenId, _: Timestamp) -> Result<Secret, KeyRefusal> {
-        Err(KeyRefusal::UnknownToken)
+        // Nobody joins a slave.
+        Err(KeyRefusal::OtherMaster)
     }
 }
 

@@ -82,6 +82,10 @@ pub struct SlaveIdentity {
     pub proof: String,
     /// Random, so that no old answer fits.
     pub challenge: String,
+    /// The key of the master that it has joined, whose orders alone it takes; the proof covers it. None of a slave that has
+    /// joined none, and of one of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<PublicKey>,
 }
 
 /// What a master shows of itself in its answer.

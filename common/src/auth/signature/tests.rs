@@ -109,12 +109,12 @@ impl Keys for Known {
         known
             .then(|| Verifier::of(key))
             .flatten()
-            .ok_or(KeyRefusal::UnknownKey)
+            .ok_or(KeyRefusal::UnknownKey(self.0.public()))
     }
 
     fn join_token(&self, token: TokenId, now: Timestamp) -> Result<Secret, KeyRefusal> {
         match (token == self.1.id, now <= NOW) {
-            (false, _) => Err(KeyRefusal::UnknownToken),
+            (false, _) => Err(KeyRefusal::UnknownToken(self.0.public())),
             (true, false) => Err(KeyRefusal::ExpiredToken),
             (true, true) => Ok(self.1.secret.clone()),
         }
@@ -139,10 +139,10 @@ fn a_key_and_a_join_token_sign_the_same_lines() {
     let by_other_token = request(&digest).sign_with_token(&token(8), NOW, [1; 16]);
     let pretended = by_stranger.replace(&other.public().to_string(), &key.public().to_string());
     let (unknown, wrong) = (
-        Err(SignatureError::Key(KeyRefusal::UnknownKey)),
+        Err(SignatureError::Key(KeyRefusal::UnknownKey(key.public()))),
         Err(SignatureError::Wrong),
     );
-    let no_token = Err(SignatureError::Key(KeyRefusal::UnknownToken));
+    let no_token = Err(SignatureError::Key(KeyRefusal::UnknownToken(key.public())));
     let expired = Err(SignatureError::Key(KeyRefusal::ExpiredToken));
     for (header, now, expected) in [
         (&by_key, NOW, Ok(())),

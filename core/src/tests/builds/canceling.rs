@@ -14,7 +14,7 @@ fn canceling_ends_a_build_that_waits_or_is_prepared() {
     farm.build(plan(&["A"]));
     farm.cancel(3).check(&["3 canceled"], &["abandon 3"]);
     farm.connect("a", "life 1", 1)
-        .check_facts(&["slave 1 connected: a, life 1, 1 executors"]);
+        .check_facts(&["slave 1 connected: a, life 1, 1 executor"]);
     let unknown = Command::CancelBuild {
         by: Actor::SecretHolder,
         build: BuildId(9),

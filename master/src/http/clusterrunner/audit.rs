@@ -13,6 +13,9 @@ use clusterrunner_core::actor::Actor;
 use std::sync::Arc;
 use tokio::task::spawn_blocking;
 
+/// What all slaves are called that connect by keys of their own.
+const SLAVE_KEYS: &str = "a slave's own key";
+
 const NOT_YOURS: &str = "Only superusers with a token whose role is admin and the holder of the farm's secret may read the \
                          audit log.";
 
@@ -26,7 +29,7 @@ pub(super) async fn list(
     let (log, _turn) = (api.audit.clone(), api.turns.take().await);
     let entries = blocking(move || {
         let found = log.newest(wanted.before, wanted.limit, |asked| {
-            let is_by = |wanted: &String| name(asked).eq_ignore_ascii_case(wanted);
+            let is_by = |wanted: &String| is_by(asked, wanted);
             wanted.by.as_ref().is_none_or(is_by)
         })?;
         Ok(found.into_iter().map(view).collect())
@@ -96,6 +99,36 @@ fn name(asked: &Asked) -> String {
         Actor::Slave(slave) => format!("slave {slave}"),
         Actor::Nobody => "nobody".to_owned(),
         Actor::JoinToken(token) => format!("join token {token}"),
-        Actor::SlaveKey => "a slave's own key".to_owned(),
+        Actor::SlaveKey => {
+            let name = asked.name.clone();
+            name.unwrap_or_else(|| SLAVE_KEYS.to_owned())
+        }
+    }
+}
+
+/// Whether an entry is of the actor who is called so; slaves that have connected by keys of their own have a common name, too.
+fn is_by(asked: &Asked, wanted: &str) -> bool {
+    let is_of_slave = asked.by == Actor::SlaveKey && wanted.eq_ignore_ascii_case(SLAVE_KEYS);
+    is_of_slave || name(asked).eq_ignore_ascii_case(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::clock::Timestamp;
+
+    #[test]
+    fn slaves_with_keys_are_found_one_by_one_and_together() {
+        let known = Some("slave key 0a1b (farm-3:43001)".to_owned());
+        let asked = |name| Asked::new(Timestamp(0), (Actor::SlaveKey, name), None, String::new());
+        assert!(is_by(
+            &asked(known.clone()),
+            "Slave key 0a1b (farm-3:43001)"
+        ));
+        assert!(is_by(&asked(known.clone()), "a slave's own key"));
+        assert!(!is_by(&asked(known), "slave key 0a1c (farm-3:43001)"));
+        assert!(is_by(&asked(None), "a slave's own key"));
+        let other = Asked::new(Timestamp(0), (Actor::Nobody, None), None, String::new());
+        assert!(!is_by(&other, "a slave's own key"));
     }
 }

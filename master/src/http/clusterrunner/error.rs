@@ -76,6 +76,17 @@ pub(crate) enum ApiError {
     InvalidChange(String),
     #[error("{0}")]
     Invalid(String),
+    /// Nothing of the slave is recorded.
+    #[error(
+        "This master has the key {own}, and the slave at {slave} has joined the one with the key {joined}, whose orders alone \
+         it takes. If the master was set up anew, start the slave once with --forget-master, and with the secret or a join \
+         token."
+    )]
+    OtherMaster {
+        slave: String,
+        own: String,
+        joined: String,
+    },
     /// Only with a full signature.
     #[error(transparent)]
     MustSign(SignatureError),
@@ -268,6 +279,7 @@ impl ApiError {
             Self::NoRoute => ErrorCode::NoRoute,
             Self::WhoAsks => ErrorCode::NoProof,
             Self::NoSuchUser(_) => ErrorCode::UnknownUser,
+            Self::OtherMaster { .. } => ErrorCode::OtherMaster,
             Self::Refused(Refusal::Key(KeyRefused::UnknownKey)) => ErrorCode::UnknownSlaveKey,
             Self::Refused(Refusal::Key(KeyRefused::RevokedKey)) => ErrorCode::RevokedSlaveKey,
             Self::Refused(Refusal::Key(KeyRefused::AddressOfOther { .. })) => {
@@ -315,6 +327,7 @@ impl ApiError {
             Self::Account(error) => account_status(error),
             Self::ResultsRemoved(_) => StatusCode::GONE,
             Self::NotBuilding(_)
+            | Self::OtherMaster { .. }
             | Self::DamagedSnapshot
             | Self::Source(_)
             | Self::NoWorkingTree => StatusCode::CONFLICT,
@@ -417,6 +430,11 @@ mod tests {
             build: BuildId(7),
             why: "it was canceled",
         };
+        let other_master = ApiError::OtherMaster {
+            slave: "h:1".to_owned(),
+            own: "0a".to_owned(),
+            joined: "0b".to_owned(),
+        };
         for (error, code) in [
             (ApiError::NoRoute, Some("no_route")),
             (ApiError::WhoAsks, Some("no_proof")),
@@ -433,6 +451,7 @@ mod tests {
                 Some("unknown_slave"),
             ),
             (no_archive, Some("no_archive")),
+            (other_master, Some("other_master")),
             (Refusal::UnknownSubjob(SubjobId(7)).into(), None),
         ] {
             let said = error.to_string();

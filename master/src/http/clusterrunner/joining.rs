@@ -4,7 +4,7 @@ use super::error::ApiError;
 use clusterrunner_common::api::{ConnectRequest, PROTOCOL};
 use clusterrunner_common::auth::joining::is_life_with_key;
 use clusterrunner_common::auth::signature::is_session;
-use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::ids::{PublicKey, SessionId};
 use clusterrunner_common::text::host_name::is_host_and_port;
 use clusterrunner_common::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
 use clusterrunner_common::work::Seen;
@@ -121,6 +121,20 @@ pub(super) fn offered_key(
         key: identity.key,
         joins,
     }))
+}
+
+/// Whether a slave that has proved what it shows takes orders from the master with this key. One that does not is not
+/// registered: it would stand among those that build, and run nothing.
+pub(super) fn check_master(request: &ConnectRequest, own: &PublicKey) -> Result<(), ApiError> {
+    let joined = request.identity.as_ref().and_then(|shown| shown.master);
+    match joined.filter(|joined| joined != own) {
+        None => Ok(()),
+        Some(joined) => Err(ApiError::OtherMaster {
+            slave: request.slave.clone(),
+            own: own.fingerprint(),
+            joined: joined.fingerprint(),
+        }),
+    }
 }
 
 /// Whether any slave may be at this address, with so many executors.

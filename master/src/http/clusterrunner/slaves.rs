@@ -44,6 +44,7 @@ pub(super) async fn connect(
     }
     let session = joining::check(&request)?;
     let key = joining::offered_key(caller, &request, &session)?;
+    joining::check_master(&request, &api.slave_keys.own_key())?;
     let identity = request.identity;
     let (url, version) = (request.slave.clone(), request.version);
     let isolation = request.isolation;

@@ -6,7 +6,8 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
         "Error",
         "error: string, status?: 'FAILURE', child_routes?: {string}, \
          code?: 'no_route'|'unknown_build'|'unknown_slave'|'unknown_template'|'unknown_instance'|'unknown_user'|'no_archive'|\
-         'no_proof'|'invalid_token'|'unknown_slave_key'|'revoked_slave_key'|'invalid_join_token'|'address_of_other_key'",
+         'no_proof'|'invalid_token'|'unknown_slave_key'|'revoked_slave_key'|'invalid_join_token'|'address_of_other_key'|\
+         'other_master'",
     ),
     // Builds.
     (
