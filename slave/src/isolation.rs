@@ -359,19 +359,19 @@ mod tests {
             ..Isolation::default()
         };
         let project = tempfile::tempdir().unwrap();
-        let everybody_may = |mode| {
+        let permit = |mode| {
             fs::set_permissions(project.path(), fs::Permissions::from_mode(mode)).unwrap();
         };
         let denied = b"sh: 1: cannot create s.txt: Permission denied\n";
         let why = |isolation: &Isolation, printed: &[u8]| {
             isolator.why_denied(isolation, project.path(), printed)
         };
-        everybody_may(0o555);
+        permit(0o555);
         let told = why(&behind_walls, denied).unwrap();
         assert!(told.contains("run as nobody (run_as)"), "{told}");
         assert_eq!(why(&behind_walls, b"it failed\n"), None);
         assert_eq!(why(&Isolation::default(), denied), None);
-        everybody_may(0o777);
+        permit(0o777);
         assert_eq!(why(&behind_walls, denied), None);
     }
 }
