@@ -110,13 +110,43 @@ pub struct Reported {
     mask: Arc<Mask>,
 }
 
-/// Reports that were not read, and tests for which there was no room.
+/// What was not read, and tests for which there was no room.
 #[derive(Debug, Default)]
 struct Unread {
-    reports: u64,
-    /// The first reports, with the reasons.
-    first: Vec<String>,
+    reports: LeftOut,
+    /// Who packs the artifacts names them, too.
+    directories: LeftOut,
     tests: u64,
+}
+
+/// How many of a kind were left out, and the first with the reasons.
+#[derive(Debug, Default)]
+struct LeftOut {
+    number: u64,
+    first: Vec<String>,
+}
+
+impl LeftOut {
+    fn add(&mut self, name: &str, why: &dyn std::fmt::Display) {
+        self.number += 1;
+        if self.first.len() < NAMED {
+            self.first.push(format!("{name} ({why})"));
+        }
+    }
+
+    /// In words for the users of a build: what is said of one and of several; nothing where there are none.
+    fn told(&self, one: &str, several: &str) -> Option<String> {
+        let what = match self.number {
+            0 => return None,
+            1 => one.to_owned(),
+            more => format!("{more} {several}"),
+        };
+        let others = match self.number > NAMED as u64 {
+            true => " and others",
+            false => "",
+        };
+        Some(format!("{what}: {}{others}", self.first.join(", ")))
+    }
 }
 
 /// How many reports that were not read are named.
@@ -171,10 +201,12 @@ impl Reported {
 
     /// Notes that a report was not read.
     pub fn leave_out(&mut self, name: &str, why: &dyn std::fmt::Display) {
-        self.unread.reports += 1;
-        if self.unread.first.len() < NAMED {
-            self.unread.first.push(format!("{name} ({why})"));
-        }
+        self.unread.reports.add(name, why);
+    }
+
+    /// Notes that there may be reports in a directory which can not be read.
+    pub(crate) fn leave_out_directory(&mut self, name: &str, why: &dyn std::fmt::Display) {
+        self.unread.directories.add(name, why);
     }
 
     /// The tests in the form in which they travel and are kept, with what had no room in it noted; nothing where there
@@ -188,28 +220,25 @@ impl Reported {
     /// What was not read, in words for the users of a build.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let Unread {
-            reports,
-            first,
-            tests,
-        } = &self.unread;
-        let mut said = Vec::new();
-        if *reports > 0 {
-            let what = match reports {
-                1 => "a JUnit report was not read".to_owned(),
-                more => format!("{more} JUnit reports were not read"),
-            };
-            let others = match *reports > NAMED as u64 {
-                true => " and others",
-                false => "",
-            };
-            said.push(format!("{what}: {}{others}", first.join(", ")));
-        }
-        if *tests > 0 {
-            said.push(format!(
-                "{tests} tests of JUnit reports were left out: there were too many"
-            ));
-        }
+        let directories = self.unread.directories.told(
+            "a directory was not searched for JUnit reports",
+            "directories were not searched for JUnit reports",
+        );
+        let said: Vec<String> = directories
+            .into_iter()
+            .chain(self.warning_beside_artifacts())
+            .collect();
+        (!said.is_empty()).then(|| said.join("; "))
+    }
+
+    /// The same without directories that can not be read: they are named among the artifacts that are left out.
+    #[must_use]
+    pub fn warning_beside_artifacts(&self) -> Option<String> {
+        let Unread { reports, tests, .. } = &self.unread;
+        let reports = reports.told("a JUnit report was not read", "JUnit reports were not read");
+        let tests = (*tests > 0)
+            .then(|| format!("{tests} tests of JUnit reports were left out: there were too many"));
+        let said: Vec<String> = reports.into_iter().chain(tests).collect();
         (!said.is_empty()).then(|| said.join("; "))
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use hidden::hidden_places;
 pub(crate) use hierarchy::{Controller, Version, parents};
 
 use crate::data_directory::{DataDirectory, make_private, remove_all};
-use account::{account_of, give_tree};
+use account::{account_of, give_tree, may_write};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::process::confinement::Account;
@@ -28,7 +28,7 @@ use hidden::uncovers;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, lchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -216,6 +216,27 @@ impl Isolator {
         given.map_err(failed("give away", path))
     }
 
+    /// What to tell of a command that failed and printed that it may not do something, where its user may not write to the
+    /// project: that belongs to whom it belongs.
+    pub(crate) fn why_denied(
+        &self,
+        isolation: &Isolation,
+        project: &Path,
+        printed: &[u8],
+    ) -> Option<String> {
+        const DENIED: &[u8] = b"ermission denied";
+        let name = self.settings.run_as.as_deref()?;
+        if !printed.windows(DENIED.len()).any(|part| part == DENIED) {
+            return None;
+        }
+        let account = self.account(isolation).ok()??;
+        let found = fs::metadata(project).ok()?;
+        let may = may_write(&account, (found.uid(), found.gid()), found.mode());
+        (!may).then(|| {
+            format!("commands run as {name} (run_as), who may not write to the project directory")
+        })
+    }
+
     /// Who commands are, where that is another user than the slave's.
     fn account(&self, isolation: &Isolation) -> Result<Option<Account>, IsolationError> {
         let Some(name) = &self.settings.run_as else {
@@ -317,4 +338,40 @@ impl Isolator {
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> IsolationError {
     let path = path.to_owned();
     move |source| IsolationError::Io { step, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::ids::SessionId;
+
+    #[test]
+    fn who_may_not_write_to_a_project_is_told() {
+        let base = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(base.path(), 1, SessionId("s".to_owned())).unwrap();
+        let settings = IsolationSettings {
+            run_as: Some("nobody".to_owned()),
+            ..IsolationSettings::default()
+        };
+        let isolator = Isolator::new(settings, PathBuf::new(), Arc::new(data), Vec::new());
+        let behind_walls = Isolation {
+            level: IsolationLevel::User,
+            ..Isolation::default()
+        };
+        let project = tempfile::tempdir().unwrap();
+        let permit = |mode| {
+            fs::set_permissions(project.path(), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let denied = b"sh: 1: cannot create s.txt: Permission denied\n";
+        let why = |isolation: &Isolation, printed: &[u8]| {
+            isolator.why_denied(isolation, project.path(), printed)
+        };
+        permit(0o555);
+        let told = why(&behind_walls, denied).unwrap();
+        assert!(told.contains("run as nobody (run_as)"), "{told}");
+        assert_eq!(why(&behind_walls, b"it failed\n"), None);
+        assert_eq!(why(&Isolation::default(), denied), None);
+        permit(0o777);
+        assert_eq!(why(&behind_walls, denied), None);
+    }
 }

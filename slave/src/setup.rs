@@ -291,8 +291,21 @@ impl Setup {
         };
         Err(SetupError::Failed {
             how,
-            output: last_lines(output, self.max_output).await,
+            output: self.end_of_output(output, project).await,
         })
+    }
+
+    /// What goes behind a message that a set-up failed.
+    async fn end_of_output(&self, output: PathBuf, project: &Project) -> String {
+        let told = last_lines(output, self.max_output).await;
+        let (isolation, directory) = (&project.isolation, &project.directory);
+        match self
+            .isolator
+            .why_denied(isolation, directory, told.as_bytes())
+        {
+            Some(why) => format!("{told}\n({why})"),
+            None => told,
+        }
     }
 
     /// Whether the data directory is gone for good, so that this slave ends.

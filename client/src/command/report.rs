@@ -182,15 +182,47 @@ fn finished(build: &BuildView, time: &str) -> (Style, String) {
         0 => String::new(),
         rest => format!(", {rest} not run"),
     };
-    let in_trouble = match build.num_atoms_in_trouble {
-        0 => String::new(),
-        some => format!(" ({some} timed out or took slaves down)"),
-    };
+    let in_trouble = in_trouble(build);
     let text = format!(
         "Build {id} failed: {failed} of {} failed{in_trouble}, {passed} passed{flaky}{not_run}{time}",
         count(atoms, "atom")
     );
     (BAD, text)
+}
+
+/// What happened to those failed atoms that did not just fail, as ` (2 timed out, 1 ran out of memory)`.
+fn in_trouble(build: &BuildView) -> String {
+    /// How the master's words begin, and what is said of the atoms.
+    const REASONS: [(&str, &str); 4] = [
+        ("timed out", "timed out"),
+        ("poison", "took slaves down"),
+        ("out of memory", "ran out of memory"),
+        ("too many processes", "had too many processes"),
+    ];
+    let all = build.num_atoms_in_trouble;
+    if all == 0 {
+        return String::new();
+    }
+    let failed = build.failed_atoms.as_deref().unwrap_or_default();
+    let troubles: Vec<&str> = failed
+        .iter()
+        .filter_map(|atom| atom.trouble.as_deref())
+        .collect();
+    let mut told = Vec::new();
+    let mut rest = all;
+    for (begin, what) in REASONS {
+        let those = troubles.iter().filter(|trouble| trouble.starts_with(begin));
+        let number = u64::try_from(those.count()).unwrap_or(u64::MAX);
+        if number > 0 {
+            told.push(format!("{number} {what}"));
+            rest = rest.saturating_sub(number);
+        }
+    }
+    // The atoms of a matrix are listed with its builds.
+    if rest > 0 {
+        told.push(format!("{rest} timed out, took slaves down or hit a limit"));
+    }
+    format!(" ({})", told.join(", "))
 }
 
 fn say_as_the_original(build: &BuildView) {
@@ -204,4 +236,50 @@ fn say_as_the_original(build: &BuildView) {
         Some(BuildResult::Failure | BuildResult::Canceled) | None => "FAILURE",
     };
     output::tell(format!("Build {id} result was {result}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn said(in_trouble: u64, troubles: &[Option<&str>]) -> String {
+        let atom = |trouble: &Option<&str>| -> Value {
+            json!({
+                "command_string": "export T=\"a\";", "expected_time": null, "actual_time": 1.0, "exit_code": 1,
+                "state": "COMPLETED", "id": 0, "subjob_id": 0, "trouble": trouble,
+            })
+        };
+        let failed: Vec<Value> = troubles.iter().map(atom).collect();
+        let view = json!({
+            "id": 1, "status": "FINISHED", "details": null, "error_message": null, "num_atoms": 9, "num_subjobs": 9,
+            "failed_atoms": failed, "result": "FAILURE", "request_params": {}, "state_timestamps": {},
+            "artifacts": null, "num_atoms_in_trouble": in_trouble,
+        });
+        let build: BuildView = serde_json::from_value(view).unwrap();
+        verdict(&build).1
+    }
+
+    #[test]
+    fn failures_that_are_no_plain_ones_are_counted_by_their_reasons() {
+        let timed_out = Some("timed out after 600 s");
+        for (in_trouble, troubles, expected) in [
+            (0, &[None] as &[Option<&str>], "1 of 9 atoms failed, 8"),
+            (1, &[timed_out, None], "failed (1 timed out), 7 passed"),
+            (
+                4,
+                &[
+                    timed_out,
+                    Some("out of memory: 512 MiB limit"),
+                    Some("too many processes: limit 200"),
+                    Some("poison: 3 slaves were lost while they ran it"),
+                ],
+                "(1 timed out, 1 took slaves down, 1 ran out of memory, 1 had too many processes)",
+            ),
+            (2, &[], "(2 timed out, took slaves down or hit a limit)"),
+        ] {
+            let said = said(in_trouble, troubles);
+            assert!(said.contains(expected), "{said}");
+        }
+    }
 }

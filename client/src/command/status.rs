@@ -133,14 +133,16 @@ pub(crate) async fn slaves(
         ));
         return Ok(ExitCode::Success);
     }
-    let headings = ["Slave", "Address", "State", "Executors", "Build", "Key"];
-    // Of a farm of an earlier version none has one.
-    let has_keys = slaves.iter().any(|slave| slave.key.is_some());
-    let shown = headings.len() - usize::from(!has_keys);
-    let mut table = Table::new(&headings[..shown]);
+    let mut headings = vec!["Slave", "Address", "State", "Executors", "Build"];
+    // Farms of an earlier version tell of neither.
+    let tell_of_containers = slaves.iter().any(|slave| slave.runs_containers.is_some());
+    let have_keys = slaves.iter().any(|slave| slave.key.is_some());
+    headings.extend(tell_of_containers.then_some("Containers"));
+    headings.extend(have_keys.then_some("Key"));
+    let mut table = Table::new(&headings);
     for slave in &slaves {
         let (style, state) = slave_state(slave);
-        let cells = [
+        let mut cells: Vec<Cell> = vec![
             slave.id.to_string().into(),
             slave.url.as_str().into(),
             Cell::styled(style, state),
@@ -153,9 +155,19 @@ pub(crate) async fn slaves(
                 Some(build) => build.to_string().into(),
                 None => "-".into(),
             },
-            slave.key.as_deref().unwrap_or("-").into(),
         ];
-        table.add(cells.into_iter().take(shown));
+        let containers = match slave.runs_containers {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "-",
+        };
+        if tell_of_containers {
+            cells.push(containers.into());
+        }
+        if have_keys {
+            cells.push(slave.key.as_deref().unwrap_or("-").into());
+        }
+        table.add(cells);
     }
     table.print();
     tell_of_the_sick(&slaves);

@@ -198,6 +198,11 @@ fn slaves_are_listed() {
         &["Slave  Address         State  Executors      Build\n1      10.0.0.7:43001  alive  3 of 8 in use  7\n"],
         &[],
     );
+    master.script().slaves[0].runs_containers = Some(false);
+    user.run_at(&master, &["slaves"]).expect_code(0).expect(
+        &["Build  Containers\n1      10.0.0.7:43001  alive  3 of 8 in use  7      no\n"],
+        &[],
+    );
     master.script().slaves.clear();
     user.run_at(&master, &["slaves"])
         .expect_code(0)

@@ -101,7 +101,7 @@ pub struct BuildView {
     /// Ours: atoms that run, one for each executor that works on it; what else slaves have of it waits there.
     #[serde(default)]
     pub num_atoms_in_progress: u64,
-    /// Ours: failed atoms that did not end by themselves: they ran too long, or are poison. Each says
+    /// Ours: failed atoms that did not end by themselves: they ran too long, hit a limit or are poison. Each says
     /// so in `trouble`.
     #[serde(default)]
     pub num_atoms_in_trouble: u64,

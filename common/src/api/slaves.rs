@@ -45,7 +45,7 @@ pub struct SlaveView {
     /// Ours: whether it gets one atom at a time, since what failed on it passed elsewhere or may do so.
     #[serde(default)]
     pub is_in_doubt: bool,
-    /// Ours: when the master last heard of it, in seconds since 1970. This field and the next five are in version 2 of lists
+    /// Ours: when the master last heard of it, in seconds since 1970. This field and the next six are in version 2 of lists
     /// and events only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_heard_at: Option<f64>,
@@ -65,6 +65,9 @@ pub struct SlaveView {
     /// Ours: how far it keeps the commands of all builds apart from its machine, if it says so; in the same lists and events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<IsolationLevel>,
+    /// Ours: whether it can run containers, once it has said so; in the same lists and events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_containers: Option<bool>,
     /// Ours: the beginning of the key that it signs with; none of a slave that has but the secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,

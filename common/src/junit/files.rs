@@ -55,7 +55,7 @@ fn collect_among(
         reported: &mut reported,
     };
     if let Err(error) = search.run(directory, is_to_stop) {
-        search.reported.leave_out(known_as, &error);
+        search.reported.leave_out_directory(known_as, &error);
     }
     let found = search.finish();
     let mut left = MAX_REPORT_BYTES;
@@ -101,7 +101,7 @@ impl Search<'_> {
             let (opened, names) = match tree.directory(&inside) {
                 Ok(opened) => opened,
                 Err(error) => {
-                    self.leave_out(&inside, &error);
+                    self.leave_out_directory(&inside, &error);
                     continue;
                 }
             };
@@ -119,7 +119,7 @@ impl Search<'_> {
                         let entry = tree_entry(&opened, &name);
                         self.see(inside.join(&name), entry, &mut waiting);
                     }
-                    Err(error) => self.leave_out(&inside, &error),
+                    Err(error) => self.leave_out_directory(&inside, &error),
                 }
             }
         }
@@ -161,11 +161,21 @@ impl Search<'_> {
     }
 
     fn leave_out(&mut self, path: &Path, why: &dyn std::fmt::Display) {
-        let name = match path.as_os_str().is_empty() {
+        let name = self.name_of(path);
+        self.reported.leave_out(&name, why);
+    }
+
+    fn leave_out_directory(&mut self, path: &Path, why: &dyn std::fmt::Display) {
+        let name = self.name_of(path);
+        self.reported.leave_out_directory(&name, why);
+    }
+
+    /// How users know it.
+    fn name_of(&self, path: &Path) -> String {
+        match path.as_os_str().is_empty() {
             true => self.known_as.to_owned(),
             false => format!("{}/{}", self.known_as, path.display()),
-        };
-        self.reported.leave_out(&name, why);
+        }
     }
 }
 
@@ -242,7 +252,11 @@ mod tests {
             &Arc::default(),
             &|| false,
         );
-        assert!(gone.tests.is_empty() && gone.warning().is_some());
+        assert!(gone.tests.is_empty());
+        // Whoever packs what the atom left says that it is gone.
+        assert_eq!(gone.warning_beside_artifacts(), None);
+        let begins = "a directory was not searched for JUnit reports: a (";
+        assert!(gone.warning().unwrap().starts_with(begins));
     }
 
     #[test]

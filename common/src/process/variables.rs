@@ -197,7 +197,7 @@ pub fn is_set_by_bash(name: &str) -> bool {
 pub fn check_chosen(name: &str, value: &str) -> Result<(), &'static str> {
     match name.is_empty() || is_name(name) {
         true => check(name, value),
-        false => Err("under a name of letters, digits and underscores: shells see no other"),
+        false => Err("given a name of letters, digits and underscores, since shells see no other"),
     }
 }
 
@@ -206,10 +206,21 @@ pub fn check_chosen(name: &str, value: &str) -> Result<(), &'static str> {
 /// # Errors
 /// No variable that a user chooses can have the name.
 pub fn check_secret_name(name: &str) -> Result<(), &'static str> {
-    match is_set_by_bash(name) {
-        true => Err("another name: bash sets this variable itself"),
-        false => check_chosen(name, ""),
+    if is_set_by_bash(name) {
+        return Err("another one, since bash sets this variable itself");
     }
+    if !is_name(name) {
+        return Err("of letters, digits and underscores, since shells see no other variables");
+    }
+    if is_ours(name) {
+        return Err("another one, since ClusterRunner sets this variable itself");
+    }
+    check(name, "")
+}
+
+/// Whether ClusterRunner sets a variable of this name.
+fn is_ours(name: &str) -> bool {
+    name.starts_with(OURS) || OF_COMMANDS.contains(&name)
 }
 
 /// Why a build can not have a variable; the text says what would be right. The value is not in it.
@@ -218,10 +229,10 @@ pub fn check_secret_name(name: &str) -> Result<(), &'static str> {
 /// The name or the value can not be in an environment, or is ClusterRunner's own.
 pub fn check(name: &str, value: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.contains(['=', '\0']) {
-        return Err("under a name of a variable, without '=' and NUL characters");
+        return Err("given a name without '=' and NUL characters");
     }
-    if name.starts_with(OURS) || OF_COMMANDS.contains(&name) {
-        return Err("left out: ClusterRunner sets this variable itself");
+    if is_ours(name) {
+        return Err("left out, since ClusterRunner sets this variable itself");
     }
     if value.contains('\0') {
         return Err("text without NUL characters");

@@ -1,7 +1,8 @@
-//! Amounts of bytes as people write them: `512 MiB`, `2G`, `1048576`.
+//! Amounts of bytes as people write them: `512 MiB`, `2G`, `512MB`, `1048576`. All units are powers of 1024, as for podman
+//! and docker.
 
 /// Units and how many bytes they are. Of units of the same size the first one is shown.
-const UNITS: [(&str, u64); 9] = [
+const UNITS: [(&str, u64); 13] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -10,6 +11,10 @@ const UNITS: [(&str, u64); 9] = [
     ("G", 1 << 30),
     ("M", 1 << 20),
     ("K", 1 << 10),
+    ("TB", 1 << 40),
+    ("GB", 1 << 30),
+    ("MB", 1 << 20),
+    ("KB", 1 << 10),
     ("B", 1),
 ];
 
@@ -62,6 +67,9 @@ mod tests {
             ("512 MiB", 512 << 20, "512 MiB"),
             ("512m", 512 << 20, "512 MiB"),
             ("2G", 2 << 30, "2 GiB"),
+            ("512MB", 512 << 20, "512 MiB"),
+            ("512MiB", 512 << 20, "512 MiB"),
+            ("1 gb", 1 << 30, "1 GiB"),
             ("1536 MiB", 1536 << 20, "1536 MiB"),
             ("1000", 1000, "1000 bytes"),
             ("4096", 4096, "4 KiB"),

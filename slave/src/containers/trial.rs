@@ -22,8 +22,11 @@ const HEADERS: u64 = 64 + 56;
 /// Where the program is in memory.
 const ADDRESS: u64 = 0x40_0000;
 
-/// Remembers the last trial that succeeded.
-const REMEMBERED: &str = "container_runtime";
+/// Remembers the last trial, followed by the name of the runtime.
+const REMEMBERED: &str = "container_runtime_";
+
+/// Begins, in what is remembered, why no container runs.
+const FAILED: &str = "failed: ";
 
 /// What is known of the containers of this machine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -61,9 +64,9 @@ impl Availability {
             return Ok(Self::default());
         }
         let (tell, found) = watch::channel(Found::Searching);
-        let remembered = data.join(REMEMBERED);
+        let data = data.to_owned();
         drop(spawn_blocking(move || {
-            tell.send_replace(first_working(installed, &remembered));
+            tell.send_replace(first_working(installed, &data));
         }));
         Ok(Self(found))
     }
@@ -95,11 +98,11 @@ impl Availability {
     }
 }
 
-fn first_working(installed: Vec<ContainerRuntime>, remembered: &Path) -> Found {
+fn first_working(installed: Vec<ContainerRuntime>, data: &Path) -> Found {
     let mut whys = Vec::new();
     for runtime in installed {
         let name = runtime.name();
-        match works(&runtime, remembered) {
+        match works(&runtime, &data.join(format!("{REMEMBERED}{name}"))) {
             Ok(()) => {
                 if let Err(error) = runtime.remove_left_by_builds() {
                     tracing::warn!(%error, "could not remove the containers that an earlier life of this slave left");
@@ -108,7 +111,8 @@ fn first_working(installed: Vec<ContainerRuntime>, remembered: &Path) -> Found {
                 return Found::Works(Arc::new(runtime));
             }
             Err(error) => {
-                tracing::warn!(%error, "{name} is installed, but no container runs with it; the settings container_* may help");
+                // Most slaves need none. A build that does is told why.
+                tracing::info!(%error, "{name} is installed, but no container runs with it; the settings container_* may help");
                 whys.push(format!("no container runs with {name}: {error}"));
             }
         }
@@ -116,22 +120,40 @@ fn first_working(installed: Vec<ContainerRuntime>, remembered: &Path) -> Found {
     Found::None(whys.join("; ").into())
 }
 
-/// Tries it out, unless the same one worked before since the machine started.
-fn works(runtime: &ContainerRuntime, remembered: &Path) -> Result<(), ContainerError> {
+/// Tries it out, unless the same one was tried since the machine started. Otherwise the text says why none runs.
+fn works(runtime: &ContainerRuntime, remembered: &Path) -> Result<(), String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let program = std::fs::metadata(&runtime.program).and_then(|program| program.modified());
     let current = format!("{}\n{program:?}\n{boot}", runtime.to_text());
-    let known = std::fs::read_to_string(remembered);
-    if known.is_ok_and(|known| known == current) {
+    let known = std::fs::read_to_string(remembered).unwrap_or_default();
+    if known == current {
         return Ok(());
     }
-    runtime.try_out()?;
-    let written =
-        regular_file::create(remembered).and_then(|mut file| file.write_all(current.as_bytes()));
+    let failed = format!("{current}{FAILED}");
+    if let Some(why) = known.strip_prefix(&failed) {
+        let again = format!(
+            "{why} (of an earlier start; without the file {} the next one tries again)",
+            remembered.display()
+        );
+        return Err(again);
+    }
+    let tried = runtime.try_out();
+    let text = match &tried {
+        Ok(()) => Some(current),
+        Err(error @ ContainerError::Failed { .. }) => Some(format!("{failed}{error}")),
+        // What a busy machine may be the cause of is tried again.
+        Err(_) => None,
+    };
+    let written = match text {
+        Some(text) => {
+            regular_file::create(remembered).and_then(|mut file| file.write_all(text.as_bytes()))
+        }
+        None => Ok(()),
+    };
     if let Err(error) = written {
         tracing::debug!(%error, "the container runtime is tried out again at the next start");
     }
-    Ok(())
+    tried.map_err(|error| error.to_string())
 }
 
 impl ContainerRuntime {
@@ -237,4 +259,36 @@ fn program() -> Option<Vec<u8>> {
     }
     push(code);
     Some(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::settings::RuntimeChoice;
+
+    #[test]
+    fn a_runtime_that_runs_nothing_is_tried_once() {
+        let data = tempfile::tempdir().unwrap();
+        let settings = ContainerSettings {
+            runtime: RuntimeChoice::Named("/bin/false".to_owned()),
+            flags: Vec::new(),
+            build_flags: Vec::new(),
+            run_flags: Vec::new(),
+            network: None,
+        };
+        let mut installed = ContainerRuntime::installed(&settings, data.path()).unwrap();
+        let runtime = installed.remove(0);
+        let remembered = data.path().join("remembered");
+        let first = works(&runtime, &remembered).unwrap_err();
+        let known = std::fs::read_to_string(&remembered).unwrap();
+        assert!(known.ends_with(&format!("{FAILED}{first}")), "{known}");
+        // Only the file can know this one.
+        let other = known.replace(&first, "another reason");
+        std::fs::write(&remembered, &other).unwrap();
+        let second = works(&runtime, &remembered).unwrap_err();
+        assert!(second.starts_with("another reason (of an"), "{second}");
+        // Of another runtime, or of the time before the machine was started again.
+        std::fs::write(&remembered, format!("old {other}")).unwrap();
+        assert_eq!(works(&runtime, &remembered).unwrap_err(), first);
+    }
 }

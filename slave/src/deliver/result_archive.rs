@@ -46,7 +46,7 @@ pub(crate) fn pack<'a, W: Write>(
             };
             let (tests, warning) = match reports {
                 // In this order: what does not fit is said too.
-                Some(mut reports) => (reports.to_form(), reports.warning()),
+                Some(mut reports) => (reports.to_form(), reports.warning_beside_artifacts()),
                 None => (None, None),
             };
             said.extend(warning);

@@ -41,6 +41,17 @@ fn asked(what: &str, name: &str) -> Result<String, String> {
     }
 }
 
+/// Whether a user may make files in a directory with this owner, group and mode.
+pub(super) fn may_write(account: &Account, (uid, gid): (u32, u32), mode: u32) -> bool {
+    let is_of_group = account.gid == gid || account.groups.contains(&gid);
+    let needed = match (account.uid == uid, is_of_group) {
+        (true, _) => 0o300,
+        (false, true) => 0o030,
+        (false, false) => 0o003,
+    };
+    mode & needed == needed
+}
+
 /// Gives a directory with all in it to a user, also while somebody changes it. No link is followed. A file of several names is
 /// not given: another name may lie elsewhere.
 pub(super) fn give_tree(directory: &Path, account: &Account) -> io::Result<()> {
@@ -67,4 +78,29 @@ pub(super) fn give_tree(directory: &Path, account: &Account) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_write_follows_from_owner_group_and_mode() {
+        let account = Account {
+            uid: 7,
+            gid: 70,
+            groups: vec![70, 71],
+        };
+        for (owner, mode, may) in [
+            ((7, 1), 0o755, true),
+            ((7, 1), 0o577, false),
+            ((1, 70), 0o775, true),
+            ((1, 71), 0o775, true),
+            ((1, 71), 0o757, false),
+            ((1, 1), 0o755, false),
+            ((1, 1), 0o1777, true),
+        ] {
+            assert_eq!(may_write(&account, owner, mode), may, "{owner:?} {mode:o}");
+        }
+    }
 }

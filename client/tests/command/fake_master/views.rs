@@ -154,6 +154,7 @@ pub(super) fn slave() -> SlaveView {
         version: None,
         load_of_last_hour: Vec::new(),
         isolation: None,
+        runs_containers: None,
         key: None,
     }
 }

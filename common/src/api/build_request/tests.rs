@@ -64,11 +64,11 @@ fn variables_are_sent_and_stored_and_never_shown() {
     );
     refused(
         json!({"A B": "secret"}),
-        "Field 'env.A B' must be under a name of letters, digits and underscores: shells see no other.",
+        "Field 'env.A B' must be given a name of letters, digits and underscores, since shells see no other.",
     );
     refused(
         json!({"PROJECT_DIR": "secret"}),
-        "Field 'env.PROJECT_DIR' must be left out: ClusterRunner sets this variable itself.",
+        "Field 'env.PROJECT_DIR' must be left out, since ClusterRunner sets this variable itself.",
     );
     let long: Map<String, Value> = (0..6)
         .map(|n| (format!("A{n}"), "x".repeat(100 << 10).into()))

@@ -115,6 +115,7 @@ impl Check<'_> {
             }
         };
         let mut labels = BTreeSet::new();
+        let mut good = true;
         for element in elements {
             match &element.value {
                 Value::Text(text) if is_label(text) => {
@@ -124,7 +125,7 @@ impl Check<'_> {
                     let found = format!("\"{text}\"");
                     let cure = format!("write {LABEL_FORM}");
                     self.wrong_value(element, section, EXPECTED, &found, &cure);
-                    return None;
+                    good = false;
                 }
                 other => {
                     let found = python_type(other, true);
@@ -133,11 +134,11 @@ impl Check<'_> {
                         None => format!("write {LABEL_FORM}"),
                     };
                     self.wrong_value(element, section, EXPECTED, &found, &cure);
-                    return None;
+                    good = false;
                 }
             }
         }
-        Some(labels)
+        good.then_some(labels)
     }
 
     pub(super) fn truth(&mut self, section: &str, node: &Node) -> Option<bool> {

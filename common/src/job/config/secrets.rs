@@ -33,13 +33,15 @@ impl Check<'_> {
             }
         };
         let mut names = BTreeSet::new();
+        let mut good = true;
         for element in elements {
             let Value::Text(name) = &element.value else {
                 let found = python_type(&element.value, true);
                 let cure =
                     "write the name of a secret; its value is set by \"clusterrunner secret set\"";
                 self.wrong_value(element, section, EXPECTED, &found, cure);
-                return None;
+                good = false;
+                continue;
             };
             let problem = match check_secret_name(name) {
                 Err(right) => Some(format!("it must be {right}")),
@@ -54,11 +56,12 @@ impl Check<'_> {
                     self.job
                 );
                 self.note(&element.place, message, "change or remove it");
-                return None;
+                good = false;
+                continue;
             }
             names.insert(name.clone());
         }
-        Some(names)
+        good.then_some(names)
     }
 }
 
@@ -105,6 +108,18 @@ mod tests {
             let error = read(section).unwrap_err();
             assert!(error.contains(why), "{section}: {error}");
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_wrong_name_is_told() {
+        let error = read("secrets: [a-b, KEY, 1, UID]").unwrap_err();
+        for wrong in [
+            "\"a-b\"",
+            "int'>",
+            "\"UID\" in config section \"secrets\": it must be another one, since bash sets",
+        ] {
+            assert!(error.contains(wrong), "{wrong}: {error}");
         }
     }
 }

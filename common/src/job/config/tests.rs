@@ -256,7 +256,7 @@ fn variables_are_what_is_written() {
         ("{A: 1, A: 2}", "sets the variable \"A\" twice"),
         (
             "{ATOM_ID: 1}",
-            "it must be left out: ClusterRunner sets this variable itself",
+            "it must be left out, since ClusterRunner sets this variable itself",
         ),
     ] {
         let config = parse(&format!(

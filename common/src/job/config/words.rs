@@ -41,11 +41,41 @@ const WORDS: [(&str, &str); 16] = [
     ),
 ];
 
+/// What stands before the kinds of values that are expected.
+const EXPECTED: &str = "Parser expected one of [";
+
+/// A wrong value is shown without the kinds that are expected, as it often is of one of them; the cure says what would be
+/// right.
+fn values_alone(message: &str) -> String {
+    let mut told = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some((before, after)) = rest.split_once(EXPECTED) {
+        let value = after.split_once(']').and_then(|(_, after)| {
+            let found = after.strip_prefix(" but found ")?;
+            let is_kind = found.starts_with(['<', '(']);
+            (!is_kind).then_some(found)
+        });
+        match (before.strip_suffix(". "), value) {
+            (Some(before), Some(value)) => {
+                told.push_str(before);
+                told.push_str(": ");
+                rest = value;
+            }
+            _ => {
+                told.push_str(before);
+                told.push_str(EXPECTED);
+                rest = after;
+            }
+        }
+    }
+    told.push_str(rest);
+    told
+}
+
 /// The same message without Python in it.
 #[must_use]
 pub fn in_plain_words(message: &str) -> String {
-    const EXPECTED: &str = "Parser expected one of [";
-    let mut text = message.to_owned();
+    let mut text = values_alone(message);
     for (theirs, ours) in WORDS {
         text = text.replace(theirs, ours);
     }
@@ -75,5 +105,29 @@ mod tests {
             "Parser expected one of [x"
         );
         assert_eq!(in_plain_words("fine"), "fine");
+    }
+
+    #[test]
+    fn a_wrong_value_does_not_contradict_what_is_said_of_it() {
+        for (said, expected) in [
+            (
+                "section \"isolation\". Parser expected one of [<class 'str'>] but found \"super\". (f:1:2: write none)",
+                "section \"isolation\": \"super\". (f:1:2: write none)",
+            ),
+            (
+                "section \"pids\". Parser expected one of [<class 'int'>, <class 'str'>] but found 1.",
+                "section \"pids\": 1.",
+            ),
+            (
+                "section \"pids\". Parser expected one of [<class 'int'>] but found <class 'str'>.",
+                "section \"pids\". Expected a whole number but found a text.",
+            ),
+            (
+                "Parser expected one of [<class 'str'>] as the command of \"T\" but found <class 'int'>.",
+                "Expected a text as the command of \"T\" but found a whole number.",
+            ),
+        ] {
+            assert_eq!(in_plain_words(said), expected);
+        }
     }
 }

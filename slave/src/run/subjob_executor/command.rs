@@ -5,10 +5,10 @@ use super::running::{ByWorker, Running};
 use super::{RunError, SubjobExecutor};
 use crate::containers::{BuildContainer, ContainerError, ContainerPlace};
 use crate::isolation::Enclosure;
-use crate::run::console_file::AtomEnding;
+use crate::run::console_file::{AtomEnding, add_to};
 use crate::run::file_error::{AtomFileError, files};
 use crate::run::pump::Pump;
-use crate::work::{AtomEnd, HandOut, RunOrder};
+use crate::work::{AtomConsole, AtomEnd, HandOut, RunOrder};
 use clusterrunner_common::api::TIMED_OUT_EXIT_CODE;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::AtomId;
@@ -192,11 +192,20 @@ impl SubjobExecutor {
     fn end_of(&mut self, order: &RunOrder, ran: Ran) -> Result<AtomEnd, RunError> {
         let data = Arc::clone(&self.means.data);
         let hand_out = order.hand_out;
-        let (console, output_bytes) = self.console_files.take(&AtomEnding {
+        let (mut console, output_bytes) = self.console_files.take(&AtomEnding {
             timed_out: ran.timed_out,
             hit: ran.hit,
             kept_at: &data.kept_console(hand_out, ran.atom),
         })?;
+        let printed = match &console {
+            AtomConsole::Memory(text) if ran.exit_code != 0 => text.as_slice(),
+            AtomConsole::Memory(_) | AtomConsole::File(_) => &[],
+        };
+        let project = &order.project_directory;
+        let isolator = &self.means.isolator;
+        if let Some(why) = isolator.why_denied(&order.isolation, project, printed) {
+            add_to(&mut console, &format!("clusterrunner: {why}\n"));
+        }
         self.shown(|consoles| consoles.ended(self.executor, &console));
         // Only now: until then it may be looked at.
         let nobody_is_left = self.console_files.recycle(!ran.has_left_some) && !ran.has_left_some;

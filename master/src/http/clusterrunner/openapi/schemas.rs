@@ -156,7 +156,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          is_alive: boolean, is_in_shutdown_mode: boolean, labels: [string], is_drained: boolean, \
          is_quarantined: boolean, quarantine_reason: string|null, next_probe_at: number|null, is_in_doubt: boolean, \
          lost_reason?: string, is_stopped?: boolean, last_heard_at?: number, version?: string, load_of_last_hour?: [number|null], \
-         isolation?: string, key?: string",
+         isolation?: string, runs_containers?: boolean, key?: string",
     ),
     ("Master", "status: string, slaves: [Slave]"),
     (

@@ -40,6 +40,7 @@ pub(crate) fn slave(slave: &Slave) -> SlaveView {
         version: None,
         load_of_last_hour: Vec::new(),
         isolation: None,
+        runs_containers: None,
         key: slave.key.map(|key| key.fingerprint()),
     }
 }
@@ -60,6 +61,7 @@ pub(crate) fn slave_with_signs(known: &Slave, signs: &SlaveSigns) -> SlaveView {
         version: signs.version,
         load_of_last_hour: signs.load,
         isolation: signs.isolation,
+        runs_containers: known.hosting.map(|hosting| hosting.runs_images),
         ..slave(known)
     }
 }

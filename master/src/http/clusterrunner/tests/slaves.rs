@@ -60,6 +60,25 @@ async fn a_slave_that_tells_no_version_has_none() {
 }
 
 #[tokio::test]
+async fn a_slave_tells_whether_it_runs_containers() {
+    let master = Master::start();
+    connect(&master, None).await;
+    let (_, body) = master.get("/v2/slaves/1").await;
+    assert_eq!(body["slave"].get("runs_containers"), None, "{body}");
+    for (number, runs_images) in [(1, true), (2, false)] {
+        let report = json!({
+            "session_id": "a", "number": number, "max_instances": 0, "runs_images": runs_images, "instances": [],
+        });
+        let (status, answer) = master
+            .signed("POST", "/v2/slaves/1/instances", &report)
+            .await;
+        assert_eq!(status, 200, "{answer}");
+        let (_, body) = master.get("/v2/slaves/1").await;
+        assert_eq!(body["slave"]["runs_containers"], runs_images, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_version_is_a_short_word() {
     let master = Master::start();
     for bad in ["two words", "\u{202e}1.2", &"1".repeat(65)] {
