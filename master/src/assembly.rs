@@ -118,7 +118,7 @@ pub async fn serve(
         signs: SlaveSigns::default(),
         turns: Turns::default(),
         secrets: BuildSecrets::new(directory.join("secrets"), secret.clone()),
-        cluster: recovered.cluster,
+        cluster: recovered.cluster.sealing_marks(slave_keys.mark_seal()),
         archived: recovered.archived,
         histories: recovered.histories,
         audit: recovered.audit,

@@ -38,7 +38,7 @@ pub struct OfferedKey {
 
 impl OfferedKey {
     /// Whether it shows no more than a key or a join token: it may speak for its own slave, and for no other.
-    pub(crate) fn is_without_secret(&self) -> bool {
+    pub(crate) fn is_without_secret(self) -> bool {
         self.joins != Some(Joining::Secret)
     }
 }

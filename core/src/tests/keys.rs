@@ -4,6 +4,7 @@ use super::scenario::{Scenario, Turn, big_plan, finished, hand_out, stale};
 use crate::actor::Actor;
 use crate::command::Command;
 use crate::event::{Event, Fact, KeyFact};
+use crate::lifetime::incarnation::Testimony;
 use crate::refusal::Refusal;
 use crate::slaves::key_facts::{Joining, NewJoinToken};
 use crate::slaves::keys::{KEYS_KEPT, KeyCommand, KeyRefused, OfferedKey};
@@ -149,13 +150,14 @@ fn without_the_secret_nobody_uses_up_the_ids() {
             incarnation: Incarnation("another".to_owned()),
             session_id: SessionId("of another".to_owned()),
             position: 7,
+            proof: None,
         });
         one.build = BuildId(build);
         one.slave = SlaveId(slave);
         one.attempt = Attempt(attempt);
         let mut command = connects("a:1", "life 2", 1, joins);
         if let Command::ConnectSlave { seen, .. } = &mut command {
-            seen.push(one);
+            seen.push(Testimony::proved(one));
         }
         command
     };
@@ -169,6 +171,48 @@ fn without_the_secret_nobody_uses_up_the_ids() {
     farm.tell(far(7, 7, 7, None));
     assert!(farm.cluster.slave(SlaveId(8)).is_some());
     farm.tell(far(1 << 40, 7, 7, SECRET));
+}
+
+/// A farm whose slave 2, at b:1, runs something, and what one has seen of its master that saw more.
+fn busy_and_beyond() -> (Scenario, Seen) {
+    let mut farm = Scenario::default();
+    farm.restart();
+    farm.tell(connects("a:1", "life 1", 1, SECRET));
+    farm.tell(connects("b:1", "life 1", 2, SECRET));
+    farm.build(big_plan(1, 0, 0));
+    farm.set_up(2, 1);
+    farm.check_running(&[1]);
+    let mut beyond = farm.seen().remove(0);
+    beyond.last.position += 100;
+    (beyond.build, beyond.slave) = (BuildId(900), SlaveId(900));
+    (farm, beyond)
+}
+
+#[test]
+fn a_key_does_not_void_the_work_of_others_by_what_it_claims_to_have_seen() {
+    let claim = |is_proved, joins| {
+        let (mut farm, seen) = busy_and_beyond();
+        let mut command = connects("a:1", "life 2", 1, joins);
+        if let Some(token) = joins.filter(|joins| *joins != Joining::Secret) {
+            assert_eq!(make_token(&mut farm), token);
+        }
+        if let Command::ConnectSlave { seen: told, .. } = &mut command {
+            told.push(Testimony { seen, is_proved });
+        }
+        farm.tell(command);
+        let goes_on = farm.cluster.slave_at("b:1").is_some();
+        farm.queue("another");
+        let next = farm.cluster.builds().map(|build| build.id).max();
+        (goes_on, next.unwrap() > BuildId(900))
+    };
+    let token = Some(Joining::Token(TokenId(1)));
+    // Nobody else notices; but ids that one names that joins are not given again.
+    assert_eq!(claim(false, None), (true, false));
+    assert_eq!(claim(false, token), (true, true));
+    // What this master itself has said in a journal that is gone, and what holders of the secret say, begins another.
+    assert_eq!(claim(true, None), (false, true));
+    assert_eq!(claim(true, token), (false, true));
+    assert_eq!(claim(false, SECRET), (false, true));
 }
 
 #[test]

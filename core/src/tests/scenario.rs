@@ -5,7 +5,7 @@ mod snapshots;
 mod values;
 
 pub(super) use values::{
-    atom, big_plan, finished, fresh, hand_out, plan, request, stale, unusable,
+    atom, big_plan, finished, fresh, hand_out, plan, proved, request, stale, unusable,
 };
 
 use super::texts::effect_text;
@@ -229,7 +229,7 @@ impl Scenario {
             labels: BTreeSet::new(),
             known_as,
             finished: Vec::new(),
-            seen: self.seen(),
+            seen: proved(self.seen()),
             fresh: fresh(),
             key: None,
         })
@@ -249,7 +249,7 @@ impl Scenario {
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             known_as: None,
             finished: Vec::new(),
-            seen: self.seen(),
+            seen: proved(self.seen()),
             fresh: fresh(),
             key: None,
         })
@@ -280,7 +280,7 @@ impl Scenario {
             labels: BTreeSet::new(),
             known_as: None,
             finished,
-            seen: self.seen(),
+            seen: proved(self.seen()),
             fresh: fresh(),
             key: None,
         })

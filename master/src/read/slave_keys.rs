@@ -1,6 +1,7 @@
 //! The keys of slaves as gate and handlers look them up at each request, without asking the coordinator; and the
 //! master's own key, with which it calls slaves that have one.
 
+use crate::coordinator::MarkSeal;
 use clusterrunner_common::api::MasterIdentity;
 use clusterrunner_common::auth::joining::Meeting;
 use clusterrunner_common::auth::keys::{KeyRefusal, Keys, OwnKey, Verifier};
@@ -119,6 +120,11 @@ impl SlaveKeys {
     /// Whether a registration that counts was made with this key.
     pub(crate) fn is_of(&self, slave: SlaveId, key: PublicKey) -> bool {
         self.known().registered.get(&slave) == Some(&Some(key))
+    }
+
+    /// What marks of this master are made with.
+    pub(crate) fn mark_seal(&self) -> MarkSeal {
+        MarkSeal::new(self.0.own.derived("marks of the journal"))
     }
 
     /// What the master shows of itself to a slave that joins or connects.

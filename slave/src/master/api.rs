@@ -412,7 +412,8 @@ impl MasterApi {
         let sent = self.upload(build, "results", upload, session.as_ref());
         let answer: ResultsAnswer = sent.await?;
         if let (Some(life), Some(position)) = (&session, answer.position) {
-            self.lineage.acknowledged(life, position);
+            let proof = answer.proof.clone();
+            self.lineage.acknowledged(life, position, proof);
         }
         Ok(answer)
     }

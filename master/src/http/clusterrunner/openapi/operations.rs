@@ -130,7 +130,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/builds/{build_id}/subjobs/{subjob_id}/result", "What is below it"), Who::Read, "", Body::None, &[(200, Json("status: string"))], &[]),
     operation(("post", "/builds/{build_id}/subjobs/{subjob_id}/result", "Deliver a result, as slaves of the original do"), Who::Slave, "", UPLOAD, &[(200, Json(DONE))], &[404, 408, 409, 411, 413, 507]),
     operation(("get", "/builds/{build_id}/results", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
-    operation(("post", "/builds/{build_id}/results", "Deliver results, as slaves do"), Who::Slave, "", UPLOAD, &[(200, Json("status: 'SUCCESS', position?: integer, rejected?: [any]"))], &[404, 408, 409, 411, 413, 507]),
+    operation(("post", "/builds/{build_id}/results", "Deliver results, as slaves do"), Who::Slave, "", UPLOAD, &[(200, Json("status: 'SUCCESS', position?: integer, proof?: string, rejected?: [any]"))], &[404, 408, 409, 411, 413, 507]),
     operation(("get", "/builds/{build_id}/source", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
     operation(("post", "/builds/{build_id}/source", "Get the project, as slaves do"), Who::Slave, "", Body::Json("slave_id: integer, session_id: string, submodule?: [string], have?: [string]"), &[(200, Other("application/octet-stream"))], &[404, 409]),
     operation(("get", "/builds/{build_id}/setup", "What setup_build prints"), Who::Read, "slave?: integer, max_lines?: integer, offset_line?: integer", Body::None, &[(200, Json(CONSOLE))], &[400, 404, 502]),

@@ -160,7 +160,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ("Master", "status: string, slaves: [Slave]"),
     (
         "MasterMark",
-        "incarnation: string, session_id: string, position: integer",
+        "incarnation: string, session_id: string, position: integer, proof?: string",
     ),
     (
         "RunningAtom",
