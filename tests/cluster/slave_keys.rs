@@ -29,6 +29,8 @@ async fn token_file(farm: &Farm) -> PathBuf {
     let new = CreateJoinToken {
         name: "test".to_owned(),
         expires_in: Some(3600),
+        address: None,
+        uses: Some(10),
     };
     let created = farm.client().create_join_token(&new).await.unwrap();
     let file = farm.path("token");
@@ -245,6 +247,11 @@ async fn a_slave_that_lost_its_key_says_what_helps() {
     let token = text(&token_file(&farm).await);
     let more = ["--config-file", &settings, "--join-token-file", &token];
     farm.restart_slave_with_arguments(slave, 1, &more);
+    // A token takes the address of nobody, not even that of the slave's own lost key.
+    says(&farm, "slave 0", &["another slave has", "slaves forget"]).await;
+    let keys = farm.client().slave_keys().await.unwrap();
+    assert_eq!(keys.len(), 1);
+    farm.client().forget_slave_key(keys[0].key).await.unwrap();
     farm.wait_for_slaves(1).await;
     farm.works().await;
 }

@@ -172,6 +172,7 @@ fn must_join(error: &CallError) -> bool {
 /// for that: to it, what is signed with a token is malformed.
 fn is_no_way(way: &Way, error: &CallError) -> bool {
     match error.code() {
+        Some(ErrorCode::AddressOfOtherKey) => matches!(way, Way::Token(_)),
         Some(code) => code == ErrorCode::InvalidJoinToken,
         None => matches!(way, Way::Token(_)) && error.status() == Some(StatusCode::UNAUTHORIZED),
     }

@@ -248,7 +248,8 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     (
         "JoinToken",
-        "id: integer, name: string, created: number, expires: number|null, is_expired: boolean",
+        "id: integer, name: string, created: number, expires: number|null, is_expired: boolean, \
+         address: string|null, uses: integer, used: integer",
     ),
     (
         "SessionUser",
