@@ -7,10 +7,12 @@ pub mod around;
 pub mod clusterrunner;
 mod connections;
 pub mod cors;
+pub mod limits;
 pub mod peer;
 mod rest;
 #[cfg(test)]
 mod serving_tests;
+pub mod strangers;
 #[cfg(test)]
 mod tests;
 pub mod tls;
@@ -29,6 +31,7 @@ use axum::response::{IntoResponse, Response};
 use connections::{Activity, Connections};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use limits::ServingLimits;
 use peer::Peer;
 use serde_json::json;
 use socket2::SockRef;
@@ -90,19 +93,20 @@ pub async fn serve(
     stop: CancellationToken,
     drain: Duration,
 ) {
-    serve_secured(listener, router, None, stop, drain).await;
+    let limits = ServingLimits::default();
+    serve_secured(listener, router, (None, limits), stop, drain).await;
 }
 
-/// As [`serve`]; with `tls`, connections are taken over TLS only.
+/// As [`serve`], within limits; with `tls`, connections are taken over TLS only.
 pub async fn serve_secured(
     listener: TcpListener,
     router: impl Inside,
-    tls: Option<TlsDoor>,
+    (tls, limits): (Option<TlsDoor>, ServingLimits),
     stop: CancellationToken,
     drain: Duration,
 ) {
     let patience = Patience::default();
-    let connections = Connections::of_this_process();
+    let connections = Connections::of_this_process(limits);
     serve_connections(
         listener,
         router,

@@ -29,6 +29,7 @@ mod runtimes;
 mod second_file;
 mod secret_file;
 mod service;
+mod serving;
 mod slave;
 #[cfg(test)]
 mod tests;

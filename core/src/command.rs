@@ -15,6 +15,7 @@ use crate::builds::plan::Plan;
 use crate::builds::status::PostedStatus;
 use crate::instances::instance::NewInstance;
 use crate::instances::reported::ReportedInstances;
+use crate::lifetime::incarnation::Testimony;
 use crate::slaves::keys::{KeyCommand, OfferedKey};
 use crate::templates::bounds::TemplateBounds;
 use clusterrunner_common::clock::Timestamp;
@@ -24,7 +25,7 @@ use clusterrunner_common::ids::{
     SubjobId,
 };
 use clusterrunner_common::templates::TemplateContent;
-use clusterrunner_common::work::{BuildRequest, FinishedAttempt, Seen};
+use clusterrunner_common::work::{BuildRequest, FinishedAttempt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An order or a report. It may be wrong, late or repeated: [`super::Cluster::decide`] judges it.
@@ -153,7 +154,7 @@ pub enum Command {
         /// Results of earlier lives that it still has on its disk.
         finished: Vec<FinishedAttempt>,
         /// What it has seen of each incarnation of a master that it knows something of.
-        seen: Vec<Seen>,
+        seen: Vec<Testimony>,
         /// The incarnation that begins if that is more than the journal knows.
         fresh: Incarnation,
         /// The key of its own that it has shown, and what it joins with; none of a slave that has but the secret.

@@ -1,5 +1,6 @@
 //! Slaves: what one is, how it joins and is lost, and when it is taken for sick.
 
+mod address_pattern;
 mod apply;
 pub(crate) mod connecting;
 pub(crate) mod doubts;

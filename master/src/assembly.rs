@@ -41,6 +41,8 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::DataDirectoryLock;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::cors::AllowedOrigins;
+use clusterrunner_common::http::limits::ServingLimits;
+use clusterrunner_common::http::strangers::Strangers;
 use clusterrunner_common::http::tls::TlsDoor;
 use clusterrunner_common::ids::{Incarnation, SessionId};
 use clusterrunner_common::process::command::end_marked;
@@ -95,6 +97,7 @@ pub async fn serve(
     is_output_read: bool,
 ) -> Result<(), ServeError> {
     let tls = settings.general.https.door()?;
+    let limits = settings.service.serving;
     let origins = AllowedOrigins::new(settings.service.cors_allowed_origins_regex.as_deref())?;
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let (directory, _lock) = take_directory(&settings, address)?;
@@ -118,7 +121,7 @@ pub async fn serve(
         signs: SlaveSigns::default(),
         turns: Turns::default(),
         secrets: BuildSecrets::new(directory.join("secrets"), secret.clone()),
-        cluster: recovered.cluster,
+        cluster: recovered.cluster.sealing_marks(slave_keys.mark_seal()),
         archived: recovered.archived,
         histories: recovered.histories,
         audit: recovered.audit,
@@ -133,7 +136,8 @@ pub async fn serve(
     };
     let own = farm.own_repositories((program.clone(), &mark), &stop)?;
     let working_trees = farm.working_trees((program.clone(), &mark), &stop)?;
-    let router_port = further_ports.of_router().unwrap_or(address.port());
+    let own_port = further_ports.of_router();
+    let router_port = own_port.unwrap_or(address.port());
     let addresses = farm.app_addresses(router_port, tls.is_some());
     let told = (readers.feed.clone(), addresses);
     let pushes = farm.pushes(own.clone(), told, (&program, &mark), &stop)?;
@@ -176,11 +180,17 @@ pub async fn serve(
     let told = (readers.routes, hunted, recovered.begun);
     let tending = farm.tend(told, (address, &mark), &stop)?;
     farm.say_that_it_listens(address);
-    let (router, families) = (apis.router.clone(), Families::from(apis));
+    let (router, families) = (apis.router.clone(), families(apis, own_port, limits));
+    let door = (tls.clone(), limits);
     let hooks = pushes.listen().map_err(ServeError::Pushes)?;
     tokio::join!(
-        Box::pin(server::serve(listener, families, tls.clone(), stop.clone())),
-        Box::pin(further_ports.serve(router, binder, tls.clone(), stop.clone())),
+        Box::pin(server::serve(
+            listener,
+            families,
+            door.clone(),
+            stop.clone()
+        )),
+        Box::pin(further_ports.serve(router, binder, door, stop.clone())),
         Box::pin(pushes.clone().meet(hooks)),
         Box::pin(ssh.serve(pushes.clone(), farm.cluster.clone(), stop.clone())),
         TlsDoor::keep_fresh(tls.as_ref(), &stop)
@@ -207,6 +217,15 @@ fn slave_keys(directory: &Path, secret: Secret) -> std::io::Result<SlaveKeys> {
         }
     };
     Ok(SlaveKeys::new(secret, own))
+}
+
+/// The APIs, with what strangers may ask of them.
+fn families(apis: Apis, router_port: Option<u16>, limits: ServingLimits) -> Families {
+    Families::new(
+        apis,
+        router_port,
+        Strangers::new(limits.unproved_requests),
+    )
 }
 
 /// What calls slaves.

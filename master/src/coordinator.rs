@@ -5,6 +5,7 @@ mod asked_from;
 mod audited;
 mod handle;
 mod liveness;
+mod mark_seal;
 mod story;
 
 pub use asked_from::{asked_from, asking_address};
@@ -12,6 +13,7 @@ pub use handle::{ClusterHandle, CommandFailure, Gone};
 
 use self::handle::{Look, Message};
 use self::liveness::Liveness;
+pub(crate) use self::mark_seal::MarkSeal;
 use crate::journal::{Asked, Journal, JournalError, WrittenSnapshot};
 use clusterrunner_common::clock::{Timestamp, random_bytes};
 use clusterrunner_common::ids::{BuildId, Incarnation, InstanceId, ProjectId, SessionId, SlaveId};

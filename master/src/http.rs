@@ -11,6 +11,7 @@ pub(crate) mod description;
 pub(crate) mod git;
 mod list_address;
 mod openapi;
+mod own_port;
 pub(crate) mod page;
 pub(crate) mod polyaxon;
 pub(crate) mod server;

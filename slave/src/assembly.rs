@@ -17,6 +17,7 @@ use base::Base;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::http::cors::{AllowedOrigins, InvalidPattern};
 use clusterrunner_common::http::serve_secured;
+use clusterrunner_common::http::strangers::Strangers;
 use clusterrunner_common::http::tls::{TlsDoor, TlsError};
 use clusterrunner_common::logs::event_log::EventLogError;
 use clusterrunner_common::process::stop_signals::StopSignals;
@@ -162,6 +163,8 @@ pub async fn serve_until_told(
     let parts = (&work, &supervisor);
     let routes_api = base.routes_api(parts, &api, &registration, &surroundings);
     let routes = http::router(routes_api, &base.gate(), origins);
+    let limits = base.settings.service.serving;
+    let routes = Strangers::new(limits.unproved_requests).before(routes);
     let connection = Connection {
         api: api.clone(),
         work: work.clone(),
@@ -186,7 +189,7 @@ pub async fn serve_until_told(
     let mut ignored = signals.ignored;
     let door = tls.clone();
     tokio::join!(
-        serve_secured(listener, routes, tls, listening, DRAIN),
+        serve_secured(listener, routes, (tls, limits), listening, DRAIN),
         async {
             tokio::join!(
                 work.run(),

@@ -29,10 +29,7 @@ fn tell(failures: &mut Failures, error: &CallError) {
         tracing::debug!(%error, "the master is still unreachable");
     } else if error.is_for_another_life() {
         tracing::info!("the master was started again; retrying");
-    } else if let Some(
-        ErrorCode::UnknownSlaveKey | ErrorCode::InvalidJoinToken | ErrorCode::AddressOfOtherKey,
-    ) = error.code()
-    {
+    } else if let Some(ErrorCode::UnknownSlaveKey | ErrorCode::InvalidJoinToken) = error.code() {
         tracing::error!(
             %error,
             "the master does not take this slave by what it shows: `clusterrunner token create --role slave` on the master \
@@ -40,6 +37,8 @@ fn tell(failures: &mut Failures, error: &CallError) {
         );
     } else if error.code() == Some(ErrorCode::OtherMaster) {
         tracing::error!(%error, "this slave has joined a master with another key and takes no orders from another; retrying");
+    } else if error.code() == Some(ErrorCode::AddressOfOtherKey) {
+        tracing::error!(%error, "another slave has this one's address; retrying");
     } else if error.status() == Some(StatusCode::UNAUTHORIZED) {
         tracing::error!(
             %error,

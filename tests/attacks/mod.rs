@@ -18,6 +18,7 @@ mod bombs;
 mod callers;
 mod crowds;
 mod instances;
+mod keys;
 mod others;
 mod outgoing;
 mod processes;

@@ -29,6 +29,8 @@ async fn token_file(farm: &Farm) -> PathBuf {
     let new = CreateJoinToken {
         name: "test".to_owned(),
         expires_in: Some(3600),
+        address: None,
+        uses: Some(10),
     };
     let created = farm.client().create_join_token(&new).await.unwrap();
     let file = farm.path("token");
@@ -274,6 +276,11 @@ async fn a_slave_that_lost_its_key_says_what_helps() {
     let token = text(&token_file(&farm).await);
     let more = ["--config-file", &settings, "--join-token-file", &token];
     farm.restart_slave_with_arguments(slave, 1, &more);
+    // A token takes the address of nobody, not even that of the slave's own lost key.
+    says(&farm, "slave 0", &["another slave has", "slaves forget"]).await;
+    let keys = farm.client().slave_keys().await.unwrap();
+    assert_eq!(keys.len(), 1);
+    farm.client().forget_slave_key(keys[0].key).await.unwrap();
     farm.wait_for_slaves(1).await;
     farm.works().await;
 }
@@ -289,4 +296,41 @@ async fn slaves_join_again_when_the_journal_does_not_know_them() {
     farm.works().await;
     let keys = farm.client().slave_keys().await.unwrap();
     assert_eq!(keys.len(), 1);
+}
+
+/// What a slave of a version before keys sends: all of it is signed with the secret.
+#[tokio::test]
+async fn a_slave_of_a_version_before_keys_goes_on_with_the_secret() {
+    let farm = Farm::start(&[1]).await;
+    let send = async |path: &str, body: &Value| {
+        let request = Raw::json("POST", &farm.master_address(), path, body);
+        request.send(&request.signature(&farm.secret())).await
+    };
+    let address = farm.slave_address(1);
+    let offer = json!({"slave": address, "num_executors": 1, "protocol": 3, "session_id": "of-before-keys"});
+    let answer = send("/v1/slave", &offer).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert!(answer.body["identity"].is_null(), "{answer:?}");
+    let id = answer.body["slave_id"].as_str().unwrap();
+    says(&farm, "master", &["no key of its own", "upgrade it"]).await;
+    let alive = json!({"slave": {"heartbeat": true, "session_id": "of-before-keys"}});
+    let path = format!("/v1/slave/{id}/heartbeat");
+    let answer = send(&path, &alive).await;
+    assert_eq!(
+        (answer.status, &answer.body["is_alive"]),
+        (200, &json!(true))
+    );
+    // A key of another slave says nothing in its name.
+    let answer = send_as(&farm, 0, &path, &alive).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    let leaves = json!({"slave": {"state": "DISCONNECTED", "session_id": "of-before-keys"}});
+    let request = Raw::json(
+        "PUT",
+        &farm.master_address(),
+        &format!("/v1/slave/{id}"),
+        &leaves,
+    );
+    let answer = request.send(&request.signature(&farm.secret())).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    farm.works().await;
 }

@@ -39,6 +39,20 @@ impl Client {
         Ok(answer.key)
     }
 
+    /// Lets a key of a slave that is gone be known no more.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn forget_slave_key(&self, key: PublicKey) -> Result<(), ClientError> {
+        let url = self.url(&format!("/v2/slave_keys/{key}"));
+        let _: Success = self
+            .repeat(ClientError::never_arrived, async || {
+                Ok(self.caller.send(Method::DELETE, &url, &json!({})).await?)
+            })
+            .await?;
+        Ok(())
+    }
+
     /// The tokens with which slaves join, without their texts.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! `clusterrunner slaves keys` and `clusterrunner slaves revoke`.
+//! `clusterrunner slaves keys`, `clusterrunner slaves revoke` and `clusterrunner slaves forget`.
 
 use crate::options::SlavesTask;
 use crate::output::again::command;
@@ -29,6 +29,15 @@ pub(super) async fn run(
             return Ok(ExitCode::Success);
         }
         SlavesTask::Revoke { slaves, undo } => (slaves, undo),
+        SlavesTask::Forget { slaves } => {
+            for key in chosen(&keys, &slaves)? {
+                let forgotten = client.forget_slave_key(key.key).await;
+                forgotten.map_err(of_accounts)?;
+                let (fingerprint, address) = (&key.fingerprint, &key.address);
+                output::tell(format!("Key {fingerprint} ({address}) is forgotten."));
+            }
+            return Ok(ExitCode::Success);
+        }
     };
     let tokens = match undo {
         true => Vec::new(),

@@ -53,6 +53,11 @@ async fn create(client: &Client, options: CreateTokenOptions) -> Result<(), Trou
     let Some(role) = options.role.of_user() else {
         return create_for_slaves(client, options).await;
     };
+    if options.address.is_some() || options.uses.is_some() {
+        return Err(Trouble::usage(
+            "--address and --uses are for tokens with which slaves join: --role slave",
+        ));
+    }
     let no_name = || Trouble::usage("say with --name what the token is for");
     let token = CreateToken {
         user: options.user,
@@ -83,6 +88,8 @@ async fn create_for_slaves(client: &Client, options: CreateTokenOptions) -> Resu
     let token = CreateJoinToken {
         name: options.name.unwrap_or_else(|| "slaves".to_owned()),
         expires_in: options.expires.map(|time| time.as_secs()),
+        address: options.address,
+        uses: options.uses,
     };
     let created = client
         .create_join_token(&token)
@@ -144,7 +151,7 @@ async fn list(client: &Client, user: Option<&str>, json: bool) -> Result<(), Tro
             Cell::from(token.id.to_string()),
             Cell::from("-"),
             Cell::from(token.name.as_str()),
-            Cell::from("slave"),
+            Cell::from(format!("slave, used {} of {}", token.used, token.uses)),
             Cell::from(ago(token.created)),
             end(token.is_expired, token.expires),
         ]);

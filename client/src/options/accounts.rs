@@ -193,6 +193,13 @@ pub(crate) struct CreateTokenOptions {
     /// When the token ends: a number with s, m, h, d or w, such as 12h or 30d [default: never]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) expires: Option<Duration>,
+    /// Of a token for slaves: where those that join with it must be, HOST or HOST:PORT, with * for any characters
+    /// [default: anywhere]
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) address: Option<String>,
+    /// Of a token for slaves: how many may join with it [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub(crate) uses: Option<u32>,
     /// Print the master's JSON answer
     #[arg(long)]
     pub(crate) json: bool,

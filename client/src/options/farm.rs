@@ -159,6 +159,12 @@ pub(crate) enum SlavesTask {
         #[arg(long)]
         undo: bool,
     },
+    /// Drop the keys of slaves that are gone, so that others can join at their addresses
+    Forget {
+        /// A slave by its HOST:PORT or host, or by the beginning of its key
+        #[arg(required = true, value_name = "SLAVE")]
+        slaves: Vec<String>,
+    },
 }
 
 /// Options of `clusterrunner slaves`.

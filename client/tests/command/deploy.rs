@@ -117,6 +117,14 @@ fn sessions(slaves: &[Value]) -> Vec<&str> {
         .collect()
 }
 
+/// The keys of slaves, by their addresses.
+fn keys(slaves: &[Value]) -> Vec<Option<&str>> {
+    let mut slaves: Vec<&Value> = slaves.iter().collect();
+    slaves.sort_by_key(|slave| slave["url"].as_str());
+    let keys = slaves.into_iter().map(|slave| slave["key"].as_str());
+    keys.collect()
+}
+
 #[test]
 fn a_farm_is_deployed_by_ssh_and_replaced_by_the_next_one() {
     let mut deployer = Deployer::new();
@@ -151,6 +159,7 @@ fn a_farm_is_deployed_by_ssh_and_replaced_by_the_next_one() {
     }
     let first = deployer.slaves(&servers[0].address);
     assert_eq!(first.len(), 2, "{first:?}");
+    assert!(keys(&first).iter().all(Option::is_some), "{first:?}");
     for (slave, server) in first.iter().zip(&servers) {
         assert_eq!(slave["num_executors"], 3);
         let found =
@@ -168,6 +177,7 @@ fn a_farm_is_deployed_by_ssh_and_replaced_by_the_next_one() {
             .iter()
             .all(|session| !old.contains(session))
     );
+    assert_eq!(keys(&second), keys(&first), "each slave keeps its key");
     deployer.end(servers);
 }
 

@@ -50,6 +50,15 @@ pub struct JoinTokenView {
     pub expires: Option<f64>,
     /// Whether it has ended.
     pub is_expired: bool,
+    /// Where slaves that join with it must be; none where they may be anywhere.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// How often slaves may join with it.
+    #[serde(default)]
+    pub uses: u32,
+    /// How often they have.
+    #[serde(default)]
+    pub used: u32,
 }
 
 /// `GET /v2/join_tokens`.
@@ -68,6 +77,12 @@ pub struct CreateJoinToken {
     /// In how many seconds it ends; without it, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u64>,
+    /// `HOST` or `HOST:PORT` of slaves that may join with it, with `*` for any characters; without it, all may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// How often slaves may join with it; without it, 1,000 times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
 }
 
 /// Answer to `POST /v2/join_tokens`.

@@ -5,6 +5,7 @@
 //! them the one that has been idle longest. No peer gets all: what one can not have is for the others, however busy it
 //! keeps its connections.
 
+use super::limits::ServingLimits;
 use super::peer::Peer;
 use crate::lock::lock;
 use crate::process::open_files;
@@ -137,7 +138,7 @@ struct Open {
 
 /// Whose connections count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Whose(Option<IpAddr>);
+pub(super) struct Whose(Option<IpAddr>);
 
 impl From<Peer> for Whose {
     fn from(Peer(address): Peer) -> Self {
@@ -182,12 +183,16 @@ pub(super) struct Admitted {
 }
 
 impl Connections {
-    /// As many as half of the descriptors that this process may have: the other half is for its files, its
-    /// commands and its own calls.
-    pub(super) fn of_this_process() -> Arc<Self> {
+    /// As the operator says, or as many as half of the descriptors that this process may have: the other half is for its
+    /// files, its commands and its own calls.
+    pub(super) fn of_this_process(limits: ServingLimits) -> Arc<Self> {
         let descriptors = open_files::limit().unwrap_or(usize::MAX);
         let most = (descriptors / 2).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS);
-        Self::shared(most, most / 4 * QUARTERS_OF_PEER)
+        // Never more than there are descriptors for.
+        let most = limits.connections.unwrap_or(most).min(descriptors / 2);
+        let most = most.max(FEWEST_CONNECTIONS);
+        let part = limits.connections_of_address;
+        Self::shared(most, part.unwrap_or(most / 4 * QUARTERS_OF_PEER))
     }
 
     /// So many, all of which one peer may have.

@@ -6,6 +6,7 @@ use super::layers::Layers;
 use super::values::{Amount, Bound, Days, Limit, Port, Seconds};
 use crate::disk::retention::ProjectBounds;
 use crate::git::GitLimits;
+use crate::http::limits::ServingLimits;
 use crate::remote_files::RemoteFileRules;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct ServiceSettings {
     pub kept_projects: ProjectBounds,
     /// Bytes of what set-ups have made that are kept for later builds; `None` for all.
     pub max_setup_cache_bytes: Option<u64>,
+    /// What strangers may have.
+    pub serving: ServingLimits,
     /// A regular expression for the `Origin` of web pages that may use the API.
     pub cors_allowed_origins_regex: Option<String>,
 }
@@ -87,6 +90,7 @@ impl ServiceSettings {
                 max_bytes: layers.get::<Bound>("keep_projects_bytes")?.0,
             },
             max_setup_cache_bytes: layers.get::<Bound>("max_setup_cache_bytes")?.0,
+            serving: ServingLimits::read(layers)?,
             cors_allowed_origins_regex: layers.get_if_set("cors_allowed_origins_regex")?,
         })
     }

@@ -14,6 +14,10 @@ pub struct MasterMark {
     pub session_id: SessionId,
     /// How many events the journal had. It only grows, unless an older journal takes its place.
     pub position: u64,
+    /// What only this master can make of all that: a slave that brings the mark back proves with it that there was such a
+    /// moment. None of a master of before proofs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
 }
 
 /// The most that a slave has seen of one incarnation of a master. A journal of that incarnation which knows

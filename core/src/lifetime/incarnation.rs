@@ -7,6 +7,7 @@
 use crate::command::{Opening, StoredResults};
 use crate::event::{Fact, FarmFact, IncarnationCause, Loss, SlaveFact};
 use crate::refusal::Refusal;
+use crate::slaves::keys::OfferedKey;
 use crate::{Cluster, MAX_HAND_OUTS};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
 use clusterrunner_common::work::{MasterMark, Seen};
@@ -36,6 +37,24 @@ struct Life {
     session: SessionId,
     /// How many events there were before it began: the life before it ends there.
     after: u64,
+}
+
+/// What a slave that connects says it has seen, and whether this master said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Testimony {
+    /// What it has seen.
+    pub seen: Seen,
+    /// Whether the mark in it is one that this master made.
+    pub is_proved: bool,
+}
+
+impl Testimony {
+    /// Of a mark that this master made.
+    #[must_use]
+    pub fn proved(seen: Seen) -> Self {
+        let is_proved = true;
+        Self { seen, is_proved }
+    }
 }
 
 /// The highest numbers that a slave or the stored results have named.
@@ -106,6 +125,8 @@ impl Lineage {
             incarnation: self.incarnation.clone()?,
             session_id: self.lives.back()?.session.clone(),
             position: self.position,
+            // The core knows no key.
+            proof: None,
         })
     }
 
@@ -243,19 +264,26 @@ impl Cluster {
         ))
     }
 
-    /// What the words of a slave that connects mean.
-    pub(crate) fn judge_seen(&self, seen: &[Seen]) -> Judgement {
+    /// What the words of a slave that connects mean. Those of one that shows no more than a key or a join token count as far
+    /// as they are proved: it speaks for itself, and a new incarnation is about all. The ids alone that it names count
+    /// when it joins.
+    pub(crate) fn judge_seen(&self, key: Option<OfferedKey>, seen: &[Testimony]) -> Judgement {
+        let is_believed = !key.is_some_and(OfferedKey::is_without_secret);
+        let joins = key.is_none_or(|key| key.joins.is_some());
         let mut judgement = Judgement {
             // Before the first start there is nothing to be told apart.
             is_ours: self.lineage.incarnation.is_none(),
             is_older: None,
             named: Named::NOTHING,
         };
-        for one in seen {
-            judgement.named.add(one.build, one.attempt, one.slave);
-            if Some(&one.last.incarnation) == self.lineage.incarnation.as_ref() {
+        for Testimony { seen, is_proved } in seen {
+            let counts = *is_proved || is_believed;
+            if counts || joins {
+                judgement.named.add(seen.build, seen.attempt, seen.slave);
+            }
+            if Some(&seen.last.incarnation) == self.lineage.incarnation.as_ref() {
                 judgement.is_ours = true;
-                let missed = self.lineage.misses(&one.last);
+                let missed = self.lineage.misses(&seen.last).filter(|_| counts);
                 judgement.is_older = judgement.is_older.or(missed);
             }
         }

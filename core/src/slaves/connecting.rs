@@ -2,11 +2,12 @@
 
 use crate::Cluster;
 use crate::event::{Fact, IncarnationCause, Loss, SlaveFact};
+use crate::lifetime::incarnation::Testimony;
 use crate::refusal::Refusal;
 use crate::slaves::keys::OfferedKey;
 use crate::slaves::slave::Slave;
 use clusterrunner_common::ids::{Incarnation, SessionId, SlaveId};
-use clusterrunner_common::work::{FinishedAttempt, Seen};
+use clusterrunner_common::work::FinishedAttempt;
 use std::collections::BTreeSet;
 
 /// A slave as it says it is.
@@ -34,12 +35,12 @@ impl Cluster {
         &self,
         offer: Offer,
         finished: &[FinishedAttempt],
-        seen: &[Seen],
+        seen: &[Testimony],
         fresh: &Incarnation,
     ) -> Result<Vec<Fact>, Refusal> {
         let admitted = offer.key.map(|key| self.admitted_key(&offer.url, key));
         let admitted = admitted.transpose()?.flatten();
-        let judgement = self.judge_seen(seen);
+        let judgement = self.judge_seen(offer.key, seen);
         let named = judgement.named;
         self.check_named(offer.key, (named.build, named.slave, named.attempt))?;
         let before = self.latest_at(&offer.url);

@@ -24,6 +24,9 @@ impl fmt::Display for Joining {
     }
 }
 
+/// How often slaves join with a token whose maker did not say.
+pub const DEFAULT_USES: u32 = 1000;
+
 /// What is said of a join token that is created.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewJoinToken {
@@ -34,6 +37,20 @@ pub struct NewJoinToken {
     /// From when on no slave joins with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// Where slaves that join with it must be; anywhere where it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// How often slaves join with it; [`DEFAULT_USES`] where it says nothing, as tokens of before there was a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+}
+
+impl NewJoinToken {
+    /// How often slaves join with it.
+    #[must_use]
+    pub fn uses(&self) -> u32 {
+        self.uses.unwrap_or(DEFAULT_USES)
+    }
 }
 
 impl fmt::Debug for NewJoinToken {
@@ -72,6 +89,11 @@ pub enum KeyFact {
         /// The key.
         key: PublicKey,
     },
+    /// A key is not known any more. Its address is free.
+    Forgotten {
+        /// The key.
+        key: PublicKey,
+    },
     /// Slaves can join with another token.
     TokenCreated {
         /// Its number, which no token of a user has.
@@ -100,6 +122,7 @@ impl fmt::Display for KeyFact {
             }
             Self::Revoked { key } => write!(f, "key {} revoked", key.fingerprint()),
             Self::Restored { key } => write!(f, "key {} restored", key.fingerprint()),
+            Self::Forgotten { key } => write!(f, "key {} forgotten", key.fingerprint()),
             Self::TokenCreated { token, new } => {
                 write!(f, "join token {token} created: {}", new.name)
             }

@@ -1,17 +1,21 @@
 //! The keys that slaves have joined with, and the tokens with which they join: who may be at which address, and who may
 //! act for a registration.
 
+mod admission;
+
 use crate::Cluster;
 use crate::check::{Inconsistency, must};
 use crate::event::{Fact, Loss, SlaveFact};
+use crate::slaves::address_pattern;
 use crate::slaves::key_facts::{Joining, KeyFact, NewJoinToken};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Attempt, BuildId, PublicKey, SlaveId, TokenId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many keys are remembered that are not revoked: a slave whose port the system chooses has another at each start.
-/// The oldest of those that no living slave has goes first.
+/// How many keys are remembered. Then nobody joins with a token. Where a slave joins with the secret, the oldest goes of
+/// those that joined with that, too, and that no living slave has: a slave whose port the system chooses has another at
+/// each start.
 pub const KEYS_KEPT: usize = 10_000;
 
 /// How many join tokens there may be.
@@ -38,7 +42,7 @@ pub struct OfferedKey {
 
 impl OfferedKey {
     /// Whether it shows no more than a key or a join token: it may speak for its own slave, and for no other.
-    pub(crate) fn is_without_secret(&self) -> bool {
+    pub(crate) fn is_without_secret(self) -> bool {
         self.joins != Some(Joining::Secret)
     }
 }
@@ -64,6 +68,9 @@ pub struct StoredJoinToken {
     pub said: NewJoinToken,
     /// When it was created.
     pub created: Timestamp,
+    /// How often slaves have joined with it.
+    #[serde(default)]
+    pub used: u32,
 }
 
 impl StoredJoinToken {
@@ -81,6 +88,8 @@ pub enum KeyCommand {
     Revoke(PublicKey),
     /// A key that was revoked is to be good again.
     Restore(PublicKey),
+    /// A key is not to be known any more.
+    Forget(PublicKey),
     /// Slaves are to be able to join with another token.
     CreateToken(NewJoinToken),
     /// No slave is to join with a token any more.
@@ -103,7 +112,7 @@ pub enum KeyRefused {
     InUse(String),
     /// Another slave has joined from this address, with another key.
     #[error(
-        "the address {address} is that of the slave with key {owner}: join again with the secret or a join token to take it, or revoke that key"
+        "the address {address} is that of the slave with key {owner}: `clusterrunner slaves revoke {address}` or, if that slave is gone, `clusterrunner slaves forget {address}` makes it free; a slave that joins with the secret takes it"
     )]
     AddressOfOther {
         /// The address.
@@ -120,6 +129,35 @@ pub enum KeyRefused {
     /// A join token can not be made like this.
     #[error("field 'name' must have from 1 to {LONGEST_NAME} characters")]
     InvalidName,
+    /// So many slaves have joined with a token as may.
+    #[error("{1} slaves have joined with join token {0}, and no more may: make another")]
+    TokenUsedUp(TokenId, u32),
+    /// A join token is for other addresses.
+    #[error("join token {token} is for slaves at {pattern}, not at {address}: make another")]
+    OtherAddress {
+        /// The token.
+        token: TokenId,
+        /// Where the slave says it is.
+        address: String,
+        /// Where slaves with the token are.
+        pattern: String,
+    },
+    /// A join token can not be for such addresses.
+    #[error("field 'address' must be HOST or HOST:PORT, in which * stands for any characters")]
+    InvalidAddress,
+    /// A join token can not be used so often.
+    #[error("field 'uses' must be from 1 to {KEYS_KEPT}")]
+    InvalidUses,
+    /// The journal has as many keys as it may.
+    #[error(
+        "the farm has {KEYS_KEPT} keys of slaves already: `clusterrunner slaves forget` those of slaves that are gone"
+    )]
+    TooManyKeys,
+    /// A slave that has the key is connected.
+    #[error(
+        "the slave at {0} has this key and is connected: shut it down first, or revoke the key"
+    )]
+    Connected(String),
     /// What a slave says it has seen is too far ahead, and nobody vouches for it with the secret.
     #[error(
         "the ids in field 'seen' are more than {IDS_AHEAD} ahead of this master's, or attempts above {HIGHEST_ATTEMPT}: a \
@@ -213,50 +251,6 @@ impl Cluster {
         }
     }
 
-    /// What becomes of a key with which a slave connects from an address; an error where it may not be there.
-    pub(crate) fn admitted_key(
-        &self,
-        address: &str,
-        OfferedKey { key, joins }: OfferedKey,
-    ) -> Result<Option<Fact>, KeyRefused> {
-        let known = self.slave_keys.key(&key);
-        if known.is_some_and(|known| known.revoked.is_some()) {
-            return Err(KeyRefused::RevokedKey);
-        }
-        // It may have been revoked since the request was let in.
-        if let Some(Joining::Token(token)) = joins
-            && !self.slave_keys.tokens.contains_key(&token)
-        {
-            return Err(KeyRefused::UnknownToken(token));
-        }
-        let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
-        if let Some(slave) = alive.find(|slave| slave.key == Some(key) && slave.url != address) {
-            return Err(KeyRefused::InUse(slave.url.clone()));
-        }
-        let address = address.to_owned();
-        let fact = match (known, joins) {
-            (None, None) => return Err(KeyRefused::UnknownKey),
-            (Some(known), _) if known.address == address => return Ok(None),
-            (_, Some(by)) => KeyFact::Joined { key, address, by },
-            (Some(_), None) => match self.slave_keys.owner_of(&address) {
-                Some(owner) => {
-                    let owner = owner.fingerprint();
-                    return Err(KeyRefused::AddressOfOther { address, owner });
-                }
-                None => {
-                    // One of an older version, or one that is just ending: nobody's key says that it is there.
-                    let there = self.latest_at(&address);
-                    if there.is_some_and(|slave| slave.is_called() && slave.key != Some(key)) {
-                        let owner = "none of its own".to_owned();
-                        return Err(KeyRefused::AddressOfOther { address, owner });
-                    }
-                    KeyFact::Moved { key, address }
-                }
-            },
-        };
-        Ok(Some(Fact::SlaveKey(fact)))
-    }
-
     pub(crate) fn key_facts(&self, command: KeyCommand) -> Result<Vec<Fact>, KeyRefused> {
         let known = |key| self.slave_keys.key(key).ok_or(KeyRefused::UnknownKey);
         let fact = match command {
@@ -273,11 +267,27 @@ impl Cluster {
                 }
                 KeyFact::Restored { key }
             }
+            KeyCommand::Forget(key) => {
+                known(&key)?;
+                let mut called = self.called_slaves();
+                if let Some(slave) = called.find(|slave| slave.key == Some(key)) {
+                    return Err(KeyRefused::Connected(slave.url.clone()));
+                }
+                KeyFact::Forgotten { key }
+            }
             KeyCommand::CreateToken(new) => {
                 let characters = new.name.chars().count();
                 if !(1..=LONGEST_NAME).contains(&characters) || new.name.contains(char::is_control)
                 {
                     return Err(KeyRefused::InvalidName);
+                }
+                let is_pattern = |address: &String| address_pattern::is_pattern(address);
+                if !new.address.iter().all(is_pattern) {
+                    return Err(KeyRefused::InvalidAddress);
+                }
+                let most = u32::try_from(KEYS_KEPT).unwrap_or(u32::MAX);
+                if !(1..=most).contains(&new.uses()) {
+                    return Err(KeyRefused::InvalidUses);
                 }
                 if self.slave_keys.tokens.len() >= MOST_JOIN_TOKENS {
                     return Err(KeyRefused::TooManyTokens);
@@ -320,40 +330,28 @@ impl Cluster {
                     revoked: None,
                 };
                 self.slave_keys.keys.insert(*key, joined);
-                self.forget_unused_key();
+                self.count_join(*by);
             }
             KeyFact::Moved { key, address } => {
                 self.slave_keys.key_mut(key).address.clone_from(address);
             }
             KeyFact::Revoked { key } => self.slave_keys.key_mut(key).revoked = Some(at),
             KeyFact::Restored { key } => self.slave_keys.key_mut(key).revoked = None,
+            KeyFact::Forgotten { key } => {
+                self.slave_keys.keys.remove(key);
+            }
             KeyFact::TokenCreated { token, new } => {
                 self.accounts.reserve_token(*token);
                 let created = StoredJoinToken {
                     said: new.clone(),
                     created: at,
+                    used: 0,
                 };
                 self.slave_keys.tokens.insert(*token, created);
             }
             KeyFact::TokenRevoked { token } => {
                 self.slave_keys.tokens.remove(token);
             }
-        }
-    }
-
-    /// Where there are too many keys, the one goes that joined first of those that nobody needs: no living slave has it,
-    /// and it is not revoked.
-    fn forget_unused_key(&mut self) {
-        if self.slave_keys.keys.len() <= KEYS_KEPT {
-            return;
-        }
-        let called = self.called_slaves().filter_map(|slave| slave.key);
-        let used: BTreeSet<PublicKey> = called.collect();
-        let keys = self.slave_keys.keys.iter();
-        let unused = keys.filter(|(key, known)| known.revoked.is_none() && !used.contains(key));
-        let oldest = unused.min_by_key(|(key, known)| (known.joined, **key));
-        if let Some(oldest) = oldest.map(|(key, _)| *key) {
-            self.slave_keys.keys.remove(&oldest);
         }
     }
 

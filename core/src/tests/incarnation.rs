@@ -1,6 +1,6 @@
 //! A journal that is older than what slaves or stored results have seen.
 
-use super::scenario::{Scenario, finished, hand_out, plan, stale};
+use super::scenario::{Scenario, finished, hand_out, plan, proved, stale};
 use crate::command::{Command, StoredResults};
 use crate::refusal::Refusal;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
@@ -38,7 +38,7 @@ fn connect(url: &str, known_as: Option<u64>, seen: Vec<Seen>) -> Command {
         labels: BTreeSet::new(),
         known_as: known_as.map(SlaveId),
         finished: Vec::new(),
-        seen,
+        seen: proved(seen),
         fresh: super::scenario::fresh(),
         key: None,
     }
@@ -49,6 +49,7 @@ fn foreign(build: u64, slave: u64) -> Seen {
         incarnation: Incarnation("another".to_owned()),
         session_id: SessionId("of another".to_owned()),
         position: 7,
+        proof: None,
     });
     seen.build = BuildId(build);
     seen.slave = SlaveId(slave);

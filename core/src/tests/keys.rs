@@ -1,12 +1,15 @@
 //! Keys of slaves: who may be where, what a revocation does, and what an older journal knows.
 
 use super::scenario::{Scenario, Turn, big_plan, finished, hand_out, stale};
+use crate::Cluster;
 use crate::actor::Actor;
 use crate::command::Command;
 use crate::event::{Event, Fact, KeyFact};
+use crate::lifetime::incarnation::Testimony;
 use crate::refusal::Refusal;
 use crate::slaves::key_facts::{Joining, NewJoinToken};
 use crate::slaves::keys::{KEYS_KEPT, KeyCommand, KeyRefused, OfferedKey};
+use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{
     Attempt, BuildId, Incarnation, PublicKey, SessionId, SlaveId, SubjobId, TokenId,
 };
@@ -48,6 +51,8 @@ fn make_token(farm: &mut Scenario) -> Joining {
         name: "image".to_owned(),
         seed: "seed".to_owned(),
         expires: None,
+        address: None,
+        uses: None,
     };
     order(farm, KeyCommand::CreateToken(new));
     Joining::Token(TokenId(1))
@@ -126,6 +131,77 @@ fn a_key_alone_takes_nobodys_address() {
 }
 
 #[test]
+fn a_join_token_takes_nobodys_address() {
+    let mut farm = Scenario::with_slaves(&[("c:1", 1)]);
+    let token = Some(make_token(&mut farm));
+    farm.tell(connects("a:1", "life 1", 1, SECRET));
+    farm.tell(connects("b:1", "life 1", 2, token));
+    farm.lose(3);
+    let taken = |address: &str, owner: String| {
+        let address = address.to_owned();
+        Refusal::Key(KeyRefused::AddressOfOther { address, owner })
+    };
+    // Neither of one that lives, nor of one that is away, nor of one of a version before keys.
+    let (a, b) = (key(1).fingerprint(), key(2).fingerprint());
+    farm.check_refused(connects("a:1", "life 2", 3, token), &taken("a:1", a));
+    farm.check_refused(connects("b:1", "life 2", 3, token), &taken("b:1", b));
+    let none = "none of its own".to_owned();
+    farm.check_refused(connects("c:1", "life 2", 3, token), &taken("c:1", none));
+    // What the refusal names helps.
+    let connected = KeyRefused::Connected("a:1".to_owned());
+    let forget = |number| Command::SlaveKey {
+        by: Actor::SecretHolder,
+        command: KeyCommand::Forget(key(number)),
+    };
+    farm.check_refused(forget(1), &connected.into());
+    farm.tell(forget(2));
+    farm.tell(connects("b:1", "life 2", 3, token));
+    order(&mut farm, KeyCommand::Revoke(key(1)));
+    farm.tell(connects("a:1", "life 2", 4, token));
+    assert_eq!(good_keys(&farm), [(3, "b:1"), (4, "a:1")]);
+    farm.check_refused(forget(2), &KeyRefused::UnknownKey.into());
+}
+
+#[test]
+fn a_join_token_is_good_so_often_and_for_such_addresses() {
+    let mut farm = Scenario::default();
+    let new = |address: Option<&str>, uses| {
+        KeyCommand::CreateToken(NewJoinToken {
+            name: "image".to_owned(),
+            seed: "seed".to_owned(),
+            expires: None,
+            address: address.map(str::to_owned),
+            uses,
+        })
+    };
+    let refused = |command| Command::SlaveKey {
+        by: Actor::SecretHolder,
+        command,
+    };
+    for uses in [0, 10_001] {
+        let command = refused(new(None, Some(uses)));
+        farm.check_refused(command, &KeyRefused::InvalidUses.into());
+    }
+    let command = refused(new(Some("a b"), None));
+    farm.check_refused(command, &KeyRefused::InvalidAddress.into());
+    order(&mut farm, new(Some("pool-*"), Some(2)));
+    let token = Some(Joining::Token(TokenId(1)));
+    let elsewhere = KeyRefused::OtherAddress {
+        token: TokenId(1),
+        address: "farm-1:1".to_owned(),
+        pattern: "pool-*".to_owned(),
+    };
+    farm.check_refused(connects("farm-1:1", "life 1", 1, token), &elsewhere.into());
+    farm.tell(connects("pool-1:1", "life 1", 1, token));
+    // The same slave shows it again: it has joined already.
+    farm.tell(connects("pool-1:1", "life 2", 1, token));
+    farm.tell(connects("pool-2:1", "life 1", 2, token));
+    let used_up = KeyRefused::TokenUsedUp(TokenId(1), 2);
+    farm.check_refused(connects("pool-3:1", "life 1", 3, token), &used_up.into());
+    farm.tell(connects("pool-1:1", "life 3", 1, token));
+}
+
+#[test]
 fn a_key_alone_takes_no_address_of_a_living_slave_without_one() {
     let mut farm = Scenario::with_slaves(&[("a:1", 1)]);
     farm.tell(connects("b:1", "life 1", 1, SECRET));
@@ -149,13 +225,14 @@ fn without_the_secret_nobody_uses_up_the_ids() {
             incarnation: Incarnation("another".to_owned()),
             session_id: SessionId("of another".to_owned()),
             position: 7,
+            proof: None,
         });
         one.build = BuildId(build);
         one.slave = SlaveId(slave);
         one.attempt = Attempt(attempt);
         let mut command = connects("a:1", "life 2", 1, joins);
         if let Command::ConnectSlave { seen, .. } = &mut command {
-            seen.push(one);
+            seen.push(Testimony::proved(one));
         }
         command
     };
@@ -171,6 +248,48 @@ fn without_the_secret_nobody_uses_up_the_ids() {
     farm.tell(far(1 << 40, 7, 7, SECRET));
 }
 
+/// A farm whose slave 2, at b:1, runs something, and what one has seen of its master that saw more.
+fn busy_and_beyond() -> (Scenario, Seen) {
+    let mut farm = Scenario::default();
+    farm.restart();
+    farm.tell(connects("a:1", "life 1", 1, SECRET));
+    farm.tell(connects("b:1", "life 1", 2, SECRET));
+    farm.build(big_plan(1, 0, 0));
+    farm.set_up(2, 1);
+    farm.check_running(&[1]);
+    let mut beyond = farm.seen().remove(0);
+    beyond.last.position += 100;
+    (beyond.build, beyond.slave) = (BuildId(900), SlaveId(900));
+    (farm, beyond)
+}
+
+#[test]
+fn a_key_does_not_void_the_work_of_others_by_what_it_claims_to_have_seen() {
+    let claim = |is_proved, joins| {
+        let (mut farm, seen) = busy_and_beyond();
+        let mut command = connects("a:1", "life 2", 1, joins);
+        if let Some(token) = joins.filter(|joins| *joins != Joining::Secret) {
+            assert_eq!(make_token(&mut farm), token);
+        }
+        if let Command::ConnectSlave { seen: told, .. } = &mut command {
+            told.push(Testimony { seen, is_proved });
+        }
+        farm.tell(command);
+        let goes_on = farm.cluster.slave_at("b:1").is_some();
+        farm.queue("another");
+        let next = farm.cluster.builds().map(|build| build.id).max();
+        (goes_on, next.unwrap() > BuildId(900))
+    };
+    let token = Some(Joining::Token(TokenId(1)));
+    // Nobody else notices; but ids that one names that joins are not given again.
+    assert_eq!(claim(false, None), (true, false));
+    assert_eq!(claim(false, token), (true, true));
+    // What this master itself has said in a journal that is gone, and what holders of the secret say, begins another.
+    assert_eq!(claim(true, None), (false, true));
+    assert_eq!(claim(true, token), (false, true));
+    assert_eq!(claim(false, SECRET), (false, true));
+}
+
 #[test]
 fn kept_results_are_taken_from_the_key_that_had_the_work() {
     let cases = [
@@ -184,6 +303,8 @@ fn kept_results_are_taken_from_the_key_that_had_the_work() {
         farm.build(big_plan(1, 0, 0));
         farm.set_up(1, 1);
         let joins = if has_token {
+            farm.lose(1);
+            order(&mut farm, KeyCommand::Forget(key(1)));
             Some(make_token(&mut farm))
         } else {
             joins
@@ -316,6 +437,8 @@ fn join_tokens_have_numbers_of_their_own_and_end() {
         name: name.to_owned(),
         seed: "seed".to_owned(),
         expires: None,
+        address: None,
+        uses: None,
     };
     for _ in 0..2 {
         order(&mut farm, KeyCommand::CreateToken(new("image")));
@@ -345,29 +468,57 @@ fn join_tokens_have_numbers_of_their_own_and_end() {
     farm.check_refused(unnamed, &KeyRefused::InvalidName.into());
 }
 
-#[test]
-fn keys_that_nobody_uses_do_not_pile_up() {
-    let mut farm = Scenario::default();
-    farm.tell(connects("a:0", "life 1", 1, SECRET));
+/// A farm as it is after so many slaves more have joined and gone.
+fn crowded(farm: &Scenario, by: Joining) -> Cluster {
     let mut cluster = farm.cluster.clone();
-    for number in 0..KEYS_KEPT + 10 {
+    let first = farm.journal.last().unwrap().clone();
+    for number in 0..KEYS_KEPT {
         let mut bytes = [9; 32];
         bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
         let fact = Fact::SlaveKey(KeyFact::Joined {
             key: PublicKey(bytes),
             address: format!("b:{number}"),
-            by: Joining::Secret,
+            by,
         });
         let event = Event {
             fact,
-            ..farm.journal.last().unwrap().clone()
+            ..first.clone()
         };
         cluster.apply(&event);
     }
-    assert_eq!(cluster.slave_keys().keys().count(), KEYS_KEPT);
-    assert!(
-        cluster.slave_keys().key(&key(1)).is_some(),
-        "a living slave has it"
-    );
     cluster.check().unwrap();
+    cluster
+}
+
+#[test]
+fn keys_that_nobody_uses_do_not_pile_up() {
+    let mut farm = Scenario::default();
+    let token = Some(make_token(&mut farm));
+    farm.tell(connects("a:1", "life 1", 1, token));
+    farm.tell(connects("a:2", "life 1", 2, SECRET));
+    farm.lose(1);
+    let crowded = crowded(&farm, Joining::Secret);
+    assert_eq!(crowded.slave_keys().keys().count(), KEYS_KEPT);
+    // One is away and joined with a token; the other lives.
+    for number in [1, 2] {
+        assert!(crowded.slave_keys().key(&key(number)).is_some());
+    }
+}
+
+#[test]
+fn joins_with_tokens_push_no_key_out() {
+    let mut farm = Scenario::default();
+    let token = make_token(&mut farm);
+    farm.tell(connects("a:1", "life 1", 1, SECRET));
+    farm.lose(1);
+    let crowded = crowded(&farm, Joining::Token(TokenId(77)));
+    let full = Refusal::Key(KeyRefused::TooManyKeys);
+    let connect = |address, number, joins| {
+        let command = connects(address, "life 2", number, joins);
+        crowded.decide(command, Timestamp(9))
+    };
+    assert_eq!(connect("c:1", 3, Some(token)).unwrap_err(), full);
+    // One that joined with the secret makes room for one with the secret; until then it comes back.
+    assert!(connect("c:1", 3, SECRET).is_ok());
+    assert!(connect("a:1", 1, None).is_ok());
 }

@@ -6,7 +6,7 @@ mod snapshots;
 mod values;
 
 pub(super) use values::{
-    atom, big_plan, finished, fresh, hand_out, plan, request, stale, unusable,
+    atom, big_plan, finished, fresh, hand_out, plan, proved, request, stale, unusable,
 };
 
 use super::texts::effect_text;

@@ -3,6 +3,7 @@
 use crate::http::{binder, server};
 use crate::router::Router;
 use clusterrunner_common::daemon::{ListenError, listen_for};
+use clusterrunner_common::http::limits::ServingLimits;
 use clusterrunner_common::http::tls::TlsDoor;
 use clusterrunner_common::settings::MasterSettings;
 use futures_util::future::join_all;
@@ -46,17 +47,17 @@ impl FurtherPorts {
         self,
         router: Router,
         binder: binder::Router,
-        tls: Option<TlsDoor>,
+        door: (Option<TlsDoor>, ServingLimits),
         stop: CancellationToken,
     ) {
         let routing = async {
             if let Some(listener) = self.router {
-                server::serve(listener, router, tls.clone(), stop.clone()).await;
+                server::serve(listener, router, door.clone(), stop.clone()).await;
             }
         };
         let each = self.binder.into_iter();
-        let each =
-            each.map(|listener| server::serve(listener, binder.clone(), tls.clone(), stop.clone()));
+        let each = each
+            .map(|listener| server::serve(listener, binder.clone(), door.clone(), stop.clone()));
         tokio::join!(routing, join_all(each));
     }
 }

@@ -1,10 +1,15 @@
 //! The handle of the coordinator: how everything else reaches the cluster.
 
 use super::asked_from::asking_address;
-use clusterrunner_common::ids::SlaveId;
+use super::mark_seal::MarkSeal;
+use clusterrunner_common::auth::keys::OwnKey;
+use clusterrunner_common::clock::random_bytes;
+use clusterrunner_common::ids::{Incarnation, SessionId, SlaveId};
+use clusterrunner_common::work::{MasterMark, Seen};
 use clusterrunner_core::Cluster;
 use clusterrunner_core::command::Command;
 use clusterrunner_core::event::Event;
+use clusterrunner_core::lifetime::incarnation::Testimony;
 use clusterrunner_core::refusal::Refusal;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,6 +43,7 @@ pub struct ClusterHandle {
     pub(super) inbox: mpsc::Sender<Message>,
     /// How many events are on disk.
     position: Arc<AtomicU64>,
+    marks: Arc<MarkSeal>,
 }
 
 /// The coordinator has ended: the master is going down.
@@ -58,7 +64,18 @@ pub enum CommandFailure {
 
 impl ClusterHandle {
     pub(super) fn new(inbox: mpsc::Sender<Message>, position: Arc<AtomicU64>) -> Self {
-        Self { inbox, position }
+        let marks = OwnKey::from_random(random_bytes()).derived("marks");
+        Self {
+            inbox,
+            position,
+            marks: Arc::new(MarkSeal::new(marks)),
+        }
+    }
+
+    /// The same, with marks that only this master makes, also after a restart.
+    pub(crate) fn sealing_marks(self, marks: MarkSeal) -> Self {
+        let marks = Arc::new(marks);
+        Self { marks, ..self }
     }
 
     /// Gives a command and waits until its events are on disk. Returns the events that the command
@@ -115,6 +132,28 @@ impl ClusterHandle {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position.load(Ordering::Acquire)
+    }
+
+    /// This moment of a life of the master, for a slave to bring back. Whatever was decided by now was decided before that.
+    #[must_use]
+    pub fn mark(&self, incarnation: Incarnation, session_id: SessionId) -> MasterMark {
+        self.marks.seal(MasterMark {
+            incarnation,
+            session_id,
+            position: self.position(),
+            proof: None,
+        })
+    }
+
+    /// What slaves say they have seen, and which of it this master has said.
+    #[must_use]
+    pub fn testimonies(&self, seen: Vec<Seen>) -> Vec<Testimony> {
+        let seen = seen.into_iter();
+        seen.map(|seen| Testimony {
+            is_proved: self.marks.has_sealed(&seen.last),
+            seen,
+        })
+        .collect()
     }
 
     /// A slave gave a sign of life.

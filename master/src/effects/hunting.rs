@@ -270,8 +270,8 @@ impl Hunting {
                 continue;
             };
             let (caller, life) = (self.hunter.caller.clone(), self.hunter.life.clone());
-            let position = self.hunter.cluster.position();
-            let call = async move { (id, call.make(&caller, life, position).await) };
+            let mark = self.hunter.cluster.mark(call.incarnation.clone(), life);
+            let call = async move { (id, call.make(&caller, mark).await) };
             let call = self.calls.spawn(call);
             let at = Instant::now();
             self.begun.insert(id, Begun { at, call });

@@ -5,18 +5,23 @@ use super::claims::{Family, owner};
 use super::clusterrunner;
 use super::deis;
 use super::git::GitHttp;
+use super::own_port;
 use super::page::Page;
 use super::polyaxon;
 use crate::coordinator::asked_from;
-use crate::router::Router;
+use crate::router::{Claim, Router};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use clusterrunner_common::http::around::{Answering, Inside};
+use clusterrunner_common::http::limits::ServingLimits;
 use clusterrunner_common::http::peer::Peer;
 use clusterrunner_common::http::serve_secured;
+use clusterrunner_common::http::strangers::{Counting, Strangers};
 use clusterrunner_common::http::tls::TlsDoor;
+use futures_util::future::Either;
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -36,7 +41,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// All APIs of the farm behind one port. What one of them gets is the request as it was sent. Clones share them, as each
 /// request takes one.
 #[derive(Clone)]
-pub(crate) struct Families(Arc<Apis>);
+pub(crate) struct Families {
+    router: Router,
+    /// The port that instances have for themselves, if there is one.
+    router_port: Option<u16>,
+    /// All but what instances are asked: that is the business of their programs.
+    apis: Counting<Owners>,
+}
+
+/// The APIs, each of which owns a part of the paths.
+#[derive(Clone)]
+struct Owners(Arc<Apis>);
 
 /// The APIs, each with its part of the paths.
 pub(crate) struct Apis {
@@ -56,14 +71,14 @@ pub(crate) struct Apis {
     pub page: Page,
 }
 
-/// Serves the APIs, or one of them, until `stop`; over TLS only, where `tls` is given.
+/// Serves the APIs, or one of them, within limits until `stop`; over TLS only, where that is given.
 pub(crate) async fn serve(
     listener: TcpListener,
     families: impl Inside,
-    tls: Option<TlsDoor>,
+    door: (Option<TlsDoor>, ServingLimits),
     stop: CancellationToken,
 ) {
-    serve_secured(listener, families, tls, stop, DRAIN).await;
+    serve_secured(listener, families, door, stop, DRAIN).await;
 }
 
 impl Service<Request> for Families {
@@ -88,21 +103,56 @@ impl Service<Request> for Families {
 }
 
 impl Families {
-    fn answer(&self, request: Request) -> Answering {
-        if let Some(claim) = self.0.router.claim(&request) {
-            return self.0.router.give(claim, request);
+    /// The APIs, of which each address may ask so much without proof.
+    pub(crate) fn new(apis: Apis, router_port: Option<u16>, strangers: Strangers) -> Self {
+        let router = apis.router.clone();
+        let apis = strangers.before(Owners(Arc::new(apis)));
+        Self {
+            router,
+            router_port,
+            apis,
         }
+    }
+
+    fn answer(&mut self, request: Request) -> Answering {
+        if let Some(claim) = self.router.claim(&request) {
+            let is_path = matches!(claim, Claim::Path);
+            if let Some(port) = self.router_port.filter(|_| is_path)
+                && let Some(elsewhere) = own_port::sent_to(port, &request)
+            {
+                return Box::pin(ready(Ok(elsewhere)));
+            }
+            return self.router.give(claim, request);
+        }
+        match self.apis.call(request) {
+            Either::Left(answering) | Either::Right(answering) => answering,
+        }
+    }
+}
+
+impl Service<Request> for Owners {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Answering {
         if let Some(family) = owner_of(&request, None) {
             return self.give(family, request);
         }
-        let families = self.clone();
+        let owners = self.clone();
         Box::pin(async move {
             let (request, body) = with_body(request).await;
             let family = owner_of(&request, Some(&body)).unwrap_or(Family::ClusterRunner);
-            families.give(family, request).await
+            owners.give(family, request).await
         })
     }
+}
 
+impl Owners {
     fn give(&self, family: Family, request: Request) -> Answering {
         match family {
             Family::ClusterRunner => self.0.clusterrunner.clone().call(request),
@@ -122,12 +172,6 @@ fn owner_of(request: &Request, body: Option<&[u8]>) -> Option<Family> {
         request.headers(),
         body,
     )
-}
-
-impl From<Apis> for Families {
-    fn from(apis: Apis) -> Self {
-        Self(Arc::new(apis))
-    }
 }
 
 /// Reads the body of a request that brings no proof. One that is long or slow is not read, and not needed: whatever API

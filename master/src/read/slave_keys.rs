@@ -1,6 +1,7 @@
 //! The keys of slaves as gate and handlers look them up at each request, without asking the coordinator; and the
 //! master's own key, with which it calls slaves that have one.
 
+use crate::coordinator::MarkSeal;
 use clusterrunner_common::api::MasterIdentity;
 use clusterrunner_common::auth::joining::Meeting;
 use clusterrunner_common::auth::keys::{KeyRefusal, Keys, OwnKey, Verifier};
@@ -124,6 +125,11 @@ impl SlaveKeys {
     /// The master's own key.
     pub(crate) fn own_key(&self) -> PublicKey {
         self.0.own.public()
+    }
+
+    /// What marks of this master are made with.
+    pub(crate) fn mark_seal(&self) -> MarkSeal {
+        MarkSeal::new(self.0.own.derived("marks of the journal"))
     }
 
     /// What the master shows of itself to a slave that joins or connects.

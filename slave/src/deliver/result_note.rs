@@ -203,6 +203,7 @@ mod tests {
                 incarnation: Incarnation("i".to_owned()),
                 session_id: SessionId("m".to_owned()),
                 position: 9,
+                proof: None,
             }),
             results: vec![result(4), result(1)],
         }

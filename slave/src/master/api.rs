@@ -187,6 +187,7 @@ fn is_unknown(error: &CallError) -> bool {
 /// for that: to it, what is signed with a token is malformed.
 fn is_no_way(way: &Way, error: &CallError) -> bool {
     match error.code() {
+        Some(ErrorCode::AddressOfOtherKey) => matches!(way, Way::Token(_)),
         Some(code) => code == ErrorCode::InvalidJoinToken,
         None => matches!(way, Way::Token(_)) && error.status() == Some(StatusCode::UNAUTHORIZED),
     }
@@ -431,7 +432,8 @@ impl MasterApi {
         let sent = self.upload(build, "results", upload, session.as_ref());
         let answer: ResultsAnswer = sent.await?;
         if let (Some(life), Some(position)) = (&session, answer.position) {
-            self.lineage.acknowledged(life, position);
+            let proof = answer.proof.clone();
+            self.lineage.acknowledged(life, position, proof);
         }
         Ok(answer)
     }

@@ -208,7 +208,12 @@ impl Identity {
         let Some(identity) = &answer.identity else {
             return match (known, way) {
                 // One of an earlier version, or of the original: all goes on with the secret.
-                (None, Some(Way::Secret(_))) => Ok(()),
+                (None, Some(Way::Secret(_))) => {
+                    tracing::warn!(
+                        "this master knows no keys of slaves, so this one goes on with the farm's secret: upgrade the master"
+                    );
+                    Ok(())
+                }
                 (None, _) => Err(NotOurs::Unproved),
                 (Some(pinned), _) => {
                     Err(self.other_key("(none: is it an older version?)", &pinned))

@@ -94,11 +94,16 @@ impl Lineage {
     }
 
     /// That life of the master has taken results, and its journal had so many events then.
-    pub(crate) fn acknowledged(&self, life: &SessionId, position: u64) {
+    pub(crate) fn acknowledged(&self, life: &SessionId, position: u64, proof: Option<String>) {
         let mut known = self.lock();
         // Where another life was met meanwhile, its journal begins behind that moment or is known to be older.
         if let Some(met) = known.met.clone().filter(|met| met.session_id == *life) {
-            known.see(Seen::first(MasterMark { position, ..met }));
+            let mark = MasterMark {
+                position,
+                proof,
+                ..met
+            };
+            known.see(Seen::first(mark));
         }
     }
 
@@ -129,6 +134,7 @@ mod tests {
             incarnation: Incarnation(incarnation.to_owned()),
             session_id: SessionId(life.to_owned()),
             position,
+            proof: None,
         }
     }
 
@@ -151,13 +157,14 @@ mod tests {
     fn an_acknowledgement_is_a_moment_of_the_life_that_gave_it() {
         let lineage = Lineage::default();
         let session = |life: &str| SessionId(life.to_owned());
-        lineage.acknowledged(&session("a"), 9);
+        lineage.acknowledged(&session("a"), 9, None);
         assert!(told(&lineage).is_empty());
         lineage.meet(SlaveId(3), Some(mark("i", "a", 10)));
-        lineage.acknowledged(&session("a"), 12);
-        lineage.acknowledged(&session("a"), 11);
-        lineage.acknowledged(&session("b"), 20);
+        lineage.acknowledged(&session("a"), 12, Some("of 12".to_owned()));
+        lineage.acknowledged(&session("a"), 11, Some("of 11".to_owned()));
+        lineage.acknowledged(&session("b"), 20, None);
         assert_eq!(told(&lineage), [("i a".to_owned(), 12, 0, 0, 3)]);
+        assert_eq!(lineage.to_tell()[0].last.proof.as_deref(), Some("of 12"));
     }
 
     #[test]

@@ -129,6 +129,7 @@ pub(crate) fn mark(incarnation: &str, life: &str, position: u64) -> MasterMark {
         incarnation: Incarnation(incarnation.to_owned()),
         session_id: SessionId(life.to_owned()),
         position,
+        proof: None,
     }
 }
 
@@ -408,6 +409,7 @@ async fn results(
     let answer = ResultsAnswer {
         status: "SUCCESS".to_owned(),
         position: None,
+        proof: None,
         rejected: rejected.collect(),
     };
     Json(answer).into_response()

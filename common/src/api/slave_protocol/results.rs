@@ -146,6 +146,9 @@ pub struct ResultsAnswer {
     /// fewer later has lost them, and the slave is the only one left that can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
+    /// The proof of the mark with that position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
     /// Those that were not recorded; all others are on disk now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<RejectedResult>,

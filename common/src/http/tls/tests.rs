@@ -4,6 +4,7 @@ use super::authority::{Authority, Term, new_key};
 use super::*;
 use crate::caller::{CallError, Caller};
 use crate::clock::Timestamp;
+use crate::http::limits::ServingLimits;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
@@ -140,7 +141,11 @@ async fn serve(https: &HttpsSettings) -> Server {
     let (stop, tls) = (CancellationToken::new(), https.door().unwrap());
     let (token, drain, door) = (stop.clone(), Duration::from_secs(1), tls.clone());
     tokio::spawn(crate::http::serve_secured(
-        listener, router, tls, token, drain,
+        listener,
+        router,
+        (tls, ServingLimits::default()),
+        token,
+        drain,
     ));
     Server {
         address,

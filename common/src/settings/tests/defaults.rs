@@ -71,6 +71,11 @@ fn defaults_of_the_master() {
     assert_eq!(service.git_limits, crate::git::GitLimits::default());
     assert_eq!(service.git_max_memory_bytes, 4 << 30);
     assert_eq!(service.cors_allowed_origins_regex, None);
+    let limits = crate::http::limits::ServingLimits {
+        unproved_requests: Some(50),
+        ..Default::default()
+    };
+    assert_eq!(service.serving, limits);
     assert_eq!(slave_lost_after, Duration::from_secs(15));
     assert_eq!(legacy_slave_lost_after, Duration::from_secs(180));
     assert!(!service.accept_legacy_peers);

@@ -1,6 +1,6 @@
 //! Commands in a few words: what slaves, users and adapters say.
 
-use super::{Scenario, Turn, finished, fresh, request};
+use super::{Scenario, Turn, finished, fresh, proved, request};
 use crate::actor::Actor;
 use crate::builds::hand_out::HandOut;
 use crate::builds::plan::Plan;
@@ -35,7 +35,7 @@ impl Scenario {
             labels: BTreeSet::new(),
             known_as,
             finished: Vec::new(),
-            seen: self.seen(),
+            seen: proved(self.seen()),
             fresh: fresh(),
             key: None,
         })
@@ -55,7 +55,7 @@ impl Scenario {
             labels: labels.iter().map(|&label| label.to_owned()).collect(),
             known_as: None,
             finished: Vec::new(),
-            seen: self.seen(),
+            seen: proved(self.seen()),
             fresh: fresh(),
             key: None,
         })
@@ -86,7 +86,7 @@ impl Scenario {
             labels: BTreeSet::new(),
             known_as: None,
             finished,
-            seen: self.seen(),
+            seen: proved(self.seen()),
             fresh: fresh(),
             key: None,
         })

@@ -4,16 +4,22 @@ use crate::builds::hand_out::HandOut;
 use crate::builds::outcome::AtomOutcome;
 use crate::builds::plan::Plan;
 use crate::command::Command;
+use crate::lifetime::incarnation::Testimony;
 use crate::refusal::Refusal;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SlaveId, SubjobId};
 use clusterrunner_common::job::config::Timeouts;
-use clusterrunner_common::work::BuildRequest;
+use clusterrunner_common::work::{BuildRequest, Seen};
 use serde_json::json;
 use std::num::NonZeroU32;
 
 /// The incarnation that begins if one has to.
 pub(crate) fn fresh() -> Incarnation {
     Incarnation("fresh".to_owned())
+}
+
+/// What a slave says it has seen of this very master.
+pub(crate) fn proved(seen: Vec<Seen>) -> Vec<Testimony> {
+    seen.into_iter().map(Testimony::proved).collect()
 }
 
 pub(crate) fn request(project: &str) -> BuildRequest {

@@ -13,7 +13,7 @@ use crate::builds::hand_out::HandOut;
 use crate::command::{Command, Opening, StoredResults};
 use crate::effect::{SlaveCall, WantedInstance};
 use crate::refusal::Refusal;
-use crate::tests::scenario::Scenario;
+use crate::tests::scenario::{Scenario, proved};
 use crate::{Cluster, MAX_DEATHS};
 use clusterrunner_common::disk::retention::BuildBounds;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId, SubjobId};
@@ -325,7 +325,7 @@ impl World {
                     labels: std::collections::BTreeSet::new(),
                     known_as,
                     finished,
-                    seen,
+                    seen: proved(seen),
                     fresh,
                     key,
                 });

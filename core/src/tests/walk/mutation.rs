@@ -326,7 +326,7 @@ impl Master {
                     labels,
                     known_as,
                     finished,
-                    seen: self.farm.seen(),
+                    seen: crate::tests::scenario::proved(self.farm.seen()),
                     fresh,
                     key: None,
                 })

@@ -30,7 +30,7 @@ pub(super) enum Outcome {
 pub(super) struct Call {
     url: String,
     session: SessionId,
-    incarnation: Incarnation,
+    pub(super) incarnation: Incarnation,
     request: Asked,
 }
 
@@ -65,7 +65,7 @@ impl Call {
     }
 
     /// Waits for the end of the hunt. To be dropped where nobody waits for it any more.
-    pub(super) async fn make(self, caller: &Caller, life: SessionId, position: u64) -> Outcome {
+    pub(super) async fn make(self, caller: &Caller, master: MasterMark) -> Outcome {
         let Asked {
             build,
             hunt,
@@ -79,11 +79,7 @@ impl Call {
             atom,
             command,
             timeout_s,
-            master: MasterMark {
-                incarnation: self.incarnation,
-                session_id: life,
-                position,
-            },
+            master,
         };
         let url = format!("{}/v1/build/{build}/hunt", self.url);
         let answer = caller.send_for_stream(Method::POST, &url, &request, Some(&self.session));
@@ -149,9 +145,18 @@ mod tests {
         };
         let secret = Secret::new("a secret for tests".to_owned()).unwrap();
         let caller = Caller::new(Some(secret), Duration::from_secs(60)).unwrap();
-        let outcome = call.make(&caller, SessionId("m".to_owned()), 7).await;
+        let outcome = call.make(&caller, mark()).await;
         serving.abort();
         outcome
+    }
+
+    fn mark() -> MasterMark {
+        MasterMark {
+            incarnation: Incarnation("i".to_owned()),
+            session_id: SessionId("m".to_owned()),
+            position: 7,
+            proof: None,
+        }
     }
 
     #[tokio::test]

@@ -183,6 +183,7 @@ mod tests {
             incarnation: Incarnation::from_random([7; 16]),
             session_id: SessionId::from_random([7; 16]),
             position: u64::MAX,
+            proof: None,
         }
     }
 

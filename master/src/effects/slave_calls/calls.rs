@@ -259,11 +259,8 @@ impl Calls {
 
     /// This moment of this master. What it orders was decided before that.
     pub(super) fn mark(&self) -> Option<MasterMark> {
-        Some(MasterMark {
-            incarnation: self.callee.incarnation.clone()?,
-            session_id: self.life.clone(),
-            position: self.cluster.position(),
-        })
+        let incarnation = self.callee.incarnation.clone()?;
+        Some(self.cluster.mark(incarnation, self.life.clone()))
     }
 
     async fn post<T: serde::de::DeserializeOwned>(

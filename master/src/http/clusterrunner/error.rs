@@ -285,6 +285,9 @@ impl ApiError {
             Self::Refused(Refusal::Key(KeyRefused::AddressOfOther { .. })) => {
                 ErrorCode::AddressOfOtherKey
             }
+            Self::Refused(Refusal::Key(
+                KeyRefused::TokenUsedUp(..) | KeyRefused::OtherAddress { .. },
+            )) => ErrorCode::InvalidJoinToken,
             Self::NoArchive { .. } | Self::ArchivesOfMatrix { .. } => ErrorCode::NoArchive,
             Self::UnknownSlave(_) | Self::Refused(Refusal::NoSuchSlave(_)) => {
                 ErrorCode::UnknownSlave

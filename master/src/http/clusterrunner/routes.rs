@@ -381,7 +381,7 @@ fn key_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
     let (one_key, one_token) = ("/slave_keys/[key_name]", "/join_tokens/[token_id]");
     table
         .route("", "/slave_keys", "/slave_keys", get(slave_keys::list))
-        .route("key", one_key, one_key, parent())
+        .route("key", one_key, one_key, parent().delete(slave_keys::forget))
         .route("revoke", revoke, revoke, parent().post(slave_keys::revoke))
         .route(
             "restore",

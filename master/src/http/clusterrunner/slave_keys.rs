@@ -60,6 +60,9 @@ fn token_view(id: TokenId, token: &StoredJoinToken, now: Timestamp) -> JoinToken
         created: token.created.as_unix_seconds(),
         expires: token.said.expires.map(Timestamp::as_unix_seconds),
         is_expired: token.is_expired(now),
+        address: token.said.address.clone(),
+        uses: token.said.uses(),
+        used: token.used,
     }
 }
 
@@ -97,6 +100,17 @@ pub(super) async fn restore(
     _: Signed<Empty>,
 ) -> Result<Json<SlaveKeyBody>, ApiError> {
     order(&api, asking, key, KeyCommand::Restore(key)).await
+}
+
+/// Knows a key no more, so that another slave can join at its address.
+pub(super) async fn forget(
+    State(api): State<Arc<Api>>,
+    asking: Asking,
+    Path(key): Path<PublicKey>,
+    _: Signed<Empty>,
+) -> Result<Json<Success>, ApiError> {
+    tell(&api, asking, KeyCommand::Forget(key)).await?;
+    Ok(Json(Success::default()))
 }
 
 async fn order(
@@ -159,6 +173,8 @@ pub(super) async fn create_token(
             let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             Timestamp(now.0.saturating_add(time))
         }),
+        address: body.address,
+        uses: body.uses,
     };
     let seed = new.seed.clone();
     let events = tell(&api, asking, KeyCommand::CreateToken(new)).await?;
@@ -169,7 +185,11 @@ pub(super) async fn create_token(
     let unknown = || Refusal::Key(KeyRefused::UnknownToken(TokenId(0)));
     let (id, said) = created.ok_or_else(unknown)?;
     let text = api.slave_keys.token_text(id, &seed).ok_or_else(unknown)?;
-    let stored = StoredJoinToken { said, created: now };
+    let stored = StoredJoinToken {
+        said,
+        created: now,
+        used: 0,
+    };
     let token = token_view(id, &stored, now);
     Ok((StatusCode::CREATED, Json(CreatedJoinToken { token, text })))
 }

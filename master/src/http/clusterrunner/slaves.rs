@@ -55,7 +55,7 @@ pub(super) async fn connect(
         labels: request.labels,
         known_as: request.slave_id,
         finished: request.finished,
-        seen: request.seen,
+        seen: api.cluster.testimonies(request.seen),
         fresh: Incarnation::from_random(random_bytes()),
         key,
     });
@@ -93,7 +93,8 @@ pub(super) async fn connect(
     let now = api
         .cluster
         .read(move |cluster| (cluster.to_be_delivered(slave), cluster.mark()));
-    let (wanted, master) = now.await?;
+    let (wanted, mark) = now.await?;
+    let master = mark.map(|mark| api.cluster.mark(mark.incarnation, mark.session_id));
     let identity = identity.zip(key).map(|(identity, key)| {
         let meeting = Meeting {
             challenge: &identity.challenge,

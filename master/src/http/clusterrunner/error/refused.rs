@@ -81,16 +81,28 @@ pub(super) fn refused_status(refusal: &Refusal) -> StatusCode {
         Refusal::NotLegacy(_) | Refusal::Key(KeyRefused::UnknownKey | KeyRefused::RevokedKey) => {
             StatusCode::UNAUTHORIZED
         }
-        Refusal::OthersHandOut { .. } | Refusal::Key(KeyRefused::OtherSlaves(_)) => {
-            StatusCode::FORBIDDEN
-        }
+        Refusal::OthersHandOut { .. }
+        | Refusal::Key(
+            KeyRefused::OtherSlaves(_)
+            | KeyRefused::TokenUsedUp(..)
+            | KeyRefused::OtherAddress { .. },
+        ) => StatusCode::FORBIDDEN,
         Refusal::Key(KeyRefused::UnknownToken(_)) => StatusCode::NOT_FOUND,
-        Refusal::Key(KeyRefused::InvalidName | KeyRefused::TooFarAhead) => StatusCode::BAD_REQUEST,
+        Refusal::Key(
+            KeyRefused::InvalidName
+            | KeyRefused::InvalidAddress
+            | KeyRefused::InvalidUses
+            | KeyRefused::TooFarAhead,
+        ) => StatusCode::BAD_REQUEST,
         Refusal::StaleAttempt { .. }
         | Refusal::OtherIncarnation { .. }
         | Refusal::AddressTaken(_)
         | Refusal::Key(
-            KeyRefused::InUse(_) | KeyRefused::AddressOfOther { .. } | KeyRefused::TooManyTokens,
+            KeyRefused::InUse(_)
+            | KeyRefused::AddressOfOther { .. }
+            | KeyRefused::Connected(_)
+            | KeyRefused::TooManyKeys
+            | KeyRefused::TooManyTokens,
         )
         | Refusal::Account(
             AccountRefusal::UserNameTaken(_)

@@ -161,7 +161,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ("Master", "status: string, slaves: [Slave]"),
     (
         "MasterMark",
-        "incarnation: string, session_id: string, position: integer",
+        "incarnation: string, session_id: string, position: integer, proof?: string",
     ),
     (
         "RunningAtom",
@@ -249,7 +249,8 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     (
         "JoinToken",
-        "id: integer, name: string, created: number, expires: number|null, is_expired: boolean",
+        "id: integer, name: string, created: number, expires: number|null, is_expired: boolean, \
+         address: string|null, uses: integer, used: integer",
     ),
     (
         "SessionUser",

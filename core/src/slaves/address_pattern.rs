@@ -1,0 +1,79 @@
+//! Which addresses a join token is for: `host:port` or `host`, where `*` stands for any characters.
+
+/// How many characters a pattern may have.
+const LONGEST: usize = 255;
+
+/// Whether a text is a pattern.
+#[must_use]
+pub(crate) fn is_pattern(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"*.-_:[]".contains(&byte);
+    !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_plain)
+}
+
+/// Whether a slave at this `host:port` is meant. Without a port the pattern is for all ports; case does not matter.
+#[must_use]
+pub(crate) fn matches(pattern: &str, address: &str) -> bool {
+    let (pattern, address) = (pattern.to_ascii_lowercase(), address.to_ascii_lowercase());
+    let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
+    is_like(&pattern, &address) || is_like(&pattern, host)
+}
+
+/// Each part between two stars is taken where it comes first, so no text takes long.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let Some(mut text) = text.strip_prefix(first) else {
+        return false;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*') {
+        let Some((_, behind)) = text.split_once(part) else {
+            return false;
+        };
+        text = behind;
+    }
+    text.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_means_whole_addresses() {
+        for (pattern, address, expected) in [
+            ("farm-1", "farm-1:43001", true),
+            ("farm-1:43001", "farm-1:43001", true),
+            ("farm-1:43001", "farm-1:43002", false),
+            ("farm-1", "farm-12:43001", false),
+            ("farm-1", "not-farm-1:43001", false),
+            ("farm-*", "farm-12:43001", true),
+            ("FARM-*", "farm-12:43001", true),
+            ("farm-*:43001", "farm-12:43002", false),
+            ("10.0.0.*", "10.0.0.7:43001", true),
+            ("10.0.0.*", "10.0.1.7:43001", false),
+            ("*.farm.example", "a.b.farm.example:1", true),
+            ("*.farm.example", "farm.example.org:1", false),
+            ("a*b*c", "a-b-b-c:1", true),
+            ("a*b*c", "a-c-b:1", false),
+            ("a*a", "a:1", false),
+            ("*", "anything:1", true),
+            ("[fd00::*]", "[fd00::7]:43001", true),
+        ] {
+            assert_eq!(matches(pattern, address), expected, "{pattern} {address}");
+        }
+        let stars = "*a".repeat(100);
+        assert!(!matches(&stars, &format!("{}:1", "a".repeat(99) + "b")));
+    }
+
+    #[test]
+    fn what_no_address_has_is_no_pattern() {
+        for good in ["farm-1", "10.0.0.*", "[fd00::*]:43001", "a_b"] {
+            assert!(is_pattern(good), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "http://a", "a\n", "ä", &"a".repeat(256)] {
+            assert!(!is_pattern(bad), "{bad}");
+        }
+    }
+}
