@@ -6,15 +6,12 @@ mod account;
 mod enclosure;
 mod groups;
 mod hidden;
-mod hierarchy;
-mod joining;
 mod trial;
 
 pub use trial::isolation_here;
 
 pub(crate) use enclosure::{Enclosed, Enclosure};
 pub(crate) use hidden::hidden_places;
-pub(crate) use hierarchy::{Controller, Version, parents};
 
 use crate::data_directory::{DataDirectory, make_private, remove_all};
 use account::{account_of, give_tree};
