@@ -106,6 +106,11 @@ impl Isolator {
         &self.settings.allowed
     }
 
+    /// The least level of all builds of this slave.
+    pub(crate) fn demanded(&self) -> IsolationLevel {
+        self.settings.demanded.level
+    }
+
     /// What holds for a build, which this machine can do. Blocks.
     ///
     /// # Errors
