@@ -4,6 +4,7 @@ pub mod allocator;
 pub mod command;
 pub mod confinement;
 pub mod console;
+pub mod descriptors;
 pub mod first;
 pub mod guardian;
 pub mod open_files;

@@ -7,6 +7,7 @@ use clusterrunner_common::daemon::{
 };
 use clusterrunner_common::logs::event_log::EventLogTarget;
 use clusterrunner_common::logs::logging;
+use clusterrunner_common::process::descriptors::keep_from_programs;
 use clusterrunner_common::process::open_files;
 use clusterrunner_common::process::terminal;
 use clusterrunner_common::settings::{Overrides, SettingsError, load_master};
@@ -64,6 +65,9 @@ pub async fn run(options: MasterOptions, common: &CommonOptions) -> anyhow::Resu
     warn_of_unknown_variables();
     warn_of_weak_secret(general);
     open_files::raise_limit();
+    if let Err(error) = keep_from_programs() {
+        tracing::warn!(%error, "commands inherit what the parent of this process left open");
+    }
     terminal::leave();
     let secret = general.secret_or_generate()?;
     let address = SocketAddr::new(settings.service.bind_address, settings.service.port);

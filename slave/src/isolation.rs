@@ -6,15 +6,12 @@ mod account;
 mod enclosure;
 mod groups;
 mod hidden;
-mod hierarchy;
-mod joining;
 mod trial;
 
 pub use trial::isolation_here;
 
 pub(crate) use enclosure::{Enclosed, Enclosure};
 pub(crate) use hidden::hidden_places;
-pub(crate) use hierarchy::{Controller, Version, parents};
 
 use crate::data_directory::{DataDirectory, make_private, remove_all};
 use account::{account_of, give_tree, may_write};
@@ -107,6 +104,11 @@ impl Isolator {
     /// Which variables of the slave commands have that are kept apart.
     pub(crate) fn allowed(&self) -> &AllowedVariables {
         &self.settings.allowed
+    }
+
+    /// The least level of all builds of this slave.
+    pub(crate) fn demanded(&self) -> IsolationLevel {
+        self.settings.demanded.level
     }
 
     /// What holds for a build, which this machine can do. Blocks.

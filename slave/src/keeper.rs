@@ -7,7 +7,6 @@
 
 mod contact;
 mod container;
-mod control_groups;
 mod life;
 mod limits;
 mod output;
@@ -19,7 +18,7 @@ mod tree;
 mod workspace;
 
 pub(crate) use container::container_name;
-pub(crate) use control_groups::remove_left_groups;
+pub(crate) use limits::remove_left_groups;
 pub(crate) use output::piece_of;
 pub(crate) use protocol::{ContainerRun, KeeperOrder, Rules, Said, Word, read_line};
 

@@ -12,6 +12,8 @@ mod instances;
 
 mod data_directory;
 
+mod control_groups;
+
 mod isolation;
 mod secret_files;
 

@@ -7,6 +7,7 @@ use clusterrunner_common::daemon::{
     CommonOptions, listen, warn_of_unknown_variables, warn_of_weak_secret,
 };
 use clusterrunner_common::logs::logging;
+use clusterrunner_common::process::descriptors::keep_from_programs;
 use clusterrunner_common::process::open_files;
 use clusterrunner_common::process::stop_signals::StopSignals;
 use clusterrunner_common::process::terminal;
@@ -185,6 +186,9 @@ pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Resul
     warn_of_weak_secret(general);
     hint_at_processors(&settings);
     open_files::raise_limit();
+    if let Err(error) = keep_from_programs() {
+        tracing::warn!(%error, "commands inherit what the parent of this process left open");
+    }
     terminal::leave();
     let own_mark = mark_of(&general.base_directory, port)?;
     let signals = StopSignals::listen(settings.drain_on_stop, own_mark)?;

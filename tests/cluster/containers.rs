@@ -30,13 +30,13 @@ const FLAGS: [&str; 3] = [
 const RUN_FLAGS: [&str; 2] = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000"];
 
 /// The images and containers of one test.
-struct Images {
+pub(crate) struct Images {
     directory: TempDir,
 }
 
 impl Images {
     /// With one image; none, loudly, where no container runs.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let images = Self {
             directory: tempfile::Builder::new()
                 .prefix("cr-images-")
@@ -101,7 +101,7 @@ impl Images {
     }
 
     /// Nothing of ours is there any more.
-    async fn are_left_alone(&self) {
+    pub(crate) async fn are_left_alone(&self) {
         wait_for("the containers are gone", async || {
             self.containers().is_empty().then_some(())
         })
@@ -110,7 +110,7 @@ impl Images {
         assert_eq!(images, [IMAGE]);
     }
 
-    async fn farm(&self, slaves: &[u32]) -> Farm {
+    pub(crate) async fn farm(&self, slaves: &[u32]) -> Farm {
         let slave = format!(
             "container_runtime = podman\ncontainer_flags = {}\ncontainer_run_flags = {}\ncontainer_network = host\n",
             self.flags().join(", "),
@@ -142,7 +142,7 @@ impl Farm {
 }
 
 /// A job whose atoms run this command in a container.
-fn contained(command: &str) -> Job {
+pub(crate) fn contained(command: &str) -> Job {
     job(command).with("image", IMAGE)
 }
 
@@ -229,7 +229,7 @@ async fn secrets_reach_what_runs_in_a_container() {
         let secret = SetSecret {
             project: repository.path().display().to_string(),
             name: name.to_owned(),
-            value: SecretValue::new("of-some-container-7".to_owned()),
+            value: Some(SecretValue::new("of-some-container-7".to_owned())),
             as_file,
             allow_forks: false,
         };

@@ -4,7 +4,7 @@ use super::Client;
 use crate::error::ClientError;
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::secrets::{
-    RemoveSecret, SecretBody, SecretView, SecretsBody, SetSecret,
+    RemoveSecret, ResealSecrets, ResealedBody, SecretBody, SecretView, SecretsBody, SetSecret,
 };
 use reqwest::Method;
 
@@ -24,6 +24,18 @@ impl Client {
     pub async fn set_secret(&self, secret: &SetSecret) -> Result<SecretView, ClientError> {
         let set: SecretBody = self.order(Method::POST, "/v2/secrets", secret).await?;
         Ok(set.secret)
+    }
+
+    /// Has all values sealed under the secret that the farm has now.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn reseal_secrets(
+        &self,
+        former: &ResealSecrets,
+    ) -> Result<ResealedBody, ClientError> {
+        self.order(Method::POST, "/v2/resealed_secrets", former)
+            .await
     }
 
     /// Removes a secret. `name` is that of a variable.

@@ -304,6 +304,7 @@ fn recipe(
         // That of the master's settings shows only where it was reached.
         time_limit: limit.or(atom.timed_out_after),
         image: job.image.clone(),
+        secrets: job.secrets.iter().cloned().collect(),
     }
 }
 

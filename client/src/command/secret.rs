@@ -9,7 +9,9 @@ use crate::output::{self, BAD};
 use crate::trouble::{Trouble, of_accounts};
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
-use clusterrunner_common::api::secrets::{LONGEST_SECRET, SecretView, SetSecret};
+use clusterrunner_common::api::secrets::{
+    LONGEST_SECRET, ResealSecrets, ResealedBody, SecretView, SetSecret,
+};
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::process::variables::check_secret_name;
 use clusterrunner_common::work::SecretValue;
@@ -31,6 +33,8 @@ pub(crate) async fn run(
     let client = impatient(&connect(&options.master, &common).await?, &options.master);
     match options.task {
         SecretTask::Set(options) => set(&client, options).await?,
+        SecretTask::Confirm { project, names } => confirm(&client, &project, names).await?,
+        SecretTask::Rekey { from_file } => return rekey(&client, from_file.as_deref()).await,
         SecretTask::List { project, json } => list(&client, project.as_deref(), json).await?,
         SecretTask::Remove { project, names } => {
             for name in names {
@@ -56,12 +60,12 @@ async fn set(client: &Client, options: SetSecretOptions) -> Result<(), Trouble> 
     check_way(client)?;
     let value = match &options.from_file {
         Some(file) => of_file(file)?,
-        None => given(&options)?,
+        None => given(&format!("Value of {}: ", options.name), options.file)?,
     };
     let secret = SetSecret {
         project: options.project,
         name: options.name,
-        value: SecretValue::new(value),
+        value: Some(SecretValue::new(value)),
         as_file: options.file,
         allow_forks: options.allow_forks,
     };
@@ -80,6 +84,52 @@ async fn set(client: &Client, options: SetSecretOptions) -> Result<(), Trouble> 
         );
     }
     Ok(())
+}
+
+/// Lets builds of the repository that a project has now have what was set for another one.
+async fn confirm(client: &Client, project: &str, names: Vec<String>) -> Result<(), Trouble> {
+    for name in names {
+        check_name(&name)?;
+        let secret = SetSecret {
+            project: project.to_owned(),
+            name,
+            value: None,
+            as_file: false,
+            allow_forks: false,
+        };
+        let set = client.set_secret(&secret).await.map_err(of_accounts)?;
+        let place = set.url.as_deref().unwrap_or("its own repository");
+        let (project, name) = (&set.project, &set.name);
+        output::tell(format!("Builds of {project} from {place} get {name}."));
+    }
+    Ok(())
+}
+
+/// Has all values sealed under the secret that the farm has now.
+async fn rekey(client: &Client, from_file: Option<&Path>) -> Result<ExitCode, Trouble> {
+    check_way(client)?;
+    let former = match from_file {
+        Some(file) => of_file(file)?,
+        None => given("Former secret of the farm: ", false)?,
+    };
+    let former = ResealSecrets {
+        former_secret: SecretValue::new(former.trim().to_owned()),
+    };
+    let resealed = client.reseal_secrets(&former).await;
+    let ResealedBody { resealed, closed } = resealed.map_err(of_accounts)?;
+    output::tell(format!(
+        "{resealed} values are sealed under the secret that the farm has now."
+    ));
+    for secret in &closed {
+        let again = command(format_args!("secret set {secret}"));
+        output::note(format!(
+            "{secret}: neither secret opens its value; `{again}` sets it again"
+        ));
+    }
+    Ok(match closed.is_empty() {
+        true => ExitCode::Success,
+        false => ExitCode::Trouble,
+    })
 }
 
 /// A value goes to another machine only where nobody on the way can read it.
@@ -106,12 +156,11 @@ fn of_file(file: &Path) -> Result<String, Trouble> {
 
 /// From the terminal, where it is not shown, or from standard input. A line feed at its end is not part of it, but of a value
 /// that becomes a file.
-fn given(options: &SetSecretOptions) -> Result<String, Trouble> {
+fn given(question: &str, as_file: bool) -> Result<String, Trouble> {
     let terminal = Term::stderr();
     if terminal.is_term() && std::io::stdin().is_terminal() {
         let failed = |error| Trouble::new(format!("could not ask for the value: {error}"));
-        let question = format!("Value of {}: ", options.name);
-        terminal.write_str(&question).map_err(failed)?;
+        terminal.write_str(question).map_err(failed)?;
         return terminal.read_secure_line().map_err(failed);
     }
     let mut value = String::new();
@@ -127,7 +176,7 @@ fn given(options: &SetSecretOptions) -> Result<String, Trouble> {
     if value.is_empty() {
         return Err(Trouble::usage("standard input has no value"));
     }
-    if !options.file {
+    if !as_file {
         let length = value.strip_suffix('\n').map_or(value.len(), |line| {
             line.strip_suffix('\r').unwrap_or(line).len()
         });

@@ -42,6 +42,20 @@ pub(crate) enum SecretTask {
         #[arg(long)]
         json: bool,
     },
+    /// Let builds of the repository that a project has now have secrets that were set for another one
+    Confirm {
+        /// The project
+        project: String,
+        /// The names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Seal all values anew after the farm's secret was changed; the former one is read from standard input
+    Rekey {
+        /// Take the farm's former secret from a file
+        #[arg(long, value_name = "FILE")]
+        from_file: Option<PathBuf>,
+    },
     /// Remove secrets
     Remove {
         /// The project

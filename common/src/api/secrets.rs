@@ -16,8 +16,9 @@ pub struct SetSecret {
     pub project: String,
     /// The name, which is that of the variable.
     pub name: String,
-    /// The value.
-    pub value: SecretValue,
+    /// The value. Left out, a secret that is there stays as it is, and is for the repository that its project has now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<SecretValue>,
     /// Whether builds get a file with it, and its path in the variable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_file: bool,
@@ -32,6 +33,23 @@ pub struct SetSecret {
 pub struct RemoveSecret {
     /// As in [`SetSecret`].
     pub project: String,
+}
+
+/// Body of `POST /v2/resealed_secrets`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResealSecrets {
+    /// The secret that the farm had before.
+    pub former_secret: SecretValue,
+}
+
+/// How many values were sealed anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResealedBody {
+    /// Those that the former secret has opened.
+    pub resealed: usize,
+    /// Those that neither opens, as `OWNER/NAME NAME`.
+    pub closed: Vec<String>,
 }
 
 /// `{"secrets": ...}`.

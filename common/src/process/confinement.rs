@@ -11,10 +11,13 @@
 mod calls;
 mod confined;
 mod door;
+mod filter;
 mod first;
+mod scope;
 mod walls;
 
 pub use door::confine;
+pub use scope::keeps_abstract_sockets;
 
 use super::variables::AllowedVariables;
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 
 use super::project_names::{free_name, repository_name};
 use super::projects::{NewProject, Project, ProjectChange};
-use super::secrets::NamedSecret;
+use super::secrets::{NamedSecret, NewSecret};
 use crate::Cluster;
 use crate::accounts::owner::{BINDER, BUILT_IN, Owner};
 use crate::builds::build::Build;
@@ -266,9 +266,18 @@ impl Cluster {
         });
     }
 
-    pub(super) fn set_secret(&mut self, id: ProjectId, name: String, secret: NamedSecret) {
+    pub(super) fn set_secret(
+        &mut self,
+        id: ProjectId,
+        name: String,
+        set: NewSecret,
+        at: Timestamp,
+    ) {
         self.projects.change(id, |project| {
-            project.secrets.insert(name, secret);
+            let source = Some(project.source.clone());
+            project
+                .secrets
+                .insert(name, NamedSecret { set, at, source });
             project.is_kept = true;
         });
     }

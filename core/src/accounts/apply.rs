@@ -2,7 +2,6 @@
 
 use super::bookmarks::Bookmark;
 use super::facts::{AccountFact, ProjectFact};
-use super::secrets::NamedSecret;
 use super::users::UserChange;
 use crate::Cluster;
 use clusterrunner_common::clock::Timestamp;
@@ -66,8 +65,7 @@ impl Cluster {
             ProjectFact::Deleted => self.delete_project(id),
             ProjectFact::CodeCommitted { commit } => self.note_code(id, commit),
             ProjectFact::SecretSet { name, secret } => {
-                let secret = NamedSecret::of((**secret).clone(), at);
-                self.set_secret(id, name.clone(), secret);
+                self.set_secret(id, name.clone(), (**secret).clone(), at);
             }
             ProjectFact::SecretRemoved { name } => self.remove_secret(id, name),
         }

@@ -67,9 +67,17 @@ impl Cluster {
         })
     }
 
+    /// The sealed values of all secrets, with their projects and names.
+    pub fn named_secrets(&self) -> impl Iterator<Item = (ProjectId, &str, &SealedId)> {
+        self.projects().flat_map(|project| {
+            let secrets = project.secrets.iter();
+            secrets.map(|(name, secret)| (project.id, name.as_str(), &secret.set.sealed))
+        })
+    }
+
     /// The sealed values of all secrets.
     pub fn sealed_secrets(&self) -> impl Iterator<Item = &SealedId> {
         let secrets = self.projects().flat_map(|project| project.secrets.values());
-        secrets.map(|secret| &secret.sealed)
+        secrets.map(|secret| &secret.set.sealed)
     }
 }

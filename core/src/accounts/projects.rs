@@ -168,7 +168,10 @@ impl Project {
             self.is_private = !is_public;
         }
         if git_url.is_some() {
-            self.source = source_of(git_url);
+            let before = std::mem::replace(&mut self.source, source_of(git_url));
+            for secret in self.secrets.values_mut() {
+                secret.source.get_or_insert_with(|| before.clone());
+            }
         }
         self.changed = Some(at);
         self.is_kept = true;

@@ -50,34 +50,46 @@ pub struct NewSecret {
 /// A secret of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamedSecret {
-    /// Its sealed value.
-    pub sealed: SealedId,
-    /// Whether builds get a file with it, and its path in the variable.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub as_file: bool,
-    /// Whether builds of forks get it, too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub allow_forks: bool,
-    /// Who has set it.
-    pub by: Actor,
+    /// As it was set.
+    #[serde(flatten)]
+    pub set: NewSecret,
     /// When.
     pub at: Timestamp,
+    /// Where the project's builds came from then, as in its `source`: what is elsewhere does not get it. None where that was not
+    /// noted and has not changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }
 
 impl NamedSecret {
-    pub(super) fn of(new: NewSecret, at: Timestamp) -> Self {
-        let NewSecret {
-            sealed,
-            as_file,
-            allow_forks,
-            by,
-        } = new;
-        Self {
-            sealed,
-            as_file,
-            allow_forks,
-            by,
-            at,
-        }
+    /// Whether it was set for a project whose builds come from there.
+    #[must_use]
+    pub fn is_for(&self, source: &str) -> bool {
+        self.source.as_deref().is_none_or(|own| own == source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_stored_before_sources_were_noted_is_read() {
+        let stored = json!({
+            "sealed": "00000000000000000000000000000001",
+            "allow_forks": true,
+            "by": Actor::SecretHolder,
+            "at": 7,
+        });
+        let secret: NamedSecret = serde_json::from_value(stored.clone()).unwrap();
+        assert!(secret.set.allow_forks && !secret.set.as_file);
+        assert!(secret.is_for("git anywhere"));
+        assert_eq!(serde_json::to_value(&secret).unwrap(), stored);
+        let noted = NamedSecret {
+            source: Some("git here".to_owned()),
+            ..secret
+        };
+        assert!(noted.is_for("git here") && !noted.is_for("git there"));
     }
 }

@@ -89,6 +89,9 @@ pub struct Plan {
     /// secrets.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_foreign_commit: bool,
+    /// Whether its commands are given all secrets that its job asks for: its code is the project's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_given_secrets: bool,
     /// How far its commands are to be kept apart from their machine.
     #[serde(default, skip_serializing_if = "IsolationWish::is_empty")]
     pub isolation: IsolationWish,
@@ -142,6 +145,7 @@ impl Plan {
             setup_once: job.setup_once,
             secrets: job.secrets,
             is_foreign_commit: false,
+            is_given_secrets: false,
             isolation: job.isolation,
             bases: Vec::new(),
             templates: Vec::new(),

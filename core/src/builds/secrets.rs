@@ -7,6 +7,7 @@ use crate::accounts::secrets::NamedSecret;
 use crate::builds::build::Build;
 use crate::builds::plan::Plan;
 use crate::effect::WantedSecret;
+use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::work::{BuildRequest, ProjectSource};
 use std::collections::BTreeSet;
 
@@ -57,16 +58,25 @@ impl Cluster {
         }
         let project = self.project(build.project);
         let known = |name: &str| project.and_then(|project| project.secrets.get(name));
+        let is_for =
+            |secret: &NamedSecret| project.is_some_and(|project| secret.is_for(&project.source));
         let wanted = std::mem::take(&mut plan.secrets);
         let Some(withheld) = self.withheld(build, project, is_foreign) else {
             if let Some(unknown) = wanted.iter().find(|name| known(name).is_none()) {
                 return Err(self.unknown_secret(project, unknown));
             }
+            let is_elsewhere = |name: &&String| known(name).is_some_and(|secret| !is_for(secret));
+            if let Some(name) = wanted.iter().find(is_elsewhere) {
+                return Err(self.secret_of_another_repository(project, name));
+            }
             plan.secrets = wanted;
+            plan.is_given_secrets = true;
             return Ok(());
         };
         let is_given = |name: &String| {
-            let may_go = |secret: &NamedSecret| secret.allow_forks && withheld.may_be_allowed();
+            let may_go = |secret: &NamedSecret| {
+                secret.set.allow_forks && withheld.may_be_allowed() && is_for(secret)
+            };
             known(name).is_some_and(may_go)
         };
         let (given, not_given): (BTreeSet<String>, BTreeSet<String>) =
@@ -82,11 +92,19 @@ impl Cluster {
         Ok(())
     }
 
-    /// What a plan names of secrets, with the values as they were last set.
+    /// What a plan names of secrets, with the values as they were last set. A project may have got another repository since the
+    /// build was prepared: what was set for that is not for this build.
     pub(crate) fn wanted_secrets(&self, build: &Build, plan: &Plan) -> Vec<WantedSecret> {
         let project = self.project(build.project);
+        let is_of_fork = is_of_fork(&build.request, project);
+        let may_go = |project: &Project, secret: &NamedSecret| {
+            secret.is_for(&project.source) && (!is_of_fork || secret.set.allow_forks)
+        };
         let wanted = plan.secrets.iter().map(|name| {
-            let known = project.and_then(|project| project.secrets.get(name));
+            let known = project.and_then(|project| {
+                let secret = project.secrets.get(name)?;
+                may_go(project, secret).then_some(&secret.set)
+            });
             WantedSecret {
                 project: build.project,
                 name: name.clone(),
@@ -97,12 +115,32 @@ impl Cluster {
         wanted.collect()
     }
 
-    fn unknown_secret(&self, project: Option<&Project>, name: &str) -> String {
+    /// The same for a build that is prepared.
+    #[must_use]
+    pub fn secrets_of(&self, build: BuildId) -> Option<Vec<WantedSecret>> {
+        let build = self.build(build)?;
+        Some(self.wanted_secrets(build, build.plan.as_ref()?))
+    }
+
+    fn shown_project(&self, project: Option<&Project>) -> String {
         let named = project.and_then(|project| {
             let owner = self.owner_name(project.owner)?;
             Some(format!("{owner}/{}", project.name()))
         });
-        let named = named.unwrap_or_default();
+        named.unwrap_or_default()
+    }
+
+    fn secret_of_another_repository(&self, project: Option<&Project>, name: &str) -> String {
+        let named = self.shown_project(project);
+        format!(
+            "The job asks for the secret {name}, which was set when the project {named} had another repository. Its owner lets \
+             builds of this one have it with `clusterrunner secret confirm {named} {name}`, or sets another value with \
+             `clusterrunner secret set {named} {name}`."
+        )
+    }
+
+    fn unknown_secret(&self, project: Option<&Project>, name: &str) -> String {
+        let named = self.shown_project(project);
         format!(
             "The job asks for the secret {name}, which the project {named} does not have. Set it with `clusterrunner \
              secret set {named} {name}`, or remove it from the section \"secrets\" of the job."

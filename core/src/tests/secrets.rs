@@ -3,11 +3,12 @@
 use super::projects::new_user;
 use super::scenario::{Scenario, plan, request};
 use crate::accounts::command::{AccountCommand, ProjectCommand};
+use crate::accounts::projects::ProjectChange;
 use crate::accounts::refusal::AccountRefusal;
 use crate::accounts::secrets::{NewSecret, SealedId};
 use crate::actor::Actor;
 use crate::builds::build::BuildState;
-use crate::builds::details::NewDetails;
+use crate::builds::details::{Merge, NewDetails};
 use crate::builds::plan::Plan;
 use crate::command::Command;
 use crate::effect::{Effect, SlaveCall, WantedSecret};
@@ -83,13 +84,8 @@ impl Scenario {
         farm
     }
 
-    /// What a build of project 1 is given that asks for A and B, and its warnings.
-    fn given(
-        &mut self,
-        by: Actor,
-        request: BuildRequest,
-        is_foreign: bool,
-    ) -> (Vec<String>, Vec<String>) {
+    /// A build of project 1 that asks for A and B.
+    fn asks_for_both(&mut self, by: Actor, request: BuildRequest, is_foreign: bool) -> BuildId {
         self.tell(Command::QueueBuildOf {
             by,
             project: ProjectId(1),
@@ -111,6 +107,17 @@ impl Scenario {
             build,
             plan: Box::new(plan),
         });
+        build
+    }
+
+    /// What a build of project 1 is given that asks for A and B, and its warnings.
+    fn given(
+        &mut self,
+        by: Actor,
+        request: BuildRequest,
+        is_foreign: bool,
+    ) -> (Vec<String>, Vec<String>) {
+        let build = self.asks_for_both(by, request, is_foreign);
         let build = self.cluster.build(build).unwrap();
         let plan = build.plan.as_ref().unwrap();
         assert!(!plan.is_foreign_commit);
@@ -304,4 +311,70 @@ fn a_project_with_secrets_stays_and_names_are_those_of_variables() {
         of_project(ProjectCommand::RemoveSecret { project, name }),
         &unknown,
     );
+}
+
+fn moved(url: &str) -> Command {
+    let change = ProjectChange {
+        git_url: Some(url.to_owned()),
+        ..ProjectChange::default()
+    };
+    of_project(ProjectCommand::Change {
+        project: ProjectId(1),
+        change: Box::new(change),
+        merge: Merge::Replace,
+    })
+}
+
+/// A collaborator may give a project another repository, but not its secrets to that.
+#[test]
+fn a_secret_is_for_the_repository_that_it_was_set_for() {
+    let mut farm = Scenario::with_secrets();
+    farm.tell(moved("https://host/elsewhere"));
+    let elsewhere = || with(json!({"url": "https://host/elsewhere"}));
+    let refused = |farm: &mut Scenario, request: BuildRequest, texts: &[&str]| {
+        let build = farm.asks_for_both(Actor::User(ANN), request, false);
+        let BuildState::Error { reason } = farm.state(build.0) else {
+            panic!("{:?}", farm.state(build.0));
+        };
+        for text in texts {
+            assert!(reason.contains(text), "{reason}");
+        }
+    };
+    let texts = [
+        "secret A, which was set when the project ann/p had another repository",
+        "clusterrunner secret confirm ann/p A",
+    ];
+    refused(&mut farm, elsewhere(), &texts);
+    // Forks of it get none either, whatever they may get of those of the first one.
+    let fork = with(json!({"url": "https://host/elsewhere", "remote": "https://host/fork"}));
+    let (given, _) = farm.given(Actor::User(ANN), fork, false);
+    assert_eq!(given, Vec::<String>::new());
+    // What is set again is for the repository that the project has now.
+    farm.tell(setting(1, "A", 3, false));
+    refused(&mut farm, elsewhere(), &["secret B, which"]);
+    farm.tell(setting(1, "B", 2, false));
+    farm.gets(Actor::User(ANN), elsewhere(), &["A", "B"], None);
+    farm.tell(moved("p"));
+    refused(&mut farm, with(json!({})), &["secret A, which"]);
+}
+
+/// What is set for the repository that a project has now is not for builds of the one before, prepared as they may be.
+#[test]
+fn a_build_that_waits_gets_no_secret_of_a_later_repository() {
+    let mut farm = Scenario::with_secrets();
+    farm.asks_for_both(Actor::User(ANN), with(json!({})), false);
+    farm.tell(moved("https://host/elsewhere"));
+    farm.tell(setting(1, "A", 3, false));
+    farm.tell(setting(1, "B", 4, true));
+    let effects = farm.connect("one:1", "s", 1).effects;
+    let told = effects.iter().find_map(|effect| match effect {
+        Effect::Call {
+            call: SlaveCall::SetUp(set_up),
+            ..
+        } => Some(&set_up.secrets),
+        _ => None,
+    });
+    let told: Vec<_> = told.unwrap().iter().map(|one| one.sealed.clone()).collect();
+    // Whoever may give it to forks gives it to this one.
+    assert_eq!(told, [None, Some(sealed(4))]);
 }

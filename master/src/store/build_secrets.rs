@@ -28,7 +28,9 @@ pub(crate) enum SecretError {
     #[error("its value is not on the master any more")]
     Gone,
     /// It was set when the farm had another secret.
-    #[error("it was set under another secret of the farm, which alone opens it")]
+    #[error(
+        "it was set under another secret of the farm: `clusterrunner secret rekey` takes that one and seals all values anew"
+    )]
     OtherSecret,
     /// It is not what was written.
     #[error("its file on the master is damaged")]
@@ -111,6 +113,33 @@ impl BuildSecrets {
         })?;
         let value = String::from_utf8(value).map_err(|_| SecretError::Damaged)?;
         Ok(SecretValue::new(value))
+    }
+
+    /// Seals a value under the farm's secret that was sealed under a former one; says whether it was. Blocks.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub(crate) fn reseal(
+        &self,
+        former: &Secret,
+        (project, name, id): (ProjectId, &str, &SealedId),
+    ) -> Result<bool, SecretError> {
+        match self.get(project, name, id) {
+            Ok(_) => return Ok(false),
+            Err(SecretError::OtherSecret) => {}
+            Err(error) => return Err(error),
+        }
+        let before = Self {
+            secret: former.clone(),
+            ..self.clone()
+        };
+        let value = before.get(project, name, id)?;
+        let of = Of { project, name, id };
+        let sealed = sealing::seal(&self.secret, &of, value.expose().as_bytes());
+        let sealed = sealed.ok_or(SecretError::Damaged)?;
+        let path = self.path(id).ok_or(SecretError::Damaged)?;
+        whole_file::replace(&path, &sealed).map_err(SecretError::Disk)?;
+        Ok(true)
     }
 
     /// Removes all values but these. What can not be removed is told in the log alone: it is sealed. Blocks.
@@ -222,5 +251,30 @@ mod tests {
         store.keep_only(&BTreeSet::new());
         let found = store.get(PROJECT, "TOKEN", &id);
         assert!(matches!(found, Err(SecretError::Gone)), "{found:?}");
+    }
+
+    #[test]
+    fn what_was_sealed_under_a_former_secret_is_sealed_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let former = BuildSecrets::new(folder.path().to_owned(), farm("one"));
+        let id = former
+            .put(PROJECT, "TOKEN", &value("hunter2-hunter3"))
+            .unwrap();
+        let now = BuildSecrets::new(folder.path().to_owned(), farm("other"));
+        let of = (PROJECT, "TOKEN", &id);
+        let guessed = now.reseal(&farm("guessed"), of);
+        assert!(matches!(guessed, Err(SecretError::OtherSecret)));
+        assert!(now.reseal(&farm("one"), of).unwrap());
+        let found = now.get(PROJECT, "TOKEN", &id).unwrap();
+        assert_eq!(found, value("hunter2-hunter3"));
+        assert!(
+            !now.reseal(&farm("one"), of).unwrap(),
+            "nothing is to be done"
+        );
+        let found = former.get(PROJECT, "TOKEN", &id);
+        assert!(matches!(found, Err(SecretError::OtherSecret)));
+        std::fs::remove_file(now.path(&id).unwrap()).unwrap();
+        let gone = now.reseal(&farm("one"), of);
+        assert!(matches!(gone, Err(SecretError::Gone)));
     }
 }

@@ -1,6 +1,6 @@
 //! What is made for one command, and goes with it.
 
-use super::groups::Groups;
+use super::groups::LimitedGroups;
 use super::hidden::resolvers;
 use super::{IsolationError, Isolator};
 use crate::data_directory::remove_all;
@@ -38,7 +38,7 @@ pub(crate) struct Enclosed<'a> {
 #[derive(Debug)]
 pub(crate) struct Enclosure {
     confinement: Arc<Confinement>,
-    groups: Groups,
+    groups: LimitedGroups,
     /// The mark of its processes, and of no others.
     mark: String,
     /// Temporary files.
@@ -66,7 +66,7 @@ impl Isolator {
         let beside = if has_walls { BESIDE } else { 0 };
         // An earlier life may have left a group that can not be removed.
         let name = format!("{}{}-{number}", self.group_prefix(), std::process::id());
-        let groups = Groups::make(&name, isolation, beside, !has_walls);
+        let groups = LimitedGroups::make(name, isolation, beside, !has_walls);
         let groups = groups.map_err(|reason| IsolationError::NotHere {
             level: isolation.level,
             reason,

@@ -1,7 +1,7 @@
 //! What of isolation this machine can do: it is tried.
 
-use super::groups::remove_left;
 use super::{Enclosed, IsolationError, Isolator};
+use crate::control_groups::remove_left;
 use crate::data_directory::DataDirectory;
 use clusterrunner_common::ids::{BuildId, SessionId};
 use clusterrunner_common::process::command::{Ended, ShellCommand};

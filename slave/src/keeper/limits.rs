@@ -1,10 +1,10 @@
 //! How much of its machine an instance may have: all of its processes together where control groups can be made, each of
 //! them where not.
 
-use super::control_groups::{Controller, Group, Version};
+use crate::control_groups::{Controller, Groups, remove_left};
 use clusterrunner_common::api::instances::InstanceOrder;
 use rustix::process::{Pid, Resource, Rlimit, prlimit, setpriority_process};
-use std::io;
+use sha2::{Digest as _, Sha256};
 use std::path::PathBuf;
 
 /// Moves itself into the group that the first argument names, and becomes the program after it.
@@ -13,20 +13,21 @@ const ENTER: &str = "echo 0 > \"$0\" && exec \"$@\"";
 /// How readily the system ends the instance when memory runs out: before any daemon. From -1000 to 1000.
 const OOM_SCORE: &str = "500";
 
-/// The share of the processors that a group has if nothing is said, and the least and most that there may be.
+/// The share of the processors that a group has if nothing is said.
 const USUAL_SHARES: u32 = 1024;
-const LEAST_SHARES: u32 = 2;
-const MOST_SHARES: u32 = 262_144;
 
 /// The most that a process can yield to others. Each step is a quarter more.
 const MOST_NICE: i32 = 19;
 const A_STEP: f64 = 1.25;
 
-/// The limits of one instance.
+/// The limits of one instance. What is left of it is killed when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
+    /// For all of its processes together, where that is possible.
+    groups: Option<Groups>,
     memory: Memory,
-    cpu: Cpu,
+    /// How much each process yields to others, where their groups do not say it.
+    nice: Option<i32>,
 }
 
 #[derive(Debug, Default)]
@@ -34,8 +35,7 @@ enum Memory {
     #[default]
     Unlimited,
     /// For all together.
-    Group {
-        group: Group,
+    Together {
         most: u64,
         /// How many of its processes the system had ended for memory before.
         ended: u64,
@@ -44,29 +44,25 @@ enum Memory {
     Each { most: u64 },
 }
 
-#[derive(Debug, Default)]
-enum Cpu {
-    #[default]
-    Usual,
-    /// For all together.
-    Group(Group),
-    /// For each: how much it yields to others.
-    Nice(i32),
-}
-
 impl Limits {
     /// Sets the limits up for an instance with this mark.
     pub(super) fn set_up(instance: &InstanceOrder, mark: &str) -> Self {
+        let name = name(mark);
+        // Of a keeper that was killed.
+        remove_left(&name);
+        let mut groups = Groups::named(name);
+        let memory = instance.max_memory_bytes;
+        let memory = memory.map_or(Memory::Unlimited, |most| limit_memory(most, &mut groups));
         let shares = instance.cpu_shares.filter(|shares| *shares > 0);
+        let nice = shares.and_then(|shares| {
+            let group = groups.with(Controller::Cpu);
+            let shared = group.and_then(|group| group.share_processors(shares));
+            shared.is_err().then(|| nice(shares))
+        });
         Self {
-            memory: match instance.max_memory_bytes {
-                Some(most) => limit_memory(most, mark),
-                None => Memory::Unlimited,
-            },
-            cpu: match shares {
-                Some(shares) => share_cpu(shares, mark),
-                None => Cpu::Usual,
-            },
+            groups: Some(groups),
+            memory,
+            nice,
         }
     }
 
@@ -76,18 +72,7 @@ impl Limits {
         mut program: PathBuf,
         mut arguments: Vec<String>,
     ) -> (PathBuf, Vec<String>) {
-        let memory = match &self.memory {
-            Memory::Group { group, .. } => Some(group),
-            Memory::Unlimited | Memory::Each { .. } => None,
-        };
-        let cpu = match &self.cpu {
-            Cpu::Group(group) => Some(group),
-            Cpu::Usual | Cpu::Nice(_) => None,
-        };
-        // The same one may be for both.
-        let cpu = cpu.filter(|cpu| memory.is_none_or(|memory| memory.directory != cpu.directory));
-        for group in [memory, cpu].into_iter().flatten() {
-            let members = group.directory.join("cgroup.procs");
+        for members in self.groups.iter().flat_map(Groups::doors) {
             let mut wrapped = vec![
                 "sh".to_owned(),
                 "-c".to_owned(),
@@ -114,81 +99,45 @@ impl Limits {
             };
             prlimit(Some(pid), Resource::Data, limit).ok();
         }
-        if let Cpu::Nice(nice) = &self.cpu {
-            setpriority_process(Some(pid), *nice).ok();
+        if let Some(nice) = self.nice {
+            setpriority_process(Some(pid), nice).ok();
         }
     }
 
     /// Whether the system has ended a process for its memory since the last time, in words for the user.
     pub(super) fn exceeded(&mut self) -> Option<String> {
-        let Memory::Group { group, most, ended } = &mut self.memory else {
+        let Memory::Together { most, ended } = &mut self.memory else {
             return None;
         };
-        let now = num_ended(group);
+        let group = self.groups.as_mut()?.with(Controller::Memory).ok()?;
+        let now = group.num_ended_for_memory();
         let before = std::mem::replace(ended, now);
         (now > before)
             .then(|| format!("it needs more memory than the {most} bytes that it may have"))
     }
 }
 
-fn limit_memory(most: u64, mark: &str) -> Memory {
-    let made = Group::make(Controller::Memory, mark, |group| {
-        let bytes = most.to_string();
-        // Kernels without accounts of swap have no file for it.
-        match group.version {
-            Version::One => {
-                group.write("memory.limit_in_bytes", &bytes)?;
-                group.write("memory.memsw.limit_in_bytes", &bytes).ok();
-            }
-            Version::Two => {
-                group.write("memory.max", &bytes)?;
-                group.write("memory.swap.max", "0").ok();
-            }
-        }
-        // All are ended together, where the system can.
-        group.write("memory.oom.group", "1").ok();
-        Ok(())
+fn limit_memory(most: u64, groups: &mut Groups) -> Memory {
+    let limited = groups.with(Controller::Memory).and_then(|group| {
+        group.limit_memory(most)?;
+        group.end_together();
+        Ok(group.num_ended_for_memory())
     });
-    match made {
-        Some(group) => Memory::Group {
-            ended: num_ended(&group),
-            group,
-            most,
-        },
-        None => Memory::Each { most },
+    match limited {
+        Ok(ended) => Memory::Together { most, ended },
+        Err(_) => Memory::Each { most },
     }
 }
 
-fn num_ended(group: &Group) -> u64 {
-    let files = ["memory.events", "memory.oom_control"];
-    let texts = files.iter().filter_map(|file| group.read(file));
-    let counts = texts.filter_map(|text| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("oom_kill "))?;
-        line.trim().parse().ok()
-    });
-    counts.max().unwrap_or(0)
+/// Ends and removes what a keeper that was killed has left in groups. Blocks.
+pub(crate) fn remove_left_groups(mark: &str) {
+    remove_left(&name(mark));
 }
 
-fn share_cpu(shares: u32, mark: &str) -> Cpu {
-    let shares = shares.clamp(LEAST_SHARES, MOST_SHARES);
-    let made = Group::make(Controller::Cpu, mark, |group| -> io::Result<()> {
-        match group.version {
-            Version::One => group.write("cpu.shares", &shares.to_string()),
-            Version::Two => group.write("cpu.weight", &weight(shares).to_string()),
-        }
-    });
-    match made {
-        Some(group) => Cpu::Group(group),
-        None => Cpu::Nice(nice(shares)),
-    }
-}
-
-/// The same share in the other unit, from 1 to 10000: as container runtimes convert it.
-fn weight(shares: u32) -> u32 {
-    let above = u64::from(shares - LEAST_SHARES) * 9_999 / u64::from(MOST_SHARES - LEAST_SHARES);
-    u32::try_from(1 + above).unwrap_or(1)
+/// A name that the groups of no other instance on this machine have.
+fn name(mark: &str) -> String {
+    let digest = hex::encode(Sha256::digest(mark.as_bytes()));
+    format!("clusterrunner-{}", digest.get(..16).unwrap_or_default())
 }
 
 /// How much a process has to yield for about this share. Nobody may yield less than usual.
@@ -208,14 +157,8 @@ mod tests {
 
     #[test]
     fn a_smaller_share_yields_more() {
-        for (shares, expected_weight, expected_nice) in [
-            (2, 1, 19),
-            (512, 20, 3),
-            (1_024, 39, 0),
-            (262_144, 10_000, 0),
-        ] {
-            assert_eq!(weight(shares), expected_weight, "{shares}");
-            assert_eq!(nice(shares), expected_nice, "{shares}");
+        for (shares, expected) in [(2, 19), (512, 3), (1_024, 0), (262_144, 0)] {
+            assert_eq!(nice(shares), expected, "{shares}");
         }
     }
 }

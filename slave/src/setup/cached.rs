@@ -172,6 +172,7 @@ impl Setup {
                 files: &files,
                 remote_files: &remote_files,
                 variables: &project.variables,
+                apart: (self.isolator.demanded(), project.isolation.level),
                 secrets: &order.secrets,
             },
         ))

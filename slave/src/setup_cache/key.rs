@@ -8,7 +8,7 @@ use clusterrunner_common::disk::kept_entries::EntryKey;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::job::setup_cache::SetupCache;
 use clusterrunner_common::process::variables::{BuildVariables, OF_BUILDS, Variables};
-use clusterrunner_common::work::{GivenSecrets, ProjectSource};
+use clusterrunner_common::work::{GivenSecrets, IsolationLevel, ProjectSource};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -44,6 +44,9 @@ pub(crate) struct KeyParts<'a> {
     /// The same of the build's remote files.
     pub(crate) remote_files: &'a [HashedFile],
     pub(crate) variables: &'a BuildVariables,
+    /// How far commands are kept apart: what the slave demands of all builds, and what holds for this one. Where others are
+    /// kept less apart, they can change what is kept.
+    pub(crate) apart: (IsolationLevel, IsolationLevel),
     /// What the build is given. Its commands run over what is restored, so that must come from a build that had the same.
     pub(crate) secrets: &'a GivenSecrets,
 }
@@ -67,6 +70,10 @@ pub(crate) fn key(secret: &Secret, parts: &KeyParts<'_>) -> EntryKey {
     digest.variables(set.iter().filter(|(name, _)| !OF_BUILDS.contains(name)));
     let inherited = inherited.iter().flat_map(Variables::iter);
     digest.variables(inherited.filter(|(name, _)| !is_of_session(name)));
+    let (demanded, held) = parts.apart;
+    if parts.apart != (IsolationLevel::None, IsolationLevel::None) {
+        digest.add(format!("isolation\n{demanded}\n{held}"));
+    }
     // Whoever does not have the values can make no entry that a build restores which has them.
     if !parts.secrets.is_empty() {
         digest.number(parts.secrets.0.len());

@@ -43,6 +43,15 @@ impl Place {
     }
 
     pub(super) async fn with(executors: u32, slave: &str) -> Option<Self> {
+        Self::made(executors, slave, |_| Vec::new()).await
+    }
+
+    /// One whose slave is started by another program; that is told of a file with what nobody is to learn.
+    pub(super) async fn started_by(program: fn(&Path) -> Vec<String>) -> Option<Self> {
+        Self::made(1, &format!("run_as = {USER}\n"), program).await
+    }
+
+    async fn made(executors: u32, slave: &str, program: fn(&Path) -> Vec<String>) -> Option<Self> {
         if !is_possible() {
             skip(Lacks::Isolation);
             return None;
@@ -52,9 +61,11 @@ impl Place {
             ..Extra::default()
         };
         let mut farm = Farm::in_directory(&beside(), own_address(), &extra);
-        fs::write(farm.path("home/.netrc"), SECRET).unwrap();
+        let file = farm.path("home/.netrc");
+        fs::write(&file, SECRET).unwrap();
         let variable = format!("{CANARY}={SECRET}");
-        farm.wrap("slave 0", vec!["env".to_owned(), variable]);
+        let environment = ["env".to_owned(), variable];
+        farm.wrap("slave 0", [program(&file), environment.into()].concat());
         farm.start_all(&[executors]).await;
         Some(Self { farm })
     }

@@ -4,6 +4,8 @@
 //! Where this machine does not allow it, these tests say `SKIPPED` and why.
 
 mod cells;
+mod containers;
+mod kernel;
 mod limits;
 mod settings;
 mod walls;

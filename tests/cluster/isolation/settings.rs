@@ -98,7 +98,8 @@ async fn a_slave_without_rights() {
     farm.wait_for_slaves(1).await;
     let secret = farm.path("base/clusterrunner.conf");
     let look = format!(
-        "id -u; cat {} 2> /dev/null; touch {}/x 2> /dev/null && echo wrote; cat /proc/[0-9]*/environ | grep -a CANARY=; \
+        "id -u; cat {} 2> /dev/null; touch {}/x 2> /dev/null && echo wrote; cat /proc/[0-9]*/environ 2> /dev/null | grep -a CANARY=; \
+         ls /proc/1/fd 2> /dev/null; \
          ls /proc | grep -c '^[0-9]'; touch $PROJECT_DIR/a $HOME/b /tmp/c && echo own; \
          unshare --user --map-root-user --mount sh -c 'mount -o remount,rw,bind / && touch {}/x' 2> /dev/null && echo root; true",
         secret.display(),

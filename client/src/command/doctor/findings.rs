@@ -129,14 +129,21 @@ pub(super) fn program(
     }
 }
 
-/// How far commands can be kept apart on this machine, where its slaves demand `wanted` of all builds.
+/// How far commands can be kept apart on this machine, where its slaves demand `wanted` of all builds. `from_sockets`: whether that is
+/// so for sockets with abstract names.
 pub(super) fn isolation(
     wanted: IsolationLevel,
     tried: &[(IsolationLevel, Result<(), String>)],
+    from_sockets: bool,
 ) -> Vec<Finding> {
     let found = tried.iter().map(|(level, tried)| {
         let thing = format!("isolation {level}");
         match tried {
+            Ok(()) if *level == IsolationLevel::User && !from_sockets => Finding::odd(
+                &thing,
+                "works here, but commands reach sockets with abstract names",
+                "Linux 6.12 with Landlock keeps them away, and so does `isolation_network = False`",
+            ),
             Ok(()) => Finding::good(&thing, "works here"),
             Err(why) => {
                 let cure = "docs/security.md says what each level needs; a slave of another user may do more";

@@ -10,6 +10,7 @@ use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::child::THIS_PROGRAM;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::disk::space::DiskSpace;
+use clusterrunner_common::process::confinement::keeps_abstract_sockets;
 use clusterrunner_common::process::ports::Holder;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -87,7 +88,7 @@ pub(super) async fn isolation(common: &CommonOptions) -> Vec<Finding> {
         clusterrunner_slave::isolation_here(&settings, Path::new(THIS_PROGRAM), directory.path())
     };
     match tokio::task::spawn_blocking(tried).await {
-        Ok(Ok(tried)) => findings::isolation(level, &tried),
+        Ok(Ok(tried)) => findings::isolation(level, &tried, keeps_abstract_sockets()),
         Ok(Err(_)) | Err(_) => Vec::new(),
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Recipe {
     pub(super) time_limit: Option<u64>,
     /// The image of the container that all of it ran in.
     pub(super) image: Option<String>,
+    /// The names of the secrets that its job asks for.
+    pub(super) secrets: Vec<String>,
 }
 
 /// Where the project comes from.
@@ -85,6 +87,14 @@ impl Recipe {
         script.push_str("for cr_name in \"${!CLUSTERRUNNER_@}\"; do unset \"$cr_name\"; done\n");
         array(&mut script, "cr_variables", &self.variables);
         script.push_str("cr_variables+=(\"PROJECT_DIR=$cr_project\")\n");
+        if !self.secrets.is_empty() {
+            // Names of variables, which need no quotes.
+            let line = format!(
+                "for cr_name in {}; do test -n \"${{!cr_name:-}}\" || echo \"The secret \\$$cr_name is not set here.\" >&2; done\n",
+                self.secrets.join(" ")
+            );
+            script.push_str(&line);
+        }
         array(&mut script, "cr_of_atom", &self.of_atom);
         script.push_str("cr_of_atom+=(\"ARTIFACT_DIR=$cr_artifacts\")\n");
         if let Some(setup) = &self.setup {
@@ -127,6 +137,12 @@ impl Recipe {
             "BUILD_EXECUTOR_INDEX is that of the slave's executor, which may be another one in the build.".to_owned(),
             "Other atoms that ran before on the same slave may have left something there. Here none has run.".to_owned(),
         ];
+        if !self.secrets.is_empty() {
+            lines.push(format!(
+                "On the farm the commands may be given secrets: {}. Nobody is shown them: `export` what you have of them before.",
+                self.secrets.join(", ")
+            ));
+        }
         if let Some(image) = &self.image {
             lines.push(format!(
                 "Commands ran in a container of the image {image}. Here they run on this machine: start this script in \

@@ -59,6 +59,22 @@ pub(super) fn end_by(signal: i32) {
     }
 }
 
+/// Leaves the keyring of this session for a new one that nobody else has. Where the system has no keyrings there is none to leave,
+/// and users have a quota of them. The command makes no call about keys anyway: it is about what the system looks up for it.
+#[expect(unsafe_code, reason = "no crate in use has a call for it")]
+pub(super) fn leave_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: libc::c_ulong = 1;
+    let no_name = std::ptr::null::<libc::c_char>();
+    // SAFETY: numbers, and no name.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, no_name) };
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        _ if joined >= 0 => Ok(()),
+        Some(libc::ENOSYS | libc::EDQUOT) => Ok(()),
+        _ => Err(error),
+    }
+}
+
 /// Makes a mount read-only, with all below it if `all`.
 #[expect(unsafe_code, reason = "rustix has no call for it")]
 pub(super) fn set_read_only(path: &Path, all: bool) -> io::Result<()> {

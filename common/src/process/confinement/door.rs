@@ -2,6 +2,7 @@
 
 use super::confined::{Confined, LONGEST_WORD, Word, leave_streams};
 use super::{ConfinementOrder, NOT_CONFINED_EXIT_CODE, calls, failed, first};
+use crate::process::descriptors;
 use rustix::process::{Pid, WaitOptions, getegid, geteuid, waitpid};
 use std::fs;
 use std::io::{self, PipeReader, Read as _};
@@ -20,7 +21,12 @@ pub fn confine() -> ExitCode {
     };
     let order: ConfinementOrder = order;
     let confined = Confined::new(program, arguments.collect());
-    let ended = confined.and_then(|confined| enter(&order).and_then(|()| run(&order, confined)));
+    let ended = confined.and_then(|confined| {
+        let kept = descriptors::keep_from_programs();
+        kept.map_err(|error| failed("keep its open files from the command", None, error))?;
+        enter(&order)?;
+        run(&order, confined)
+    });
     match ended {
         Ok(code) => code,
         Err(reason) => {

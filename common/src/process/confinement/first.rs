@@ -1,10 +1,13 @@
 //! The first process behind the walls. When it ends, so does all that is there.
 
 use super::confined::{Confined, Word, leave_streams};
-use super::{NOT_CONFINED_EXIT_CODE, Walls, calls, failed, walls};
+use super::{NOT_CONFINED_EXIT_CODE, Walls, calls, failed, filter, scope, walls};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, umask, wait};
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, WaitOptions, getrlimit, set_dumpable_behavior,
+    setrlimit, umask, wait,
+};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -74,17 +77,47 @@ fn start(walls: &Walls, confined: &Confined, to_say: &PipeWriter) -> Result<Pid,
     put_up?;
     let cannot = |error: Errno| failed("keep it from getting more rights", None, error);
     set_no_new_privs(true).map_err(cannot)?;
+    // Where the command is the same user, it could speak in the name of this process.
+    let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    hidden.map_err(|error| failed("keep itself from the command", None, error))?;
     let child = calls::fork().map_err(|error| failed("start a process", None, error))?;
     if let Some(child) = child {
         return Ok(child);
     }
-    let reason = match become_user(walls) {
+    let left = leave_rest()
+        .and_then(|()| become_user(walls))
+        .and_then(|()| narrow());
+    let reason = match left {
         Ok(()) => confined.become_it(),
         Err(reason) => reason,
     };
     let mut to_say = to_say;
     to_say.write_all(&Word::Failed(reason).bytes()).ok();
     std::process::exit(NOT_CONFINED_EXIT_CODE)
+}
+
+/// Leaves what walls do not keep away: keys of the slave's session, and whoever takes what is left of processes that crash, who
+/// reads it as root.
+fn leave_rest() -> Result<(), String> {
+    let left = calls::leave_keyring();
+    left.map_err(|error| failed("leave the keyring of the slave", None, error))?;
+    let most = getrlimit(Resource::Core).maximum;
+    // With this limit, and no other, the system gives it neither to a file nor to a program.
+    let none = Some(most.map_or(1, |most| most.min(1)));
+    let limit = Rlimit {
+        current: none,
+        maximum: none,
+    };
+    let limited = setrlimit(Resource::Core, limit);
+    limited.map_err(|error| failed("keep crashes to itself", None, error))
+}
+
+/// Keeps the command from what it needs no rights for. Nothing of ours may come behind it.
+fn narrow() -> Result<(), String> {
+    let left = scope::leave_abstract_sockets();
+    left.map_err(|error| failed("keep it from sockets with abstract names", None, error))?;
+    let refused = filter::refuse_calls();
+    refused.map_err(|error| failed("keep it from calls of the system", None, error))
 }
 
 /// What is left of power goes with this.

@@ -13,9 +13,8 @@ use clusterrunner_common::api::{OrderAnswer, SlaveState, Success, TeardownReques
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::work::{GivenSecrets, MasterMark};
-use clusterrunner_core::Cluster;
 use clusterrunner_core::command::Command;
-use clusterrunner_core::effect::{SlaveCall, WantedSecret};
+use clusterrunner_core::effect::SlaveCall;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use std::time::Duration;
@@ -151,21 +150,12 @@ impl Calls {
         if set_up.secrets.is_empty() {
             return None;
         }
-        let wanted = set_up.secrets.clone();
-        let look = move |cluster: &Cluster| -> Vec<WantedSecret> {
-            let newest = wanted.into_iter().map(|one| {
-                let project = cluster.project(one.project);
-                let known = project.and_then(|project| project.secrets.get(&one.name));
-                WantedSecret {
-                    sealed: known.map(|known| known.sealed.clone()),
-                    as_file: known.is_some_and(|known| known.as_file),
-                    ..one
-                }
-            });
-            newest.collect()
-        };
+        let build_id = *build;
         let mut set_up = set_up.clone();
-        set_up.secrets = self.cluster.read(look).await.ok()?;
+        let newest = self
+            .cluster
+            .read(move |cluster| cluster.secrets_of(build_id));
+        set_up.secrets = newest.await.ok()??;
         Some(Order::About(*build, SlaveCall::SetUp(set_up)))
     }
 

@@ -64,7 +64,7 @@ fn open(secrets: &BuildSecrets, wanted: &WantedSecret) -> Result<GivenSecret, St
     } = wanted;
     let Some(sealed) = sealed else {
         return Err(format!(
-            "the secret {name} was removed after the build was prepared"
+            "the secret {name} was removed, or its project got another repository, after the build was prepared"
         ));
     };
     let value = secrets.get(*project, name, sealed);

@@ -53,6 +53,8 @@ struct Before {
     started_by: Option<UserId>,
     request: BuildRequest,
     commit: Option<String>,
+    /// Whether its code was found to be the project's own.
+    is_given_secrets: bool,
     is_over: bool,
     failed: Vec<String>,
     /// Whether its atoms are values, and no shell text.
@@ -237,22 +239,49 @@ pub(super) async fn takes_from_others(
         Ok(before) => {
             before.is_of_others(actor(caller))
                 || before.request.is_brought_by_others
-                // The atoms of a fork are what its atomizers printed.
-                || fork(&before.request.project) != fork(&request.project)
+                || !is_of_same_code(&before, &request.project)
         }
         // Nobody knows any more whose it was.
         Err(_) => true,
     }
 }
 
-/// The fork that a project's code comes from, if it does.
-fn fork(source: &ProjectSource) -> Option<&str> {
-    match source {
-        ProjectSource::Git { remote, .. } => remote
-            .as_deref()
-            .filter(|remote| !matches!(*remote, "" | "origin")),
-        ProjectSource::Directory { .. } | ProjectSource::Own { .. } => None,
+/// Whether a build and the one that takes its atoms have the code of one place: what it took from anywhere else, such as a fork or
+/// a pull request, is what atomizers there have printed. A commit that was asked for may be anybody's, so it must be the same, or have
+/// been found on a branch.
+fn is_of_same_code(before: &Before, project: &ProjectSource) -> bool {
+    let (
+        ProjectSource::Git {
+            url,
+            remote,
+            branch,
+            hash,
+            ..
+        },
+        ProjectSource::Git {
+            url: own_url,
+            remote: own_remote,
+            branch: own_branch,
+            hash: own_hash,
+            ..
+        },
+    ) = (&before.request.project, project)
+    else {
+        return std::mem::discriminant(&before.request.project) == std::mem::discriminant(project);
+    };
+    let fork = |remote: &Option<String>| {
+        let remote = remote.as_deref();
+        let remote = remote.filter(|remote| !matches!(*remote, "" | "origin"));
+        remote.map(str::to_owned)
+    };
+    if (url, fork(remote)) != (own_url, fork(own_remote)) {
+        return false;
     }
+    let was_asked_for = hash.is_some() && !before.request.is_commit_found;
+    let is_same_commit = own_hash.is_some() && *own_hash == before.commit;
+    before.is_given_secrets
+        || is_same_commit
+        || (branch == own_branch && !was_asked_for && own_hash.is_none())
 }
 
 /// Whether a token lets its user start builds and no more: its holder may not set secrets, so what it brings along may not
@@ -288,6 +317,10 @@ impl Before {
             started_by: build.started_by,
             request: build.request.clone(),
             commit: build.plan.as_ref().and_then(|plan| plan.commit.clone()),
+            is_given_secrets: build
+                .plan
+                .as_ref()
+                .is_some_and(|plan| plan.is_given_secrets),
             is_over: build.is_over(),
             failed: failed.collect(),
             quotes_atoms: build.quotes_atoms(),

@@ -438,4 +438,10 @@ fn account_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/secrets/[secret_name]",
             parent().delete(secrets::remove),
         )
+        .route(
+            "",
+            "/resealed_secrets",
+            "/resealed_secrets",
+            parent().post(secrets::reseal),
+        )
 }

@@ -3,14 +3,16 @@
 use super::accounts::Asking;
 use super::error::ApiError;
 use super::{Api, Path};
-use crate::store::build_secrets::BuildSecrets;
+use crate::store::build_secrets::{BuildSecrets, SecretError};
 use axum::Json;
 use axum::extract::State;
 use clusterrunner_common::api::Success;
 use clusterrunner_common::api::secrets::{
-    LONGEST_SECRET, RemoveSecret, SecretBody, SecretView, SecretsBody, SetSecret,
+    LONGEST_SECRET, RemoveSecret, ResealSecrets, ResealedBody, SecretBody, SecretView, SecretsBody,
+    SetSecret,
 };
 use clusterrunner_common::auth::gate::Signed;
+use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::GitUrl;
 use clusterrunner_common::ids::ProjectId;
@@ -35,6 +37,10 @@ use tokio::task::spawn_blocking;
 const NOT_YOURS: &str = "Only the owner of the project with a token whose role is admin, superusers and the holder of the \
                          farm's secret may set and remove its secrets.";
 
+const ELSEWHERE: &str = "it was set when the project had another repository, and builds of this one do not get it (`secret confirm`)";
+
+const NO_VALUE: &str = "Field 'value' must be given where 'as_file' or 'allow_forks' is true: without it the secret stays as it is.";
+
 /// The secrets of the projects that the caller works on.
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
@@ -46,8 +52,12 @@ pub(super) async fn list(
             .filter(|project| asking.may(Subject::Project(project)) >= Access::Use);
         let secrets = seen.flat_map(|project| {
             let secrets = project.secrets.iter();
-            secrets
-                .map(|(name, secret)| (view(cluster, project, name, secret), secret.sealed.clone()))
+            secrets.map(|(name, secret)| {
+                (
+                    view(cluster, project, name, secret),
+                    secret.set.sealed.clone(),
+                )
+            })
         });
         secrets.collect::<Vec<_>>()
     };
@@ -55,8 +65,9 @@ pub(super) async fn list(
     let secrets = blocking(&api.secrets, move |values| {
         let with_trouble = |(secret, sealed): (SecretView, SealedId)| {
             let opened = values.get(secret.project_id, &secret.name, &sealed);
+            let closed = opened.err().map(|error| error.to_string());
             SecretView {
-                trouble: opened.err().map(|error| error.to_string()),
+                trouble: closed.or(secret.trouble),
                 ..secret
             }
         };
@@ -68,7 +79,8 @@ pub(super) async fn list(
     Ok(Json(SecretsBody { secrets }))
 }
 
-/// Sets a secret. Makes a project for a repository that has none.
+/// Sets a secret. Makes a project for a repository that has none. Without a value it stays as it is, and is for the repository that
+/// the project has now.
 pub(super) async fn set(
     State(api): State<Arc<Api>>,
     asking: Asking,
@@ -81,23 +93,41 @@ pub(super) async fn set(
         as_file,
         allow_forks,
     } = body;
-    check(&name, &value)?;
+    check(&name, value.as_ref())?;
     let by = asking.actor();
     let id = match changed(&api, asking, &project).await? {
         Some(id) => id,
+        None if value.is_none() => return Err(ApiError::NoSuchProject(project)),
         None => made(&api, asking, project).await?,
     };
     let _changing = api.secrets.change().await;
-    let sealed = blocking(&api.secrets, {
-        let name = name.clone();
-        move |values| values.put(id, &name, &value)
-    });
-    let secret = Box::new(NewSecret {
-        sealed: sealed.await?,
-        as_file,
-        allow_forks,
-        by,
-    });
+    let secret = match value {
+        Some(value) => {
+            let named = name.clone();
+            let put = blocking(&api.secrets, move |values| values.put(id, &named, &value));
+            NewSecret {
+                sealed: put.await?,
+                as_file,
+                allow_forks,
+                by,
+            }
+        }
+        None if as_file || allow_forks => return Err(ApiError::Invalid(NO_VALUE.to_owned())),
+        None => {
+            let named = name.clone();
+            let look = move |cluster: &Cluster| {
+                let secret = cluster.project(id)?.secrets.get(&named)?;
+                Some(secret.set.clone())
+            };
+            let known = api.cluster.read(look).await?;
+            let unknown = || Refusal::Account(AccountRefusal::UnknownSecret(name.clone()));
+            NewSecret {
+                by,
+                ..known.ok_or_else(unknown)?
+            }
+        }
+    };
+    let secret = Box::new(secret);
     let command = ProjectCommand::SetSecret {
         project: id,
         name: name.clone(),
@@ -135,10 +165,54 @@ pub(super) async fn remove(
     Ok(Json(Success::default()))
 }
 
-fn check(name: &str, value: &SecretValue) -> Result<(), ApiError> {
+/// Seals anew, under the farm's secret, what was sealed under a former one.
+pub(super) async fn reseal(
+    State(api): State<Arc<Api>>,
+    Signed(ResealSecrets { former_secret }): Signed<ResealSecrets>,
+) -> Result<Json<ResealedBody>, ApiError> {
+    let former = Secret::new(former_secret.expose().to_owned());
+    let wrong = |error| ApiError::Invalid(format!("Field 'former_secret' is wrong: {error}."));
+    let former = former.map_err(wrong)?;
+    let _changing = api.secrets.change().await;
+    let look = |cluster: &Cluster| {
+        let named = cluster.named_secrets().map(|(id, name, sealed)| {
+            let project = cluster.project(id);
+            let shown = project.map_or_else(String::new, |project| {
+                let owner = cluster.owner_name(project.owner).unwrap_or(BUILT_IN);
+                format!("{owner}/{} {name}", project.name())
+            });
+            (id, name.to_owned(), sealed.clone(), shown)
+        });
+        named.collect::<Vec<_>>()
+    };
+    let named = api.cluster.read(look).await?;
+    let resealed = blocking(&api.secrets, move |values| {
+        let mut body = ResealedBody {
+            resealed: 0,
+            closed: Vec::new(),
+        };
+        for (id, name, sealed, shown) in named {
+            match values.reseal(&former, (id, &name, &sealed)) {
+                Ok(is_new) => body.resealed += usize::from(is_new),
+                Err(SecretError::Disk(source)) => return Err(source),
+                Err(error) => {
+                    tracing::warn!(project.id = %id, secret = name, %error, "a value was not sealed anew");
+                    body.closed.push(shown);
+                }
+            }
+        }
+        Ok(body)
+    });
+    Ok(Json(resealed.await?))
+}
+
+fn check(name: &str, value: Option<&SecretValue>) -> Result<(), ApiError> {
     if let Err(right) = check_secret_name(name) {
         return Err(ApiError::Invalid(format!("Field 'name' must be {right}.")));
     }
+    let Some(value) = value else {
+        return Ok(());
+    };
     let text = value.expose();
     let wrong = |what: String| Err(ApiError::Invalid(format!("Field 'value' must be {what}.")));
     // Blanks are in many texts.
@@ -249,7 +323,7 @@ fn view(cluster: &Cluster, project: &Project, name: &str, secret: &NamedSecret) 
     let url = project
         .git_url()
         .and_then(|url| GitUrl::parse(url, true).ok());
-    let set_by = match secret.by {
+    let set_by = match secret.set.by {
         Actor::User(user) => match cluster.accounts().user(user) {
             Some(user) => user.name.clone(),
             None => format!("user {user}"),
@@ -261,10 +335,10 @@ fn view(cluster: &Cluster, project: &Project, name: &str, secret: &NamedSecret) 
         project_id: project.id,
         url: url.map(|url| url.without_credentials()),
         name: name.to_owned(),
-        as_file: secret.as_file,
-        allow_forks: secret.allow_forks,
+        as_file: secret.set.as_file,
+        allow_forks: secret.set.allow_forks,
         set_at: secret.at.as_unix_seconds(),
         set_by,
-        trouble: None,
+        trouble: (!secret.is_for(&project.source)).then(|| ELSEWHERE.to_owned()),
     }
 }

@@ -66,6 +66,7 @@ fn each_part_makes_another_key() {
         files: &some,
         remote_files: &[],
         variables: &plain,
+        apart: (IsolationLevel::None, IsolationLevel::None),
         secrets: &none,
     };
     let mut keys = vec![key(&secret, &base), key(&other_secret, &base)];
@@ -116,6 +117,14 @@ fn each_part_makes_another_key() {
             ..base
         },
         KeyParts {
+            apart: (IsolationLevel::None, IsolationLevel::User),
+            ..base
+        },
+        KeyParts {
+            apart: (IsolationLevel::User, IsolationLevel::User),
+            ..base
+        },
+        KeyParts {
             secrets: &one_value,
             ..base
         },
@@ -152,6 +161,7 @@ fn what_is_different_in_each_build_is_in_no_key() {
             files: &[],
             remote_files: &[],
             variables: &variables,
+            apart: (IsolationLevel::None, IsolationLevel::None),
             secrets: &GivenSecrets::default(),
         };
         key(&secret, &parts)

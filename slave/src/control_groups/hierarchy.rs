@@ -18,7 +18,10 @@ pub(crate) enum Controller {
 }
 
 impl Controller {
-    pub(crate) fn name(self) -> &'static str {
+    /// All.
+    pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Cpu => "cpu",
@@ -29,7 +32,7 @@ impl Controller {
 
 /// How the files of a group are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub(super) enum Version {
     /// Each controller has groups of its own.
     One,
     /// A group is for all controllers.
@@ -37,7 +40,7 @@ pub(crate) enum Version {
 }
 
 /// The groups of this process in which one with this controller can be made perhaps, the better one first.
-pub(crate) fn parents(controller: Controller) -> Vec<(PathBuf, Version)> {
+pub(super) fn parents(controller: Controller) -> Vec<(PathBuf, Version)> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let root = Path::new(GROUPS);
     let has_second = root.join("cgroup.controllers").exists();

@@ -5,9 +5,6 @@ use super::hierarchy::{Controller, OWN_GROUP};
 use std::fs;
 use std::path::Path;
 
-/// All that are handed on where one is needed.
-const ALL: [Controller; 3] = [Controller::Memory, Controller::Pids, Controller::Cpu];
-
 /// Sees to it that groups in this one can have this controller.
 ///
 /// # Errors
@@ -27,7 +24,7 @@ pub(super) fn hand_on(parent: &Path, controller: Controller) -> Result<(), Strin
             "its control group {shown} does not have the controller {name}"
         ));
     }
-    let those = ALL
+    let those = Controller::ALL
         .into_iter()
         .filter(|one| has("cgroup.controllers", *one));
     let order: Vec<String> = those.map(|one| format!("+{}", one.name())).collect();
