@@ -11,7 +11,7 @@ use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::secrets::{LONGEST_SECRET, SecretView, SetSecret};
 use clusterrunner_common::disk::regular_file;
-use clusterrunner_common::process::variables::check_secret_name;
+use clusterrunner_common::process::variables::{check_secret_name, is_name};
 use clusterrunner_common::work::SecretValue;
 use console::Term;
 use std::io::{IsTerminal as _, Read as _};
@@ -34,7 +34,10 @@ pub(crate) async fn run(
         SecretTask::List { project, json } => list(&client, project.as_deref(), json).await?,
         SecretTask::Remove { project, names } => {
             for name in names {
-                check_name(&name)?;
+                // Earlier versions took more names, which can go.
+                if !is_name(&name) {
+                    check_name(&name)?;
+                }
                 let removed = client.remove_secret(&project, &name).await;
                 removed.map_err(of_accounts)?;
                 output::tell(format!("Builds of {project} get {name} no more."));
