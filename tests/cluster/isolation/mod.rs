@@ -6,4 +6,5 @@
 mod cells;
 mod limits;
 mod settings;
+mod verdict;
 mod walls;

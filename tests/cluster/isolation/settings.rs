@@ -66,12 +66,11 @@ async fn containers_alone_run_where_a_slave_demands_them() {
     build.errs(&["isolation = container", "names no \"image\""]);
 }
 
-/// A slave that is not root: walls by a user namespace.
-#[tokio::test]
-async fn a_slave_without_rights() {
+/// A farm whose slave is not root: walls by a user namespace. None, loudly, where this machine does not allow it.
+pub(super) async fn without_rights() -> Option<Farm> {
     if !is_possible() {
         skip(Lacks::Isolation);
-        return;
+        return None;
     }
     let extra = Extra {
         slave: "isolation = user\natom_pids = 0\n",
@@ -96,6 +95,14 @@ async fn a_slave_without_rights() {
     farm.wrap("slave 0", slave.map(str::to_owned).into());
     farm.start_slave(1);
     farm.wait_for_slaves(1).await;
+    Some(farm)
+}
+
+#[tokio::test]
+async fn a_slave_without_rights() {
+    let Some(farm) = without_rights().await else {
+        return;
+    };
     let secret = farm.path("base/clusterrunner.conf");
     let look = format!(
         "id -u; cat {} 2> /dev/null; touch {}/x 2> /dev/null && echo wrote; cat /proc/[0-9]*/environ | grep -a CANARY=; \

@@ -20,8 +20,7 @@ pub(super) fn be(walls: &Walls, confined: Confined, mut to_say: PipeWriter) -> !
     };
     drop(confined);
     leave_streams();
-    // Nothing here is to be of use to whoever gets hold of this process.
-    give_up_capabilities().ok();
+    keep_to_itself(walls).ok();
     let mut status = None;
     loop {
         match wait(WaitOptions::empty()) {
@@ -108,10 +107,25 @@ fn become_user(walls: &Walls) -> Result<(), String> {
 }
 
 fn give_up_capabilities() -> rustix::io::Result<()> {
-    let none = CapabilitySets {
+    keep_capabilities(CapabilitySet::empty())
+}
+
+/// Nothing here is to be of use to whoever gets hold of this process, and a command that is the same user is not to: it would
+/// say in its name how the command has ended. Who has no capability may neither trace a process that has one nor open what
+/// that has open. This one allows nothing within a namespace. (A process that is not dumpable would be hidden from the slave,
+/// too, which finds it by its environment.)
+fn keep_to_itself(walls: &Walls) -> rustix::io::Result<()> {
+    keep_capabilities(match walls.account {
+        Some(_) => CapabilitySet::empty(),
+        None => CapabilitySet::WAKE_ALARM,
+    })
+}
+
+fn keep_capabilities(permitted: CapabilitySet) -> rustix::io::Result<()> {
+    let kept = CapabilitySets {
         effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
+        permitted,
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, none)
+    set_capabilities(None, kept)
 }
