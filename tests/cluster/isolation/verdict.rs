@@ -1,7 +1,7 @@
 //! The first process behind the walls says how its command has ended, also where the command is the same user.
 
 use super::cells::IN;
-use super::settings::without_rights;
+use super::settings::{NO_LIMITS, without_rights};
 use crate::job::job;
 use crate::processes;
 use crate::wait::wait_for;
@@ -11,7 +11,7 @@ const SEIZE: u32 = 0x4206;
 
 #[tokio::test]
 async fn a_command_can_not_say_how_it_has_ended() {
-    let Some(farm) = without_rights().await else {
+    let Some(farm) = without_rights(NO_LIMITS).await else {
         return;
     };
     // That it has succeeded, and that it was not even started.
@@ -40,7 +40,7 @@ print(\"{IN}\" if ctypes.CDLL(None).ptrace({SEIZE}, 1, none, none) == 0 else \"k
 /// The slave finds the first process, and with it ends what has left its session and its environment.
 #[tokio::test]
 async fn what_a_command_leaves_ends_with_the_first_process() {
-    let Some(farm) = without_rights().await else {
+    let Some(farm) = without_rights(NO_LIMITS).await else {
         return;
     };
     let sleep = format!("sleep 95{}", farm.port());
