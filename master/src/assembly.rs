@@ -221,11 +221,7 @@ fn slave_keys(directory: &Path, secret: Secret) -> std::io::Result<SlaveKeys> {
 
 /// The APIs, with what strangers may ask of them.
 fn families(apis: Apis, router_port: Option<u16>, limits: ServingLimits) -> Families {
-    Families::new(
-        apis,
-        router_port,
-        Strangers::new(limits.unproved_requests),
-    )
+    Families::new(apis, router_port, Strangers::new(limits.unproved_requests))
 }
 
 /// What calls slaves.

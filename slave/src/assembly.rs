@@ -158,6 +158,8 @@ pub async fn serve_until_told(
         (&program, Arc::clone(&caches)),
     );
     let surroundings = Arc::new(surroundings);
+    let isolator = Arc::clone(&surroundings.isolator);
+    tokio::task::spawn_blocking(move || isolator.warn_if_not_here()).await?;
     let work = WorkHandle::new(base.settings.num_executors, Arc::clone(&surroundings));
     let work = work.map_err(ServeError::Executors)?;
     let parts = (&work, &supervisor);

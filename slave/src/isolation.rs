@@ -141,7 +141,8 @@ impl Isolator {
         if lock(&self.works).contains(&kind) {
             return Ok(isolation);
         }
-        self.try_out(&isolation)?;
+        let tried = self.try_out(&isolation);
+        tried.map_err(|error| self.with_cure(&isolation, error))?;
         lock(&self.works).insert(kind);
         Ok(isolation)
     }

@@ -1,6 +1,7 @@
 //! Secrets that builds are given, and that nobody is shown.
 
 mod forks;
+mod names;
 
 use crate::farm::Farm;
 use crate::job::{Job, job};

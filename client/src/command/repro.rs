@@ -299,6 +299,7 @@ fn recipe(
         variables: variables(build, job, &source, text("branch")),
         of_atom: of_atom(atom),
         source,
+        isolation: job.isolation,
         setup: job.setup_build.clone(),
         command: format!("{} {}", shell_text(atom), subjob.command),
         // That of the master's settings shows only where it was reached.

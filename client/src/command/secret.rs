@@ -9,11 +9,14 @@ use crate::output::{self, BAD};
 use crate::trouble::{Trouble, of_accounts};
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
+use clusterrunner_common::api::projects::{ProjectView, ProjectsBody};
 use clusterrunner_common::api::secrets::{
     LONGEST_SECRET, ResealSecrets, ResealedBody, SecretView, SetSecret,
 };
 use clusterrunner_common::disk::regular_file;
-use clusterrunner_common::process::variables::check_secret_name;
+use clusterrunner_common::ids::ProjectId;
+use clusterrunner_common::process::variables::{check_secret_name, is_name};
+use clusterrunner_common::text::shell::shell_word;
 use clusterrunner_common::work::SecretValue;
 use console::Term;
 use std::io::{IsTerminal as _, Read as _};
@@ -38,7 +41,10 @@ pub(crate) async fn run(
         SecretTask::List { project, json } => list(&client, project.as_deref(), json).await?,
         SecretTask::Remove { project, names } => {
             for name in names {
-                check_name(&name)?;
+                // Earlier versions took more names, which can go.
+                if !is_name(&name) {
+                    check_name(&name)?;
+                }
                 let removed = client.remove_secret(&project, &name).await;
                 removed.map_err(of_accounts)?;
                 output::tell(format!("Builds of {project} get {name} no more."));
@@ -189,13 +195,17 @@ async fn list(client: &Client, project: Option<&str>, json: bool) -> Result<(), 
     let mut body = client.secrets().await.map_err(of_accounts)?;
     if let Some(project) = project {
         body.secrets.retain(|secret| is_of(secret, project));
+        if body.secrets.is_empty() {
+            check_project(client, project).await?;
+        }
     }
     if json {
         output::say_versioned(&body);
         return Ok(());
     }
     if body.secrets.is_empty() {
-        let set = command("secret set");
+        let project = shell_word(project.unwrap_or("PROJECT"));
+        let set = command(format_args!("secret set {project} NAME"));
         output::say(format!("There are no secrets. `{set}` sets one."));
         return Ok(());
     }
@@ -227,18 +237,44 @@ async fn list(client: &Client, project: Option<&str>, json: bool) -> Result<(), 
     Ok(())
 }
 
-fn is_of(secret: &SecretView, project: &str) -> bool {
-    let name = secret.project.rsplit('/').next();
-    secret.project == project
-        || name == Some(project)
-        || secret.project_id.to_string() == project
-        || secret.url.as_deref() == Some(project)
+/// One that has no secret is there all the same; of one that is not it is said as the master says it where one is set.
+async fn check_project(client: &Client, named: &str) -> Result<(), Trouble> {
+    const PAGE: usize = 200;
+    let mut seen = 0;
+    loop {
+        let path = format!("/v2/projects?limit={PAGE}&offset={seen}");
+        let page: ProjectsBody = client.read(&path).await.map_err(of_accounts)?;
+        let is_it = |project: &ProjectView| {
+            let full = format!("{}/{}", project.owner, project.name);
+            is_named(named, &full, project.id, project.url.as_deref())
+        };
+        if page.projects.iter().any(is_it) {
+            return Ok(());
+        }
+        seen += page.projects.len();
+        if page.projects.is_empty() || seen >= page.total {
+            return Err(Trouble::usage(format!(
+                "There is no project {named} that you may see. Name it NAME, OWNER/NAME, by its number, or by the URL of \
+                 its repository."
+            )));
+        }
+    }
+}
+
+fn is_of(secret: &SecretView, named: &str) -> bool {
+    let url = secret.url.as_deref();
+    is_named(named, &secret.project, secret.project_id, url)
+}
+
+/// Whether a user means this project, which is `full` with its owner.
+fn is_named(named: &str, full: &str, id: ProjectId, url: Option<&str>) -> bool {
+    let name = full.rsplit('/').next();
+    full == named || name == Some(named) || id.to_string() == named || url == Some(named)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clusterrunner_common::ids::ProjectId;
 
     #[test]
     fn a_project_is_named_in_several_ways() {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::commit_id::COMMIT_ID_LENGTH;
 use super::conversation::Wanted;
 use super::mirror_files::{self, PINS};
-use super::remote_refs::Advertised;
+use super::remote_refs::{Advertised, RemoteRef};
 use super::{CommitId, GitError, GitOptions, GitUrl, tracking_refs};
 
 /// Git takes no shorter abbreviation either.
@@ -128,8 +128,9 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether a commit that is here is on a branch or a tag of the repository itself. If it seems to be on none, all of them
-    /// are fetched first: the mirror also has commits of forks, and forges give commits of forks as the repository's own.
+    /// Whether a commit that is here is on a branch or a tag that the repository itself has now. It is asked each time: the
+    /// mirror also has commits of forks and branches that were removed there, and forges give commits of forks as the
+    /// repository's own.
     ///
     /// # Errors
     /// [`GitError`], where the repository can not be reached.
@@ -141,11 +142,20 @@ impl Mirror {
         let repository = self.open()?;
         let looked = |error: git2::Error| self.error("look into", error.message());
         let oid = Oid::from_str(commit.as_str()).map_err(looked)?;
-        if tracking_refs::lead_to(&repository, oid).map_err(looked)? {
-            return Ok(true);
+        let asked = self.converse(&repository, &self.url, cancel, |advertised| {
+            let is_its_tip = |found: &&RemoteRef| found.oid == oid && found.local_name().is_some();
+            // Then nothing else is to be brought.
+            Ok(match advertised.refs.iter().find(is_its_tip) {
+                Some(found) => Wanted::One(found.clone()),
+                None => Wanted::Everything,
+            })
+        });
+        match asked {
+            Ok(_) => tracking_refs::lead_to(&repository, oid).map_err(looked),
+            // It has no branch any more.
+            Err(GitError::EmptyRepository { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        self.converse(&repository, &self.url, cancel, |_| Ok(Wanted::Everything))?;
-        tracking_refs::lead_to(&repository, oid).map_err(looked)
     }
 
     fn fork(&self, remote: Option<&str>) -> Result<Option<GitUrl>, GitError> {

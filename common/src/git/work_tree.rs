@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
@@ -347,6 +348,9 @@ fn write_whole(path: &Path, content: &[u8]) -> Result<(), GitError> {
         .tempfile_in(parent)
         .and_then(|mut file| {
             io::Write::write_all(&mut file, content)?;
+            // Commands that read it may be another user; who else gets here, directories around it say.
+            file.as_file()
+                .set_permissions(fs::Permissions::from_mode(0o644))?;
             file.persist(path).map_err(|error| error.error)
         });
     written.map(drop).map_err(in_step("write", path))

@@ -201,10 +201,40 @@ pub fn check_chosen(name: &str, value: &str) -> Result<(), &'static str> {
     }
 }
 
+/// Whether shells, the linker or most programs do something else because of a variable of this name. One that somebody sets for
+/// the value's own sake has another.
+fn steers_programs(name: &str) -> bool {
+    const NAMES: [&str; 22] = [
+        "BASH_COMPAT",
+        "BASH_ENV",
+        "BASH_XTRACEFD",
+        "CDPATH",
+        "ENV",
+        "GCONV_PATH",
+        "GLOBIGNORE",
+        "HOME",
+        "HOSTNAME",
+        "IFS",
+        "LOGNAME",
+        "OLDPWD",
+        "PATH",
+        "POSIXLY_CORRECT",
+        "PROMPT_COMMAND",
+        "PS4",
+        "PWD",
+        "SHELL",
+        "SHLVL",
+        "TERM",
+        "TMPDIR",
+        "USER",
+    ];
+    NAMES.contains(&name) || name.starts_with("LD_")
+}
+
 /// Why a secret can not have a name; the text says what would be right.
 ///
 /// # Errors
-/// No variable that a user chooses can have the name.
+/// No variable that a user chooses can have the name, or one that has it is no secret.
 pub fn check_secret_name(name: &str) -> Result<(), &'static str> {
     if is_set_by_bash(name) {
         return Err("another one, since bash sets this variable itself");
@@ -214,6 +244,9 @@ pub fn check_secret_name(name: &str) -> Result<(), &'static str> {
     }
     if is_ours(name) {
         return Err("another one, since ClusterRunner sets this variable itself");
+    }
+    if steers_programs(name) {
+        return Err("another one, since by this variable shells and programs are told what to do");
     }
     check(name, "")
 }
@@ -290,6 +323,28 @@ mod tests {
         ] {
             assert!(!is_set_by_bash(name), "{name}");
             assert_eq!(found(name), "an-atom", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_no_variable_that_steers_programs() {
+        for name in ["API_TOKEN", "PATHS", "HOME_TOKEN", "LDAP_PASSWORD", "_KEY"] {
+            assert_eq!(check_secret_name(name), Ok(()), "{name}");
+        }
+        for name in [
+            "PATH",
+            "HOME",
+            "IFS",
+            "ENV",
+            "BASH_ENV",
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+            "SHELLOPTS",
+            "UID",
+            "PROJECT_DIR",
+            "a-b",
+        ] {
+            check_secret_name(name).unwrap_err();
         }
     }
 

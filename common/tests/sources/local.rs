@@ -3,10 +3,32 @@
 
 use std::fs;
 
-use clusterrunner_common::git::{GitError, Revision};
+use clusterrunner_common::git::{CommitId, GitError, Revision};
 use tokio_util::sync::CancellationToken;
 
 use crate::repository::{Source, git};
+
+#[test]
+fn commits_are_on_branches_that_the_repository_still_has() {
+    let source = Source::with_one_commit();
+    let first = source.head();
+    source.git(&["checkout", "--quiet", "-b", "gone"]);
+    let second = source.commit(&[("file", "two")]);
+    source.git(&["update-ref", "refs/pull/1/head", second.as_str()]);
+    let mirror = source.local_mirror();
+    mirror.fetch(Some("gone"), None).unwrap();
+    let is_on_one = |commit: &CommitId| {
+        let cancel = CancellationToken::new();
+        mirror.mirror.is_on_a_branch(commit, &cancel).unwrap()
+    };
+    // Its tip, and what is below one.
+    assert!(is_on_one(&second) && is_on_one(&first));
+    source.git(&["checkout", "--quiet", "master"]);
+    source.git(&["branch", "--quiet", "-D", "gone"]);
+    assert!(!is_on_one(&second) && is_on_one(&first));
+    source.git(&["tag", "kept", second.as_str()]);
+    assert!(is_on_one(&second));
+}
 
 #[test]
 fn branches_tags_and_ids_lead_to_their_commit() {

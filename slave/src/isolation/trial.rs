@@ -145,6 +145,45 @@ impl Isolator {
         }
     }
 
+    /// What helps where it is the limits alone that this machine can not do. Blocks.
+    pub(super) fn with_cure(&self, isolation: &Isolation, error: IsolationError) -> IsolationError {
+        let without = Isolation {
+            memory_bytes: None,
+            pids: None,
+            cpus: None,
+            ..*isolation
+        };
+        let (level, reason) = match error {
+            IsolationError::NotHere { level, reason } => (level, reason),
+            other => return other,
+        };
+        let has_limits = Kind::of(&without) != Kind::of(isolation);
+        let cure = match level == IsolationLevel::User
+            && has_limits
+            && self.try_out(&without).is_ok()
+        {
+            true => {
+                ". Without limits it can: set `atom_pids = 0`, and neither `atom_memory` nor `atom_cpus` (a job sets \
+                 `pids`, `memory` and `cpus`)"
+            }
+            false => "",
+        };
+        IsolationError::NotHere {
+            level,
+            reason: format!("{reason}{cure}"),
+        }
+    }
+
+    /// Says in the log of a slave that starts why all its builds would fail. Blocks.
+    pub(crate) fn warn_if_not_here(&self) {
+        if self.settings.demanded.level == IsolationLevel::Container {
+            return;
+        }
+        if let Err(error) = self.of_build(&IsolationWish::default(), false) {
+            tracing::warn!(%error, "no build can run here");
+        }
+    }
+
     /// Removes control groups that an earlier life of this slave has left, with what is in them. Blocks.
     pub(crate) fn remove_left(&self) {
         remove_left(&self.group_prefix());

@@ -187,8 +187,7 @@ impl ConsoleFile {
     ) -> io::Result<(AtomConsole, u64)> {
         let length = self.file.metadata()?.len();
         let is_cut = max_size.is_some_and(|max| length > max);
-        let hit = ending.hit.map(|hit| format!("clusterrunner: {hit}\n"));
-        let notice = ending.timed_out.map(notice).or(hit);
+        let notice = notice(ending.timed_out, ending.hit);
         let kept_at = ending.kept_at;
         if max_size.map_or(length, |max| max.min(length)) <= MOST_IN_MEMORY {
             let mut text = Vec::new();
@@ -241,8 +240,13 @@ impl ConsoleFile {
     }
 }
 
-fn notice(limit: Duration) -> String {
-    format!("clusterrunner: timed out after {} s\n", limit.as_secs())
+/// What is said below all that a command has printed. One that waits for what it could not start hits both limits.
+fn notice(timed_out: Option<Duration>, hit: Option<LimitHit>) -> Option<String> {
+    let timed_out =
+        timed_out.map(|limit| format!("clusterrunner: timed out after {} s\n", limit.as_secs()));
+    let hit = hit.map(|hit| format!("clusterrunner: {hit}\n"));
+    let lines: String = timed_out.into_iter().chain(hit).collect();
+    (!lines.is_empty()).then_some(lines)
 }
 
 /// Opens what is a file: anything may have been put in its place.
@@ -294,4 +298,21 @@ fn add_line(console: &Path, line: &str) -> io::Result<()> {
     }
     let gap = if last == *b"\n" { "" } else { "\n" };
     file.write_all(format!("{gap}{line}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_is_told() {
+        let (limit, hit) = (Duration::from_secs(7), LimitHit::Processes { limit: 40 });
+        let timed_out = "clusterrunner: timed out after 7 s\n";
+        let too_many = "clusterrunner: too many processes: limit 40\n";
+        assert_eq!(notice(None, None), None);
+        assert_eq!(notice(Some(limit), None).as_deref(), Some(timed_out));
+        assert_eq!(notice(None, Some(hit)).as_deref(), Some(too_many));
+        let both = notice(Some(limit), Some(hit));
+        assert_eq!(both, Some(format!("{timed_out}{too_many}")));
+    }
 }

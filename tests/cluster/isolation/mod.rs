@@ -8,4 +8,5 @@ mod containers;
 mod kernel;
 mod limits;
 mod settings;
+mod verdict;
 mod walls;

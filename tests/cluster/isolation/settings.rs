@@ -66,15 +66,21 @@ async fn containers_alone_run_where_a_slave_demands_them() {
     build.errs(&["isolation = container", "names no \"image\""]);
 }
 
-/// A slave that is not root: walls by a user namespace.
-#[tokio::test]
-async fn a_slave_without_rights() {
+/// What is told where it is the limits alone that a slave can not do.
+const CURE: &str = "Without limits it can: set `atom_pids = 0`";
+
+/// What a slave needs that can make no control groups.
+pub(super) const NO_LIMITS: &str = "atom_pids = 0\n";
+
+/// A farm whose slave is not root: walls by a user namespace. None, loudly, where this machine does not allow it.
+pub(super) async fn without_rights(more: &str) -> Option<Farm> {
     if !is_possible() {
         skip(Lacks::Isolation);
-        return;
+        return None;
     }
+    let settings = format!("isolation = user\n{more}");
     let extra = Extra {
-        slave: "isolation = user\natom_pids = 0\n",
+        slave: &settings,
         ..Extra::default()
     };
     let mut farm = Farm::in_directory(&beside(), own_address(), &extra);
@@ -96,6 +102,14 @@ async fn a_slave_without_rights() {
     farm.wrap("slave 0", slave.map(str::to_owned).into());
     farm.start_slave(1);
     farm.wait_for_slaves(1).await;
+    Some(farm)
+}
+
+#[tokio::test]
+async fn a_slave_without_rights() {
+    let Some(farm) = without_rights(NO_LIMITS).await else {
+        return;
+    };
     let secret = farm.path("base/clusterrunner.conf");
     let look = format!(
         "id -u; cat {} 2> /dev/null; touch {}/x 2> /dev/null && echo wrote; cat /proc/[0-9]*/environ 2> /dev/null | grep -a CANARY=; \
@@ -118,7 +132,22 @@ async fn a_slave_without_rights() {
     let limited = job("true").atoms(1).with("memory", "64 MiB");
     let build = farm.runs(&limited).await;
     if !std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        build.errs(&["can not isolate commands", "control group"]);
+        build.errs(&["can not isolate commands", "control group", CURE]);
     }
+    farm.wait_for_rest().await;
+}
+
+#[tokio::test]
+async fn a_slave_says_at_its_start_what_it_can_not_do() {
+    let Some(farm) = without_rights("").await else {
+        return;
+    };
+    let told = farm.output("slave 0");
+    assert!(
+        told.contains("no build can run here") && told.contains(CURE),
+        "{told}"
+    );
+    let build = farm.runs(&job("true").atoms(1)).await;
+    build.errs(&["can not isolate commands", CURE]);
     farm.wait_for_rest().await;
 }

@@ -96,6 +96,21 @@ async fn homes() {
     }
 }
 
+/// It belongs to the slave's user, in the repository's mirror, and is there to be read.
+#[tokio::test]
+async fn the_history_of_its_work_tree() {
+    let Some(place) = Place::new(1).await else {
+        return;
+    };
+    let line = "id -un && git log --format=%H -1 && git status > /dev/null";
+    let (build, _, consoles) = place.run("user", job(line).atoms(1)).await;
+    build.passes();
+    let mut lines = consoles[0].lines();
+    assert_eq!(lines.next(), Some(USER), "{consoles:?}");
+    assert_eq!(lines.next().map(str::len), Some(40), "{consoles:?}");
+    assert_eq!(lines.next(), None, "{consoles:?}");
+}
+
 #[tokio::test]
 async fn what_an_atom_leaves_in_tmp() {
     let Some(place) = Place::new(1).await else {

@@ -73,3 +73,28 @@ async fn builds_of_forks_get_none_unless_they_may() {
     );
     farm.run(&of_fork).await.fails(&[(1, 1)]);
 }
+
+/// The mirror has a branch that the repository has no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_on_a_branch_that_is_gone_gets_none() {
+    let repository = Repository::of(&without());
+    let farm = Farm::start(&[1]).await;
+    farm.run(&repository.request()).await.errs(&["secret set"]);
+    secret(
+        &farm,
+        &["set", &project(&repository), "API_TOKEN"],
+        &canary(),
+    );
+    repository.git(&["checkout", "--quiet", "-b", "gone"]);
+    let commit = repository.commit(&[("source", "to be merged")]);
+    let of_commit = repository.request_with(json!({"hash": commit}));
+    farm.run(&of_commit).await.fails(&[(1, 1)]);
+    repository.git(&["update-ref", "refs/pull/8/head", &commit]);
+    repository.git(&["checkout", "--quiet", "main"]);
+    repository.git(&["branch", "--quiet", "-D", "gone"]);
+    let build = farm.run(&of_commit).await.passes();
+    warns(
+        &build,
+        "secret API_TOKEN not given: builds of forks get none",
+    );
+}

@@ -1,8 +1,10 @@
 //! The script that runs an atom by hand. Pure: it is text made of what is known of the atom. Whatever strangers wrote is
 //! quoted, or a comment on one line.
 
+use clusterrunner_common::text::byte_size::shown_byte_size;
 use clusterrunner_common::text::printable::plain;
 use clusterrunner_common::text::shell::shell_word;
+use clusterrunner_common::work::IsolationWish;
 use std::fmt::Write as _;
 
 /// How long a command that is out of time has to end by itself, in seconds.
@@ -32,6 +34,8 @@ pub(super) struct Recipe {
     pub(super) variables: Vec<(String, String)>,
     /// The variables of the atom alone.
     pub(super) of_atom: Vec<(String, String)>,
+    /// How far the job asks for its commands to be kept apart, and limited.
+    pub(super) isolation: IsolationWish,
     /// Runs before.
     pub(super) setup: Option<String>,
     /// What the atom runs.
@@ -154,6 +158,7 @@ impl Recipe {
                 "The URL of the file {name} had credentials or a query. They are never shown: complete it."
             ));
         }
+        lines.push(self.without_isolation());
         match &self.source {
             Source::Directory(directory) => lines.push(format!(
                 "The project is the directory {directory} as it is now, and commands run in it."
@@ -167,6 +172,26 @@ impl Recipe {
             }
         }
         lines
+    }
+
+    fn without_isolation(&self) -> String {
+        let wish = &self.isolation;
+        let bytes = wish.memory_bytes.map(shown_byte_size);
+        let asked = [
+            wish.level.map(|level| format!("isolation: {level}")),
+            bytes.map(|bytes| format!("memory: {bytes}")),
+            wish.pids.map(|pids| format!("pids: {pids}")),
+            wish.cpus.map(|cpus| format!("cpus: {cpus}")),
+            wish.network.map(|network| format!("network: {network}")),
+        ];
+        let asked: Vec<String> = asked.into_iter().flatten().collect();
+        let asked = match asked.is_empty() {
+            true => String::new(),
+            false => format!(" (the job asks for {})", asked.join(", ")),
+        };
+        format!(
+            "Slaves may keep commands apart from their machine, and limit what they use{asked}. Here they are neither."
+        )
     }
 
     fn source(&self, script: &mut String) {
@@ -421,6 +446,23 @@ mod tests {
         assert_eq!(broken.status.code(), Some(2));
         let said = String::from_utf8(broken.stderr).unwrap();
         assert!(said.contains("The set-up failed with 9."), "{said}");
+    }
+
+    #[test]
+    fn it_says_that_nothing_keeps_it_apart() {
+        let isolation = IsolationWish {
+            memory_bytes: Some(64 << 20),
+            network: Some(false),
+            ..IsolationWish::default()
+        };
+        let limited = Recipe {
+            isolation,
+            ..recipe("true")
+        };
+        let asked = "(the job asks for memory: 64 MiB, network: false). Here they are neither.";
+        assert!(limited.script().contains(asked), "{}", limited.script());
+        let told = "limit what they use. Here they are neither.";
+        assert!(recipe("true").script().contains(told));
     }
 
     #[test]

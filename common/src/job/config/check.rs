@@ -25,7 +25,7 @@ const PRIORITY: &str = "priority";
 const WEIGHT: &str = "weight";
 
 // And what its atoms are made of.
-const ENV: &str = "env";
+pub(super) const ENV: &str = "env";
 const RAW_ATOMS: &str = "raw_atoms";
 const ALLOW_NO_ATOMS: &str = "allow_no_atoms";
 
@@ -44,7 +44,7 @@ pub(super) const IMAGE: &str = "image";
 const JUNIT: &str = "junit";
 
 // And in which combinations of variables it is built.
-const MATRIX: &str = "matrix";
+pub(super) const MATRIX: &str = "matrix";
 // And what runs many atoms in one process.
 pub(super) const BATCH_COMMAND: &str = "batch_command";
 // Or one atom after the other.
@@ -217,9 +217,10 @@ impl Check<'_> {
             .get(SETUP_ONCE)
             .and_then(|truth| self.setup_once(SETUP_ONCE, truth, &sections))
             .unwrap_or_default();
+        let elsewhere = (env.as_ref(), matrix.as_deref(), atomizers.as_deref());
         let secrets = sections
             .get(SECRETS)
-            .and_then(|names| self.secrets(SECRETS, names, env.as_ref()));
+            .and_then(|names| self.secrets(SECRETS, names, elsewhere));
         let isolation = self.isolation(&sections);
         let mut time_limit = |section| {
             let value = sections.get(section)?;

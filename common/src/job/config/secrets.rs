@@ -1,19 +1,44 @@
 //! The section of a job that names the secrets of its project which its commands are given. Never their values.
 
-use super::check::Check;
+use super::Atomizer;
+use super::check::{ATOMIZERS, Check, ENV, MATRIX};
 use super::document::{Node, Value, python_type};
+use crate::job::matrix::Combination;
 use crate::process::variables::{Variables, check_secret_name};
 use std::collections::BTreeSet;
 
 /// How many secrets a job may name.
 const MAX_SECRETS: usize = 100;
 
+/// What else of a job sets variables. One of two values would silently be lost.
+type Elsewhere<'a> = (
+    Option<&'a Variables>,
+    Option<&'a [Combination]>,
+    Option<&'a [Atomizer]>,
+);
+
+/// The section that sets a variable of this name.
+fn set_by(name: &str, (env, matrix, atomizers): Elsewhere<'_>) -> Option<&'static str> {
+    let has_env = env.is_some_and(|env| env.get(name).is_some());
+    let mut combinations = matrix.unwrap_or_default().iter();
+    let has_matrix = combinations.any(|combination| combination.get(name).is_some());
+    let mut atomizers = atomizers.unwrap_or_default().iter();
+    let has_atomizer = atomizers.any(|atomizer| atomizer.name == name);
+    let sections = [
+        (has_env, ENV),
+        (has_matrix, MATRIX),
+        (has_atomizer, ATOMIZERS),
+    ];
+    let setting = sections.into_iter().find(|(sets, _)| *sets);
+    setting.map(|(_, section)| section)
+}
+
 impl Check<'_> {
     pub(super) fn secrets(
         &mut self,
         section: &str,
         node: &Node,
-        env: Option<&Variables>,
+        elsewhere: Elsewhere<'_>,
     ) -> Option<BTreeSet<String>> {
         const EXPECTED: &str = "(<class 'list'>, <class 'str'>)";
         let elements = match &node.value {
@@ -43,12 +68,10 @@ impl Check<'_> {
                 good = false;
                 continue;
             };
-            let problem = match check_secret_name(name) {
-                Err(right) => Some(format!("it must be {right}")),
-                Ok(()) if env.is_some_and(|env| env.get(name).is_some()) => {
-                    Some("\"env\" sets a variable of this name".to_owned())
-                }
-                Ok(()) => None,
+            let problem = match (check_secret_name(name), set_by(name, elsewhere)) {
+                (Err(right), _) => Some(format!("it must be {right}")),
+                (Ok(()), Some(by)) => Some(format!("\"{by}\" sets a variable of this name")),
+                (Ok(()), None) => None,
             };
             if let Some(problem) = problem {
                 let message = format!(
@@ -104,6 +127,16 @@ mod tests {
                 "secrets: [KEY]\n  env: {KEY: x}",
                 "\"env\" sets a variable of this name",
             ),
+            (
+                "secrets: [KEY]\n  matrix: {KEY: [x, y]}",
+                "\"matrix\" sets a variable of this name",
+            ),
+            (
+                "secrets: [KEY]\n  matrix: {OS: [x], include: [{OS: y, KEY: z}]}",
+                "\"matrix\" sets a variable of this name",
+            ),
+            ("secrets: [T]", "\"atomizers\" sets a variable of this name"),
+            ("secrets: [PATH]", "another name"),
         ] {
             let error = read(section).unwrap_err();
             assert!(error.contains(why), "{section}: {error}");

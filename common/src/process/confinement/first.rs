@@ -4,10 +4,7 @@ use super::confined::{Confined, Word, leave_streams};
 use super::{NOT_CONFINED_EXIT_CODE, Walls, calls, failed, filter, scope, walls};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{
-    DumpableBehavior, Pid, Resource, Rlimit, WaitOptions, getrlimit, set_dumpable_behavior,
-    setrlimit, umask, wait,
-};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, setrlimit, umask, wait};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -23,8 +20,7 @@ pub(super) fn be(walls: &Walls, confined: Confined, mut to_say: PipeWriter) -> !
     };
     drop(confined);
     leave_streams();
-    // Nothing here is to be of use to whoever gets hold of this process.
-    give_up_capabilities().ok();
+    keep_to_itself(walls).ok();
     let mut status = None;
     loop {
         match wait(WaitOptions::empty()) {
@@ -77,9 +73,11 @@ fn start(walls: &Walls, confined: &Confined, to_say: &PipeWriter) -> Result<Pid,
     put_up?;
     let cannot = |error: Errno| failed("keep it from getting more rights", None, error);
     set_no_new_privs(true).map_err(cannot)?;
-    // Where the command is the same user, it could speak in the name of this process.
-    let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    hidden.map_err(|error| failed("keep itself from the command", None, error))?;
+    if walls.account.is_none() {
+        // Before there is a command: it never sees this process as it was.
+        let kept = keep_to_itself(walls);
+        kept.map_err(|error| failed("keep itself from the command", None, error))?;
+    }
     let child = calls::fork().map_err(|error| failed("start a process", None, error))?;
     if let Some(child) = child {
         return Ok(child);
@@ -141,10 +139,25 @@ fn become_user(walls: &Walls) -> Result<(), String> {
 }
 
 fn give_up_capabilities() -> rustix::io::Result<()> {
-    let none = CapabilitySets {
+    keep_capabilities(CapabilitySet::empty())
+}
+
+/// Nothing here is to be of use to whoever gets hold of this process, and a command that is the same user is not to: it would
+/// say in its name how the command has ended. Who has no capability may neither trace a process that has one nor open what
+/// that has open. This one allows nothing within a namespace. (A process that is not dumpable would be hidden from the slave,
+/// too, which finds it by its environment.)
+fn keep_to_itself(walls: &Walls) -> rustix::io::Result<()> {
+    keep_capabilities(match walls.account {
+        Some(_) => CapabilitySet::empty(),
+        None => CapabilitySet::WAKE_ALARM,
+    })
+}
+
+fn keep_capabilities(permitted: CapabilitySet) -> rustix::io::Result<()> {
+    let kept = CapabilitySets {
         effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
+        permitted,
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, none)
+    set_capabilities(None, kept)
 }

@@ -118,8 +118,24 @@ fn encoded(value: &str) -> Vec<String> {
     forms.extend([json.replace('/', r"\/"), in_ascii(&json)]);
     forms.push(json);
     let hex = hex::encode(value);
-    forms.extend([hex.to_uppercase(), hex]);
+    let apart = hex_apart(value.as_bytes());
+    forms.extend([hex.to_uppercase(), hex, apart.to_uppercase(), apart]);
+    forms.push(dumped(value));
     forms
+}
+
+/// Its bytes in hex with blanks between them.
+fn hex_apart(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(" ")
+}
+
+/// As `od -An -tx1` prints it, where it is given nothing before it.
+fn dumped(value: &str) -> String {
+    const BYTES_OF_A_LINE: usize = 16;
+    let lines = value.as_bytes().chunks(BYTES_OF_A_LINE);
+    let lines: Vec<String> = lines.map(hex_apart).collect();
+    lines.join("\n ")
 }
 
 fn in_url(value: &str, kept: &str, upper: bool) -> String {

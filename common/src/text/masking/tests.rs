@@ -51,6 +51,24 @@ fn it_is_masked_in_every_form() {
     assert_eq!(masked(SECRET, &forms[8]), "***");
 }
 
+#[test]
+fn dumps_are_masked() {
+    let secret = "a-token-of-more-than-one-line";
+    let dumped = |text: &str| -> String {
+        let line = |bytes: &[u8]| -> String {
+            let pairs: String = bytes.iter().map(|byte| format!(" {byte:02x}")).collect();
+            format!("{pairs}\n")
+        };
+        text.as_bytes().chunks(16).map(line).collect()
+    };
+    assert_eq!(masked(secret, &dumped(secret)), " ***\n");
+    // As `echo` has it.
+    let line = format!("{secret}\n");
+    assert_eq!(masked(secret, &dumped(&line)), " *** 0a\n");
+    let on_one_line = dumped(secret).replace('\n', "");
+    assert_eq!(masked(secret, &on_one_line.to_uppercase()), " ***");
+}
+
 fn form_of_url(text: &str) -> String {
     let encoded = text.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'0'..=b'9' => char::from(byte).to_string(),

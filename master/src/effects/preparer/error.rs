@@ -44,6 +44,11 @@ pub(super) enum PreparationError {
     RemoteFile(#[from] RemoteFileError),
     #[error(transparent)]
     Job(#[from] JobFileError),
+    #[error(
+        "The build brings the variable {0} along (`env`), and its job asks for a secret of this name. Start it without \
+         that variable."
+    )]
+    SecretBrought(String),
     #[error(transparent)]
     Shell(#[from] CommandError),
     #[error("Atomizer command failed! \"{command}\" {how}.{printed}")]
@@ -93,6 +98,7 @@ impl PreparationError {
             | Self::NoProjectDirectory(_)
             | Self::RemoteFile(_)
             | Self::Job(_)
+            | Self::SecretBrought(_)
             | Self::Shell(_)
             | Self::Output(_)
             | Self::Interrupted(_)

@@ -146,6 +146,7 @@ impl Work {
             bases,
             ..Plan::of(job_name, job.clone())
         };
+        check_brought(&plan, request)?;
         let is_foreign_commit =
             !plan.secrets.is_empty() && self.is_foreign(request, plan.commit.as_deref()).await?;
         let plan = Plan {
@@ -426,6 +427,15 @@ impl Work {
             how,
             printed,
         })
+    }
+}
+
+/// A variable that somebody brings along would silently lose against a secret of its name.
+fn check_brought(plan: &Plan, request: &BuildRequest) -> Result<(), PreparationError> {
+    let is_brought = |name: &&String| request.env.get(name).is_some();
+    match plan.secrets.iter().find(is_brought) {
+        Some(name) => Err(PreparationError::SecretBrought(name.clone())),
+        None => Ok(()),
     }
 }
 
