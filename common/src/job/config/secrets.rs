@@ -136,7 +136,7 @@ mod tests {
                 "\"matrix\" sets a variable of this name",
             ),
             ("secrets: [T]", "\"atomizers\" sets a variable of this name"),
-            ("secrets: [PATH]", "another name"),
+            ("secrets: [PATH]", "another one, since by this variable"),
         ] {
             let error = read(section).unwrap_err();
             assert!(error.contains(why), "{section}: {error}");
