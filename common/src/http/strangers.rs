@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let counted = Strangers::new(Some(1)).0.unwrap();
-        for number in 0..MOST_ADDRESSES as u32 + 100 {
+        for number in 0..u32::try_from(MOST_ADDRESSES).unwrap() + 100 {
             let address = IpAddr::from(number.to_be_bytes());
             counted.count(Whose::from(Peer(Some(address))), at(0));
         }

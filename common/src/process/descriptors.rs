@@ -41,7 +41,7 @@ fn mark_each() -> io::Result<()> {
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|name| name.parse::<i32>().ok());
-        let Some(number) = number.filter(|number| *number >= FIRST as i32) else {
+        let Some(number) = number.filter(|number| *number >= FIRST.cast_signed()) else {
             continue;
         };
         if number == directory.as_raw_fd() {

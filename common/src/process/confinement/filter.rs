@@ -115,11 +115,17 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const IS: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const IS_FROM: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-const HAS: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
-const END: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+/// The code of a step, which has 16 bits.
+#[expect(clippy::cast_possible_truncation, reason = "all codes have 16 bits")]
+const fn code(flags: u32) -> u16 {
+    flags as u16
+}
+
+const LOAD: u16 = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
+const IS: u16 = code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
+const IS_FROM: u16 = code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K);
+const HAS: u16 = code(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K);
+const END: u16 = code(libc::BPF_RET | libc::BPF_K);
 
 const fn step(code: u16, k: u32) -> sock_filter {
     sock_filter {
@@ -276,7 +282,7 @@ mod tests {
         assert_eq!(of_former(read, 0), libc::SECCOMP_RET_ALLOW);
         assert_eq!(of_former(clone, 0x1000_0011), refused);
         assert_eq!(of_former(keyctl, 0), refused);
-        assert_eq!(native().len(), former().len() - 1 + 0);
+        assert_eq!(native().len(), former().len() - 1);
         // The numbers of a third kind, which has the name of the first one.
         let third = outcome(&program, NATIVE, 0x4000_0000 + 250, 0);
         assert_eq!(third, libc::SECCOMP_RET_ERRNO | 38);

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a line for each setting")]
 fn defaults_of_the_master() {
     let place = Place::empty();
     let MasterSettings {
