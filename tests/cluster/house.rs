@@ -267,8 +267,7 @@ fn cores_use_of_common_only_what_does_no_io() {
             used += 1;
             let path = path.join("::");
             let is_below = |part: &&str| path == **part || path.starts_with(&format!("{part}::"));
-            if !PURE.iter().any(|part| is_below(&part)) || IMPURE.iter().any(|part| is_below(&part))
-            {
+            if !PURE.iter().any(|part| is_below(part)) || IMPURE.iter().any(|part| is_below(part)) {
                 foreign.push(format!("{} uses common::{path}", file.display()));
             }
         }

@@ -38,7 +38,7 @@ impl Place {
         assert_eq!(found, expected, "{console}");
     }
 
-    async fn is_left_alone(self) {
+    async fn stays_alone(self) {
         self.farm.wait_for_rest().await;
         self.images.are_left_alone().await;
     }
@@ -70,7 +70,7 @@ async fn a_container_has_its_limits() {
     assert!(console.contains("25000"), "{console}");
     let console = place.prints(&contained(quota).atoms(1)).await;
     assert!(!console.contains("25000"), "{console}");
-    place.is_left_alone().await;
+    place.stays_alone().await;
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn the_network_of_a_container() {
     let networks = contained("ls /sys/class/net").atoms(1);
     let console = place.prints(&networks.with("network", false)).await;
     assert_eq!(console, "lo\n");
-    place.is_left_alone().await;
+    place.stays_alone().await;
 }
 
 #[tokio::test]
@@ -129,5 +129,5 @@ async fn what_a_container_sees_of_its_machine() {
     let leaves = format!("[ -e /tmp/left ] && echo '{IN}'; touch /tmp/left");
     place.check_job(&contained(&leaves).atoms(2), Open).await;
     place.check(&leaves, Stopped).await;
-    place.is_left_alone().await;
+    place.stays_alone().await;
 }
