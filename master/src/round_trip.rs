@@ -77,22 +77,24 @@ pub fn build_request(body: &[u8]) -> Result<Outcome, String> {
     for event in &events {
         replayed.apply(event);
     }
-    let build = cluster.build(build).ok_or("the build is gone")?;
-    let read: Build = same("the build", build, |read, build: &Build| {
-        // Its subjobs are stored apart.
-        read.subjobs.clone_from(&build.subjobs);
-    })?;
-    for subjob in &read.subjobs {
-        same("a subjob", subjob.as_ref(), |_, _| {})?;
+    if replayed != cluster {
+        return Err("replay leads to another state".to_owned());
     }
-    same(
-        "the request as it is shown",
-        &build.request.to_params(),
-        |_, _| {},
-    )?;
-    (replayed == cluster)
-        .then_some(Outcome::ReadsBack)
-        .ok_or_else(|| "replay leads to another state".to_owned())
+    let build = cluster.build(build).ok_or("the build is gone")?;
+    for subjob in &build.subjobs {
+        same("a subjob", subjob.as_ref())?;
+    }
+    same("the request as it is shown", &build.request.to_params())?;
+    // A snapshot has the cluster, its builds, and their subjobs apart.
+    let mut read: Build = read_back("the build", build)?;
+    read.subjobs.clone_from(&build.subjobs);
+    let restored = read_back("the cluster", &cluster)?.restore([read]);
+    match restored == cluster {
+        true => Ok(Outcome::ReadsBack),
+        false => Err(format!(
+            "the state was {cluster:?} and a snapshot of it reads {restored:?}"
+        )),
+    }
 }
 
 fn happen(cluster: &mut Cluster, command: Command) -> Result<Vec<Event>, String> {
@@ -124,20 +126,22 @@ fn plan_of(request: &BuildRequest) -> Option<Plan> {
     })
 }
 
-/// What is read of a value that was written, and is the same but for what `complete` adds.
+/// Sees to it that a value reads as it was written.
 fn same<T: Serialize + DeserializeOwned + PartialEq + Debug>(
     what: &str,
     value: &T,
-    complete: impl FnOnce(&mut T, &T),
-) -> Result<T, String> {
-    let text = serde_json::to_vec(value).map_err(|error| format!("{what}: {error}"))?;
-    let mut read: T = serde_json::from_slice(&text)
-        .map_err(|error| format!("{what} can not be read: {error}"))?;
-    complete(&mut read, value);
+) -> Result<(), String> {
+    let read = read_back(what, value)?;
     match read == *value {
-        true => Ok(read),
+        true => Ok(()),
         false => Err(format!("{what} was {value:?} and reads {read:?}")),
     }
+}
+
+/// What is read of a value that was written.
+fn read_back<T: Serialize + DeserializeOwned>(what: &str, value: &T) -> Result<T, String> {
+    let text = serde_json::to_vec(value).map_err(|error| format!("{what}: {error}"))?;
+    serde_json::from_slice(&text).map_err(|error| format!("{what} can not be read: {error}"))
 }
 
 #[cfg(test)]

@@ -138,7 +138,9 @@ async fn many_results_are_recorded_at_once_and_again_without_harm() {
     let taken = master.results(&both, &[1, 0]).await;
     let position = &taken.1["position"];
     assert!(position.is_u64(), "the master says by when it took them");
-    let expected = json!({"status": "SUCCESS", "position": position});
+    let proof = &taken.1["proof"];
+    assert!(proof.is_string(), "and it can be shown that it said so");
+    let expected = json!({"status": "SUCCESS", "position": position, "proof": proof});
     assert_eq!(taken, (200, expected));
     assert_eq!(master.recorded().await, [0, 1]);
     let stored = master.stored_bytes();
