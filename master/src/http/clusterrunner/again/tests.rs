@@ -12,6 +12,7 @@ fn before(failed: &[&str]) -> Before {
         started_by: None,
         request: BuildRequest::from_json(&request).unwrap(),
         commit: Some("c0ffee".repeat(6) + "c0ff"),
+        is_given_secrets: false,
         is_over: true,
         failed: failed.iter().copied().map(str::to_owned).collect(),
         quotes_atoms: true,
@@ -193,4 +194,46 @@ fn what_is_wrong_is_named() {
             .is_none()
     );
     assert!(Again::from_json(&json!({"type": "git"})).unwrap().is_none());
+}
+
+/// Atoms are text of where they come from: they bring a build of other code no secrets.
+#[test]
+fn atoms_are_of_the_code_that_printed_them() {
+    let code =
+        |branch: Option<&str>, hash: Option<&str>, remote: Option<&str>| ProjectSource::Git {
+            url: "u".to_owned(),
+            remote: remote.map(str::to_owned),
+            branch: branch.map(str::to_owned),
+            hash: hash.map(str::to_owned),
+            project_directory: None,
+        };
+    let main = || code(Some("main"), None, None);
+    let pull_request = || code(Some("refs/pull/7/head"), None, None);
+    let commit = || code(None, Some("c0ffee"), None);
+    let fork = || code(Some("main"), None, Some("f"));
+    for (of, again, is_given_secrets, expected) in [
+        (main(), main(), false, true),
+        (
+            main(),
+            code(Some("main"), None, Some("origin")),
+            false,
+            true,
+        ),
+        (pull_request(), main(), false, false),
+        (fork(), main(), false, false),
+        (fork(), main(), true, false),
+        (commit(), main(), false, false),
+        (commit(), commit(), false, true),
+        (commit(), code(None, Some("another"), None), false, false),
+        // It was found on a branch.
+        (commit(), code(None, Some("another"), None), true, true),
+        (main(), commit(), false, true),
+    ] {
+        let mut before = before(&[]);
+        before.request.project = of.clone();
+        before.commit = Some("c0ffee".to_owned());
+        before.is_given_secrets = is_given_secrets;
+        let found = is_of_same_code(&before, &again);
+        assert_eq!(found, expected, "{of:?} {again:?}");
+    }
 }
