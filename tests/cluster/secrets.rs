@@ -361,6 +361,23 @@ fn another_secret_of_the_farm_opens_none() {
             .contains("builds can not be given API_TOKEN of clusterrunner/project"),
         "{looked:#?}"
     );
+    // The former secret opens it; nothing else does.
+    for (former, opens, said) in [
+        ("short", false, "former_secret"),
+        (
+            "a secret that nobody has guessed",
+            false,
+            "neither secret opens",
+        ),
+        (line.split_once('=').unwrap().1, true, "1 values are sealed"),
+        (line.split_once('=').unwrap().1, true, "0 values are sealed"),
+    ] {
+        let sealed = run(machine.command(&[]), &["rekey"], former);
+        let printed = format!("{}{}", sealed.stdout, sealed.stderr);
+        assert!(printed.contains(said), "{former}: {sealed:#?}");
+        assert_eq!(sealed.code == Some(0), opens, "{former}: {sealed:#?}");
+    }
+    assert_eq!(machine.run(&["build"]).code, Some(1));
     let set = run(
         machine.command(&[]),
         &["set", "project", "API_TOKEN"],

@@ -49,7 +49,17 @@ async fn builds_of_forks_get_none_unless_they_may() {
         "main:refs/pull/7/head",
     ]);
     let of_ref = repository.request_with(json!({"branch": "refs/pull/7/head"}));
-    warns(&farm.run(&of_ref).await.passes(), none);
+    let of_ref = farm.run(&of_ref).await.passes();
+    warns(&of_ref, none);
+    // What its atomizers printed is brought along, wherever it is run again.
+    let with_atoms = |of: &BuildView| {
+        let atoms = json!({"retry_of": of.id, "atoms_override": ["export N=1;"]});
+        repository.request_with(atoms)
+    };
+    let brought = "secret API_TOKEN not given: builds with code or variables";
+    warns(&farm.run(&with_atoms(&of_ref)).await.passes(), brought);
+    let own = farm.run(&repository.request()).await.fails(&[(1, 1)]);
+    farm.run(&with_atoms(&own)).await.fails(&[(1, 1)]);
 
     // An earlier commit of a branch is the repository's own, and so is one that was merged.
     repository.commit(&[("source", "a later one")]);

@@ -206,7 +206,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("post", "/secrets", "Set a secret of builds"), Who::Somebody, "", Body::Json("project: string, name: string, value?: string, as_file?: boolean, allow_forks?: boolean"), &[(200, Json("secret: Secret"))], &[404, 409]),
     operation(("get", "/secrets/{secret_name}", "What is below it"), Who::Somebody, "", Body::None, &[(200, Json(""))], &[]),
     operation(("delete", "/secrets/{secret_name}", "Remove a secret of builds"), Who::Somebody, "", Body::Json("project: string"), &[(200, Json(DONE))], &[404]),
-    operation(("get", "/resealed_secrets", "What is below it"), Who::Somebody, "", Body::None, &[(200, Json(""))], &[]),
+    operation(("get", "/resealed_secrets", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
     operation(("post", "/resealed_secrets", "Seal all secrets of builds anew after the farm's secret was changed"), Who::Operator, "", Body::Json("former_secret: string"), &[(200, Json("resealed: integer, closed: [string]"))], &[]),
     operation(("get", "/tokens", "List the named tokens"), Who::Somebody, "", Body::None, &[(200, Json("tokens: [Token]"))], &[]),
     operation(("post", "/tokens", "Create a token"), Who::Somebody, "", Body::Json("user?: string|null, name: string, role: 'read'|'submit'|'admin', expires_in?: integer|null"), &[(201, Json("token: Token, text: string"))], &[404, 409]),
