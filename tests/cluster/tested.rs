@@ -240,7 +240,7 @@ fn tests_of_pytest() {
 }
 
 /// The name of a Python that has pytest: the machine's, or one of its own in this directory.
-fn python_with_pytest(directory: &Path) -> Option<String> {
+pub(crate) fn python_with_pytest(directory: &Path) -> Option<String> {
     if succeeds(Command::new("python3").args(["-m", "pytest", "--version"])) {
         return Some("python3".to_owned());
     }

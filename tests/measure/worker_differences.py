@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What pytest leaves in a process of its own and in the worker of slave/src/run/workers/python.py: exit codes, output and reports
-of odd test files and options, each three times by one worker. Prints what differs.
+"""What pytest leaves in a process of its own and in the worker of slave/src/run/workers (python.py and what is read behind it):
+exit codes, output and reports of odd test files and options, each three times by one worker. Prints what differs.
 
     PATH=VENV/bin:$PATH tests/measure/worker_differences.py
 
@@ -19,7 +19,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "slave/src/run/workers/python.py").read_text()
+WORKERS = ROOT / "slave/src/run/workers"
+TEXT = "\n\n".join((WORKERS / name).read_text() for name in ("python.py", "session.py", "collection.py")) + "\nwork()\n"
 BEGIN = (
     'exec(compile(__import__("sys").argv.pop(1), "<clusterrunner worker>", "exec"), '
     '{"__name__": "clusterrunner_worker"})'
@@ -97,7 +98,7 @@ there = sorted(sys.modules)
 for name, module in sorted(sys.modules.items()):
     # What "import a" gives for a.b.
     there += sorted(f"{name}: {one}" for one in vars(module) if f"{name}.{one}" in sys.modules)
-there += [gc.get_freeze_count(), gc.get_threshold(), sys.getrefcount(None) > 0, sys.stdout, sys.stdin]
+there += [gc.get_threshold(), sys.getrefcount(None) > 0, sys.stdout, sys.stdin]
 there += [sys.__stdout__.seekable(), sys.__stdin__.seekable(), sys.__stdin__.isatty(), sys.__stdout__.encoding, sys.__stdout__.errors]
 there += [vars(sys.modules["__main__"]).keys(), sys.meta_path, sys.path_hooks, sys.warnoptions, sys.flags]
 there += [sorted(os.listdir("/proc/self/fd")), sorted(os.environ.items())]
@@ -113,6 +114,33 @@ def test_s():
     print(os.path.expanduser("~"), site.ENABLE_USER_SITE, site.USER_SITE, site.USER_SITE in sys.path)
     import of_home
 """,
+    # What a session that many atoms share must not share.
+    "asks/conftest.py": "import os\nWHICH = os.environ['ATOM']\ndef pytest_report_header(): return WHICH\n",
+    "asks/test_one.py": "def test_s(): pass\n",
+    "asks/test_two.py": "def test_s(): pass\n",
+    "ends/conftest.py": "import tempfile\nOWN = tempfile.TemporaryDirectory()\n",
+    "ends/test_one.py": "import conftest, os\ndef test_s(): assert os.path.isdir(conftest.OWN.name)\n",
+    "ends/test_two.py": "import conftest, os\ndef test_s(): assert os.path.isdir(conftest.OWN.name)\n",
+    "prints/conftest.py": "import os\nprint('imported')\nos.write(2, b'raw')\n",
+    "prints/test_one.py": "print('at import')\ndef test_s(): assert False\n",
+    "prints/test_two.py": "import os\ndef test_s(): print('x' * 9999); os._exit(0)\n",
+    "starts/conftest.py": """
+import os
+
+def pytest_sessionstart(session):
+    assert not os.path.exists("begun")
+    os.mkdir("begun")
+
+def pytest_sessionfinish(session):
+    os.rmdir("begun")
+""",
+    "starts/test_one.py": "import os\ndef test_s(): assert os.path.isdir('begun')\n",
+    "starts/test_two.py": "import os\ndef test_s(): assert os.path.isdir('begun')\n",
+    "configures/conftest.py": "def pytest_configure(config): config.addinivalue_line('markers', 'ours: x')\n",
+    "configures/test_one.py": "import pytest\n@pytest.mark.ours\n@pytest.mark.other\ndef test_s(): pass\n",
+    "threads/conftest.py": "import threading\nENDS = threading.Event()\nTHREAD = threading.Thread(target=ENDS.wait)\nTHREAD.start()\n",
+    "threads/test_one.py": "import conftest\ndef test_s(): assert conftest.THREAD.is_alive(); conftest.ENDS.set()\n",
+    "threads/test_two.py": "import conftest\ndef test_s(): assert conftest.THREAD.is_alive(); conftest.ENDS.set()\n",
     "sub/conftest.py": "import csv\nimport helper\n",
     "sub/helper.py": "VALUE = 1\n",
     "sub/test_below.py": "import helper\ndef test_s(): assert helper.VALUE == 1\n",
@@ -140,6 +168,14 @@ OPTIONS = [
     "--pdb test_fail.py",
     "test_modules.py -p no:xdist -p no:junitxml -p no:doctest",
     "-p no:cacheprovider test_modules.py",
+    "test_plain.py::test_b",
+    "test_plain.py::no_such",
+    "test_plain.py test_skip.py",
+    "--lf test_fail.py",
+    "-k test_b test_plain.py",
+    "--collect-only -q test_plain.py",
+    "-o junit_suite_name=other test_plain.py",
+    "-c pytest.ini test_plain.py",
     "-p no:unittest -p no:unraisableexception -pno:faulthandler test_modules.py",
 ]
 
@@ -207,16 +243,21 @@ class Worker:
         return process
 
     def run(self, arguments, environment, console):
+        return self.answer(arguments, environment, console)["exit_code"]
+
+    def answer(self, arguments, environment, console):
         open(console, "w").close()
         variables = [f"{name}={value}" for name, value in environment.items()]
         parts = "\0".join(["1", console, str(len(variables)), *variables, *arguments]).encode()
         process = self.process(arguments)
         process.stdin.write(b"%d\n%s" % (len(parts), parts))
         process.stdin.flush()
-        return json.loads(process.stdout.readline())["exit_code"]
+        return json.loads(process.stdout.readline())
 
     def end(self):
         for process in self.processes.values():
+            children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            print(f"a worker had {len(children)} sessions at its end")
             process.stdin.close()
             process.wait()
         os.remove(self.directory + ".said")
@@ -236,7 +277,7 @@ def runs(way, script, atoms):
                 left.unlink(missing_ok=True)
             arguments = [f"--junitxml={report}", *atom.split()]
             console = artifacts + ".console"
-            code = runner.run(arguments, {"ARTIFACT_DIR": artifacts}, console)
+            code = runner.run(arguments, {"ARTIFACT_DIR": artifacts, "ATOM": atom}, console)
             printed = pathlib.Path(console).read_text(errors="replace")
             around = around.read_text() if around.exists() else ""
             yield code, usual(printed), usual(report.read_text() if report.exists() else ""), usual(around)

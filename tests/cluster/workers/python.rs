@@ -2,6 +2,8 @@
 
 use super::{Story, wait_for_end_of};
 use crate::job::Job;
+use crate::skipping::{Lacks, skip};
+use crate::tested::python_with_pytest;
 use serde_json::json;
 
 /// Where N is 2, leaves a process that is found by no environment, and does not end.
@@ -101,7 +103,7 @@ const FOUND: &str = r#"import gc, os, sys
 
 found = sorted(sys.modules)
 found += sorted(f"{one} of {name}" for name in found for one in vars(sys.modules[name]) if f"{name}.{one}" in found)
-found += [gc.get_freeze_count(), gc.get_threshold(), sys.flags, sys.argv, sys.path, sys.warnoptions]
+found += [gc.get_threshold(), sys.flags, sys.argv, sys.path, sys.warnoptions]
 found += [[getattr(one, "__name__", type(one).__name__) for one in sys.meta_path]]
 found += [one.seekable() for one in (sys.stdin, sys.stdout)] + [sys.stdout.encoding, sys.stdout.errors]
 found += [vars(sys.modules["__main__"]).keys(), os.umask(0o22)]
@@ -224,4 +226,65 @@ async fn a_worker_is_where_the_command_changes_to() {
         let console = story.farm.console(build.id, &atom).await;
         assert!(!console.contains("clusterrunner:"), "{console}");
     }
+}
+
+/// A directory of six tests of pytest, and what is read before them.
+fn tests_of_pytest(conftest: &str) -> Vec<(String, String)> {
+    let log = "import os\n\ndef log(text):\n    with open(os.environ['LOG'], 'a') as file: file.write(text + '\\n')\n\n";
+    let mut files = vec![("tests/conftest.py".to_owned(), format!("{log}{conftest}"))];
+    for n in 1..=6 {
+        let text = format!(
+            "{log}def test_it(of_session):\n    log(f'parent {{os.getppid()}}')\n    log('ran ' + os.environ['N'])\n    \
+             assert os.environ['N'] == '{n}' != '3'\n"
+        );
+        files.push((format!("tests/test_{n}.py"), text));
+    }
+    files
+}
+
+#[tokio::test]
+async fn a_session_of_pytest_is_made_ready_once() {
+    const FIXTURE: &str = "import pytest\n\n@pytest.fixture(scope='session')\ndef of_session():\n    log('begins')\n    \
+                           yield\n    log('ends')\n";
+    let directory = tempfile::tempdir().unwrap();
+    let Some(python) = python_with_pytest(directory.path()) else {
+        return skip(Lacks::Runtime("pytest"));
+    };
+    let report = "--junitxml=\"$ARTIFACT_DIR/junit.xml\"";
+    let command = format!("{python} -B -m pytest -q {report} tests/test_\"$N\".py");
+    let run = async |conftest: &str| {
+        let files = tests_of_pytest(&format!("{conftest}\n{FIXTURE}"));
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, text)| (&**path, &**text))
+            .collect();
+        let commands = json!([command]);
+        let plain = |whole: Job| whole.with("commands", commands);
+        let story = Story::of(json!("pytest"), &files, "true", plain).await;
+        let build = story.run().await.fails(&[(3, 1)]);
+        // What failed ran once more, by itself.
+        let mut ran = story.log("ran ");
+        ran.sort();
+        assert_eq!(ran, ["1", "2", "3", "3", "4", "5", "6"]);
+        assert_eq!((story.log("begins").len(), story.log("ends").len()), (7, 7));
+        for (n, found) in [("2", "1 passed"), ("3", "1 failed"), ("4", "1 passed")] {
+            let console = story.console_of(&build, n).await;
+            assert!(console.contains(found), "{console}");
+        }
+        story
+    };
+    let story = run("log(f'imported by {os.getpid()}')").await;
+    // In the session that all are forks of, and for what ran again.
+    let imported = story.log("imported by ");
+    assert_eq!(imported.len(), 2, "{imported:?}");
+    let parents = story.log("parent ");
+    let of_session = parents.iter().filter(|parent| **parent == imported[0]);
+    assert_eq!(of_session.count(), 6, "{parents:?}");
+    wait_for_end_of(&imported[0]).await;
+    // What is an atom's own is so where a conftest.py asks for it.
+    let story = run("log('asks for ' + os.environ.get('N', 'nothing'))").await;
+    let mut asks = story.log("asks for ");
+    asks.retain(|one| one != "nothing");
+    asks.sort();
+    assert_eq!(asks, ["1", "2", "3", "3", "4", "5", "6"]);
 }

@@ -11,7 +11,7 @@ REQUESTS, ANSWERS = 3, 4
 
 
 def serve(module, script, blocked):
-    """Answers requests. Returns in the process of an atom, with its request."""
+    """Answers requests. Returns in the process of an atom, with its request, or in that of a session for many."""
     import os
     import sys
 
@@ -25,30 +25,50 @@ def serve(module, script, blocked):
     if len(os.listdir("/proc/self/task")) > 1:
         # They would not be there in a fork.
         sys.exit("clusterrunner: importing the test runner starts threads")
+    freeze()
     knows_resource = "resource" in sys.modules
+    sessions = Sessions() if module == "pytest" else None
     os.write(ANSWERS, b'{"worker":1}\n')
-    for request in requests():
+    for request in requests(REQUESTS):
         # What was printed here is not for every fork.
         sys.stdout.flush()
         sys.stderr.flush()
-        child = os.fork()
-        if child == 0:
-            os.setpgid(0, 0)
+        left = sessions.run(request) if sessions else None
+        if isinstance(left, Session):
+            sessions.forget()
             os.close(REQUESTS)
             os.close(ANSWERS)
-            return request
-        try:
-            os.setpgid(child, child)
-        except OSError:
-            pass  # It did so itself, or has ended.
-        _, status, used = os.wait4(child, 0)
-        if not knows_resource:
-            # That has imported it.
-            sys.modules.pop("resource", None)
+            return request, left
+        if left is None:
+            child = os.fork()
+            if child == 0:
+                os.setpgid(0, 0)
+                os.close(REQUESTS)
+                os.close(ANSWERS)
+                if sessions:
+                    sessions.forget()
+                return request, None
+            left = [child, *wait_for(child, knows_resource)]
+        child, status, memory, cpu = left
         code = os.WTERMSIG(status) + 128 if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        cpu = int((used.ru_utime + used.ru_stime) * 1000) + 1
         answer = '{"id":%s,"exit_code":%d,"process_group":%d,"max_memory_kib":%d,"cpu_ms":%d}\n'
-        os.write(ANSWERS, (answer % (request[0], code, child, used.ru_maxrss, cpu)).encode())
+        os.write(ANSWERS, (answer % (request[0], code, child, memory, cpu)).encode())
+
+
+def wait_for(child, knows_resource):
+    """How an atom's process ended, the most memory that it had in KiB, and its processor time in milliseconds."""
+    import os
+    import sys
+
+    try:
+        os.setpgid(child, child)
+    except OSError:
+        pass  # It did so itself, or has ended.
+    _, status, used = os.wait4(child, 0)
+    if not knows_resource:
+        # That has imported it.
+        sys.modules.pop("resource", None)
+    return status, used.ru_maxrss, int((used.ru_utime + used.ru_stime) * 1000) + 1
 
 
 def preload(module, script, blocked):
@@ -91,32 +111,49 @@ def is_of_project(module):
     return False
 
 
-def requests():
+def requests(source):
     """The parts of each: its number, its console, how many variables it has, these, and its arguments."""
     import os
 
     rest = b""
     while True:
         while b"\n" not in rest:
-            rest += more()
+            rest += more(source)
         length, rest = rest.split(b"\n", 1)
         while len(rest) < int(length):
-            rest += more()
+            rest += more(source)
         whole, rest = rest[: int(length)], rest[int(length) :]
         yield [os.fsdecode(part) for part in whole.split(b"\0")]
 
 
-def more():
+def more(source):
     import os
 
-    found = os.read(REQUESTS, 1 << 16)
+    found = os.read(source, 1 << 16)
     if not found:
         os._exit(0)
     return found
 
 
 def become(request, module, script):
-    """Makes of this process what a new one would be. Returns the arguments."""
+    """Makes of this process what a new one would be."""
+    import os
+    import sys
+
+    # A shell tells a program by which path it was found.
+    os.environ["_"] = script or sys.executable
+    arguments = take(request)
+    # Files may have come since.
+    sys.path_importer_cache.clear()
+    sys.argv[:] = [script or "-m"] + arguments
+    if hasattr(sys, "orig_argv"):
+        options = sys.orig_argv[1 : sys.orig_argv.index("-c")]
+        how = [script] if script else ["-m", module]
+        sys.orig_argv[:] = sys.orig_argv[:1] + options + how + arguments
+
+
+def take(request):
+    """Gives this process the streams and variables of an atom, and the time as it is. Returns the atom's arguments."""
     import os
     import sys
 
@@ -126,22 +163,14 @@ def become(request, module, script):
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    # A shell tells a program by which path it was found.
-    os.environ["_"] = script or sys.executable
     os.environ.update(variable.split("=", 1) for variable in variables)
-    # Files may have come since.
-    sys.path_importer_cache.clear()
-    sys.argv[:] = [script or "-m"] + arguments
-    if hasattr(sys, "orig_argv"):
-        options = sys.orig_argv[1 : sys.orig_argv.index("-c")]
-        how = [script] if script else ["-m", module]
-        sys.orig_argv[:] = sys.orig_argv[:1] + options + how + arguments
     logging = sys.modules.get("logging")
     if hasattr(logging, "_startTime"):
         import time
 
         # What it counts from.
         logging._startTime = time.time() if isinstance(logging._startTime, float) else time.time_ns()
+    return arguments
 
 
 def text_of(script):
@@ -151,12 +180,77 @@ def text_of(script):
         return file.read()
 
 
+def freeze():
+    """Lets forks share what is there with their parent, however much garbage they collect."""
+    import sys
+
+    is_known = "gc" in sys.modules
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    if not is_known:
+        del sys.modules["gc"]
+
+
+def descriptors():
+    import os
+
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.fstat(int(name))
+            found.add(int(name))
+        except OSError:
+            pass  # What the list was read by.
+    return found
+
+
+def leave(ended, known):
+    """Ends as Python does, without taking all of its memory apart. Returns where something needs that."""
+    import os
+    import sys
+
+    is_known = "atexit" in sys.modules
+    import atexit
+
+    if not is_known:
+        del sys.modules["atexit"]
+    code = 0 if ended.code is None else ended.code
+    if not isinstance(code, int):
+        return
+    threading = sys.modules.get("threading")
+    if threading:
+        threading._shutdown()
+    atexit._run_exitfuncs()
+    # A file may have something to write yet, or a process to wait for.
+    if descriptors() - known:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 255)
+
+
 def work():
     import sys
 
     module, script, *blocked = sys.argv[1:]
-    request = serve(module, script, blocked)
-    become(request, module, script)
+    request, session = serve(module, script, blocked)
+    if session:
+        session.prepare(module, script)
+    else:
+        become(request, module, script)
+    known = descriptors()
+    try:
+        run(module, script)
+    except SystemExit as ended:
+        leave(ended, known)
+        raise
+
+
+def run(module, script):
+    import sys
+
     if not script:
         sys.modules["runpy"]._run_module_as_main(module)
         return
@@ -164,6 +258,3 @@ def work():
     loader = sys.modules["_frozen_importlib_external"].SourceFileLoader("__main__", script)
     main.update(__file__=script, __cached__=None, __loader__=loader)
     exec(compile(text_of(script), script, "exec"), main)
-
-
-work()

@@ -3,7 +3,13 @@
 use clusterrunner_common::job::warm::python::Python;
 
 /// All that the worker does.
-const TEXT: &str = include_str!("../../run/workers/python.py");
+const TEXT: &str = concat!(
+    include_str!("../../run/workers/python.py"),
+    include_str!("../../run/workers/session.py"),
+    "\n\n",
+    include_str!("../../run/workers/collection.py"),
+    "\nwork()\n"
+);
 
 /// What Python is given with `-c`: nothing of it stays in the module `__main__`, which is the tests'.
 const BEGIN: &str = "exec(compile(__import__(\"sys\").argv.pop(1), \"<clusterrunner worker>\", \"exec\"), \
