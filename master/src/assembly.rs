@@ -36,13 +36,13 @@ use crate::store::own_keys::{Kept, MASTER_KEY, master_key};
 use crate::store::results::Results;
 use crate::store::templates::Snapshots;
 use clusterrunner_common::auth::secret::Secret;
+use clusterrunner_common::auth::strangers::Strangers;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::DataDirectoryLock;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::cors::AllowedOrigins;
 use clusterrunner_common::http::limits::ServingLimits;
-use clusterrunner_common::http::strangers::Strangers;
 use clusterrunner_common::http::tls::TlsDoor;
 use clusterrunner_common::http::turns::Turns;
 use clusterrunner_common::ids::{Incarnation, SessionId};
@@ -221,11 +221,7 @@ fn slave_keys(directory: &Path, secret: Secret) -> std::io::Result<SlaveKeys> {
 
 /// The APIs, with what strangers may ask of them.
 fn families(apis: Apis, router_port: Option<u16>, limits: ServingLimits) -> Families {
-    Families::new(
-        apis,
-        router_port,
-        Strangers::new(limits.unproved_requests),
-    )
+    Families::new(apis, router_port, Strangers::new(limits.unproved_requests))
 }
 
 /// What calls slaves.
