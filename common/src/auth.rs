@@ -5,4 +5,5 @@ pub mod joining;
 pub mod keys;
 pub mod secret;
 pub mod signature;
+pub mod strangers;
 pub mod user_token;

@@ -12,7 +12,6 @@ pub mod peer;
 mod rest;
 #[cfg(test)]
 mod serving_tests;
-pub mod strangers;
 #[cfg(test)]
 mod tests;
 pub mod tls;

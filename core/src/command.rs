@@ -15,7 +15,7 @@ use crate::builds::plan::Plan;
 use crate::builds::status::PostedStatus;
 use crate::instances::instance::NewInstance;
 use crate::instances::reported::ReportedInstances;
-use crate::lifetime::incarnation::Testimony;
+use crate::lifetime::testimony::Testimony;
 use crate::slaves::keys::{KeyCommand, OfferedKey};
 use crate::templates::bounds::TemplateBounds;
 use clusterrunner_common::clock::Timestamp;

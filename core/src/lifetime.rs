@@ -8,3 +8,4 @@ pub(crate) mod forget;
 pub mod incarnation;
 pub(crate) mod kept_results;
 pub(crate) mod restore;
+pub mod testimony;

@@ -3,7 +3,7 @@
 use super::victim::Victim;
 use crate::raw::{Answer, Proof, Raw, session_of};
 use clusterrunner_common::api::slave_keys::CreateJoinToken;
-use clusterrunner_common::api::{SlaveIdentity, SlaveView};
+use clusterrunner_common::api::{PROTOCOL, SlaveIdentity, SlaveView};
 use clusterrunner_common::auth::joining::life_with_key;
 use clusterrunner_common::auth::keys::{JoinToken, OwnKey};
 use clusterrunner_common::auth::signature::{SIGNATURE_HEADER, Signed, content_digest};
@@ -118,7 +118,7 @@ fn join(victim: &Victim, key: &OwnKey, address: &str) -> Raw {
     let random = SessionId::from_random(random_bytes());
     let life = life_with_key(&random, &key.public());
     let identity = SlaveIdentity::new(key, address, &life, random_bytes());
-    let body = json!({"slave": address, "num_executors": 1, "protocol": 3, "session_id": life, "identity": identity});
+    let body = json!({"slave": address, "num_executors": 1, "protocol": PROTOCOL, "session_id": life, "identity": identity});
     Raw::json("POST", &victim.master(), "/v1/slave", &body)
 }
 
@@ -203,7 +203,7 @@ async fn a_key_that_one_has_not(scene: &Scene<'_>) {
     };
     let elsewhere = SlaveIdentity::new(&mine, "10.255.255.2:9", &life, random_bytes());
     for identity in [foreign, elsewhere] {
-        let body = json!({"slave": NOWHERE, "num_executors": 1, "protocol": 3, "session_id": life, "identity": identity});
+        let body = json!({"slave": NOWHERE, "num_executors": 1, "protocol": PROTOCOL, "session_id": life, "identity": identity});
         let request = Raw::json("POST", &scene.victim.master(), "/v1/slave", &body);
         let answer = request.send(&with_token(&request, &scene.open)).await;
         assert_eq!(answer.status, 400, "{answer:?}");
@@ -221,7 +221,7 @@ async fn a_key_that_is_none(scene: &Scene<'_>) {
         let key = PublicKey(bytes);
         let life = life_with_key(&SessionId::from_random(random_bytes()), &key);
         let identity = json!({"key": key, "proof": "0".repeat(128), "challenge": "c"});
-        let body = json!({"slave": NOWHERE, "num_executors": 1, "protocol": 3, "session_id": life, "identity": identity});
+        let body = json!({"slave": NOWHERE, "num_executors": 1, "protocol": PROTOCOL, "session_id": life, "identity": identity});
         let request = Raw::json("POST", &scene.victim.master(), "/v1/slave", &body);
         let answer = request.send(&with_token(&request, &scene.open)).await;
         assert_eq!(answer.status, 400, "{answer:?}");
@@ -295,7 +295,7 @@ async fn a_mark_that_no_master_made(scene: &Scene<'_>) {
             mark["proof"] = proof;
         }
         let seen = json!([{"last": mark, "build": 1_000, "attempt": 1_000, "slave": own.id}]);
-        let body = json!({"slave": own.url, "num_executors": own.num_executors, "protocol": 3, "session_id": session,
+        let body = json!({"slave": own.url, "num_executors": own.num_executors, "protocol": PROTOCOL, "session_id": session,
             "slave_id": own.id, "identity": identity, "seen": seen});
         let request = Raw::json("POST", &scene.victim.master(), "/v1/slave", &body);
         let answer = request.send(&request.key_signature(&key)).await;

@@ -6,7 +6,7 @@ use crate::raw::{Answer, Raw};
 use crate::repository::Repository;
 use crate::wait::wait_for;
 use clusterrunner_common::api::slave_keys::CreateJoinToken;
-use clusterrunner_common::api::{BuildView, SlaveView};
+use clusterrunner_common::api::{BuildView, PROTOCOL, SlaveView};
 use clusterrunner_common::ids::BuildId;
 use serde_json::{Value, json};
 use std::fs;
@@ -307,7 +307,7 @@ async fn a_slave_of_a_version_before_keys_goes_on_with_the_secret() {
         request.send(&request.signature(&farm.secret())).await
     };
     let address = farm.slave_address(1);
-    let offer = json!({"slave": address, "num_executors": 1, "protocol": 3, "session_id": "of-before-keys"});
+    let offer = json!({"slave": address, "num_executors": 1, "protocol": PROTOCOL, "session_id": "of-before-keys"});
     let answer = send("/v1/slave", &offer).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     assert!(answer.body["identity"].is_null(), "{answer:?}");

@@ -6,12 +6,11 @@
 //! keeps its connections.
 
 use super::limits::ServingLimits;
-use super::peer::Peer;
+use super::peer::{Peer, Whose};
 use crate::lock::lock;
 use crate::process::open_files;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,9 +26,6 @@ const FEWEST_CONNECTIONS: usize = 16;
 /// The part of all connections that one peer may have, in quarters. Behind a proxy, or on one machine, all callers of a farm
 /// are one peer.
 const QUARTERS_OF_PEER: usize = 3;
-
-/// The bits of an address of version 6 that a provider gives to one customer.
-const CUSTOMER_BITS: u32 = 64;
 
 /// While all connections are busy, how long to wait before looking for an idle one again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -134,22 +130,6 @@ pub(super) struct Connections {
 struct Open {
     all: BTreeMap<u64, (Whose, Arc<Activity>)>,
     of_peers: HashMap<Whose, usize>,
-}
-
-/// Whose connections count together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Whose(Option<IpAddr>);
-
-impl From<Peer> for Whose {
-    fn from(Peer(address): Peer) -> Self {
-        Self(address.map(|address| match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let customer = address.to_bits() >> CUSTOMER_BITS << CUSTOMER_BITS;
-                IpAddr::V6(Ipv6Addr::from_bits(customer))
-            }
-            address => address,
-        }))
-    }
 }
 
 impl Open {

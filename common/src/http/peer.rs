@@ -3,7 +3,10 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// The bits of an address of version 6 that a provider gives to one customer.
+const CUSTOMER_BITS: u32 = 64;
 
 /// The address at the other end of the connection that a request came by; a handler takes it as an extractor. Behind a
 /// proxy it is that of the proxy: what a proxy says of its callers is not believed.
@@ -25,6 +28,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
         // What came by no connection has none.
         let peer = parts.extensions.get().copied();
         Ok(peer.unwrap_or(Self(None)))
+    }
+}
+
+/// Whose connections and requests count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Whose(pub(crate) Option<IpAddr>);
+
+impl From<Peer> for Whose {
+    fn from(Peer(address): Peer) -> Self {
+        Self(address.map(|address| match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let customer = address.to_bits() >> CUSTOMER_BITS << CUSTOMER_BITS;
+                IpAddr::V6(Ipv6Addr::from_bits(customer))
+            }
+            address => address,
+        }))
     }
 }
 

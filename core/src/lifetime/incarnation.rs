@@ -4,13 +4,14 @@
 //! Slaves and `results/` still name ids and attempts that the lost events gave. When the master sees one, a new
 //! incarnation begins: hand-outs are void, and new numbers are higher than any that was named.
 
+use super::testimony::Testimony;
 use crate::command::{Opening, StoredResults};
 use crate::event::{Fact, FarmFact, IncarnationCause, Loss, SlaveFact};
 use crate::refusal::Refusal;
 use crate::slaves::keys::OfferedKey;
 use crate::{Cluster, MAX_HAND_OUTS};
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SessionId, SlaveId};
-use clusterrunner_common::work::{MasterMark, Seen};
+use clusterrunner_common::work::MasterMark;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,24 +38,6 @@ struct Life {
     session: SessionId,
     /// How many events there were before it began: the life before it ends there.
     after: u64,
-}
-
-/// What a slave that connects says it has seen, and whether this master said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Testimony {
-    /// What it has seen.
-    pub seen: Seen,
-    /// Whether the mark in it is one that this master made.
-    pub is_proved: bool,
-}
-
-impl Testimony {
-    /// Of a mark that this master made.
-    #[must_use]
-    pub fn proved(seen: Seen) -> Self {
-        let is_proved = true;
-        Self { seen, is_proved }
-    }
 }
 
 /// The highest numbers that a slave or the stored results have named.

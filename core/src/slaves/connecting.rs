@@ -2,7 +2,7 @@
 
 use crate::Cluster;
 use crate::event::{Fact, IncarnationCause, Loss, SlaveFact};
-use crate::lifetime::incarnation::Testimony;
+use crate::lifetime::testimony::Testimony;
 use crate::refusal::Refusal;
 use crate::slaves::keys::OfferedKey;
 use crate::slaves::slave::Slave;

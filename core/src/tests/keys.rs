@@ -5,7 +5,7 @@ use crate::Cluster;
 use crate::actor::Actor;
 use crate::command::Command;
 use crate::event::{Event, Fact, KeyFact};
-use crate::lifetime::incarnation::Testimony;
+use crate::lifetime::testimony::Testimony;
 use crate::refusal::Refusal;
 use crate::slaves::key_facts::{Joining, NewJoinToken};
 use crate::slaves::keys::{KEYS_KEPT, KeyCommand, KeyRefused, OfferedKey};

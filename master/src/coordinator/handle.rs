@@ -9,7 +9,7 @@ use clusterrunner_common::work::{MasterMark, Seen};
 use clusterrunner_core::Cluster;
 use clusterrunner_core::command::Command;
 use clusterrunner_core::event::Event;
-use clusterrunner_core::lifetime::incarnation::Testimony;
+use clusterrunner_core::lifetime::testimony::Testimony;
 use clusterrunner_core::refusal::Refusal;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use crate::builds::hand_out::HandOut;
 use crate::builds::outcome::AtomOutcome;
 use crate::builds::plan::Plan;
 use crate::command::Command;
-use crate::lifetime::incarnation::Testimony;
+use crate::lifetime::testimony::Testimony;
 use crate::refusal::Refusal;
 use clusterrunner_common::ids::{Attempt, BuildId, Incarnation, SlaveId, SubjobId};
 use clusterrunner_common::job::config::Timeouts;

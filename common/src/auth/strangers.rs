@@ -1,11 +1,10 @@
 //! How often one address may ask without proof. Requests whose proof holds never count, so any number of slaves may share
 //! an address, and neither do those of this machine.
 
-use super::around::{Answering, Inside};
-use super::connections::Whose;
-use super::peer::Peer;
-use super::refusal;
-use crate::auth::signature::{BODY_DIGEST_HEADER, SIGNATURE_HEADER};
+use super::signature::{BODY_DIGEST_HEADER, SIGNATURE_HEADER};
+use crate::http::around::{Answering, Inside};
+use crate::http::peer::{Peer, Whose};
+use crate::http::refusal;
 use crate::lock::lock;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
