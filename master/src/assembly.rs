@@ -7,6 +7,7 @@ mod error;
 mod farm;
 mod further_ports;
 mod notifying;
+mod pools;
 mod readers;
 mod running;
 mod ssh_port;
@@ -25,6 +26,7 @@ use crate::http::server::{self, Apis, Families};
 use crate::journal::{AuditLog, EndedBuilds, Histories, Journal, Timings};
 use crate::notify::{self, Begun, Watcher};
 use crate::read::metrics::Measured;
+use crate::read::pools::Pools;
 use crate::read::running::RunningAtoms;
 use crate::read::slave_keys::SlaveKeys;
 use crate::read::slave_signs::SlaveSigns;
@@ -114,6 +116,7 @@ pub async fn serve(
         space: space(&settings, &directory),
         measured: Measured::default(),
         receivers,
+        pools: Pools::default(),
         running_atoms: RunningAtoms::default(),
         signs: SlaveSigns::default(),
         turns: Turns::default(),
@@ -158,6 +161,8 @@ pub async fn serve(
     let (feed, hunted) = (readers.feed.clone(), readers.feed.clone());
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
     let live = Live::new(readers.feed.clone(), stop.clone());
+    let known = (readers.slave_keys.clone(), readers.events.clone());
+    let pools = farm.pools_tender(known, address)?;
     let published = (readers.published, readers.private, live, readers.slave_keys);
     let (told, sent) = ((readers.events, sessions), (sources, working_trees.clone()));
     let api = farm.api(sent, accounts.clone(), published, told);
@@ -174,7 +179,7 @@ pub async fn serve(
         router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
     let told = (readers.routes, hunted, recovered.begun);
-    let tending = farm.tend(told, (address, &mark), &stop)?;
+    let tending = farm.tend(told, (address, &mark), pools, &stop)?;
     farm.say_that_it_listens(address);
     let (router, families) = (apis.router.clone(), Families::from(apis));
     let hooks = pushes.listen().map_err(ServeError::Pushes)?;

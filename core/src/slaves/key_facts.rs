@@ -34,6 +34,9 @@ pub struct NewJoinToken {
     /// From when on no slave joins with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// How many slaves may join with it; none for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_slaves: Option<u32>,
 }
 
 impl fmt::Debug for NewJoinToken {

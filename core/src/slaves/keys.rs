@@ -117,6 +117,9 @@ pub enum KeyRefused {
     /// There is no such join token.
     #[error("there is no join token {0}")]
     UnknownToken(TokenId),
+    /// As many slaves have joined with it as may.
+    #[error("join token {0} was for one slave, or a few, and they have joined")]
+    UsedUp(TokenId),
     /// A join token can not be made like this.
     #[error("field 'name' must have from 1 to {LONGEST_NAME} characters")]
     InvalidName,
@@ -159,6 +162,20 @@ impl SlaveKeys {
     /// All join tokens, expired ones too.
     pub fn tokens(&self) -> impl Iterator<Item = (TokenId, &StoredJoinToken)> {
         self.tokens.iter().map(|(id, token)| (*id, token))
+    }
+
+    /// Whether as many other slaves have joined with a token as may.
+    fn is_used_up(&self, token: TokenId, key: &PublicKey) -> bool {
+        let most = self
+            .tokens
+            .get(&token)
+            .and_then(|token| token.said.most_slaves);
+        most.is_some_and(|most| {
+            let keys = self.keys.iter();
+            let others =
+                keys.filter(|(other, known)| *other != key && known.by == Joining::Token(token));
+            others.count() >= most as usize
+        })
     }
 
     /// The good key of the slave at an address.
@@ -228,6 +245,11 @@ impl Cluster {
             && !self.slave_keys.tokens.contains_key(&token)
         {
             return Err(KeyRefused::UnknownToken(token));
+        }
+        if let Some(Joining::Token(token)) = joins
+            && self.slave_keys.is_used_up(token, &key)
+        {
+            return Err(KeyRefused::UsedUp(token));
         }
         let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
         if let Some(slave) = alive.find(|slave| slave.key == Some(key) && slave.url != address) {

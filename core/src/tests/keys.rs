@@ -48,6 +48,7 @@ fn make_token(farm: &mut Scenario) -> Joining {
         name: "image".to_owned(),
         seed: "seed".to_owned(),
         expires: None,
+        most_slaves: None,
     };
     order(farm, KeyCommand::CreateToken(new));
     Joining::Token(TokenId(1))
@@ -316,6 +317,7 @@ fn join_tokens_have_numbers_of_their_own_and_end() {
         name: name.to_owned(),
         seed: "seed".to_owned(),
         expires: None,
+        most_slaves: None,
     };
     for _ in 0..2 {
         order(&mut farm, KeyCommand::CreateToken(new("image")));

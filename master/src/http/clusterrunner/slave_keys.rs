@@ -159,6 +159,7 @@ pub(super) async fn create_token(
             let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             Timestamp(now.0.saturating_add(time))
         }),
+        most_slaves: None,
     };
     let seed = new.seed.clone();
     let events = tell(&api, asking, KeyCommand::CreateToken(new)).await?;

@@ -90,7 +90,10 @@ pub(super) fn refused_status(refusal: &Refusal) -> StatusCode {
         | Refusal::OtherIncarnation { .. }
         | Refusal::AddressTaken(_)
         | Refusal::Key(
-            KeyRefused::InUse(_) | KeyRefused::AddressOfOther { .. } | KeyRefused::TooManyTokens,
+            KeyRefused::InUse(_)
+            | KeyRefused::AddressOfOther { .. }
+            | KeyRefused::TooManyTokens
+            | KeyRefused::UsedUp(_),
         )
         | Refusal::Account(
             AccountRefusal::UserNameTaken(_)
