@@ -11,6 +11,7 @@ pub mod reason;
 pub mod requests;
 pub mod scene;
 pub mod sharing;
+mod standing;
 pub mod terms;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 #   stop_command = /path/to/local.sh stop
 #   list_command = /path/to/local.sh list
 #
-# Each slave has a directory below $POOL_DIRECTORY, where its token and its log are. $CLUSTERRUNNER is the program, and
+# Each slave has a directory below $POOL_DIRECTORY, where its token and what it prints are. $CLUSTERRUNNER is the program, and
 # $SLAVE_OPTIONS what `clusterrunner slave` is given, for example `-c /etc/clusterrunner/slave.conf`.
 set -eu
 umask 077
@@ -39,7 +39,7 @@ print(order["name"])
     . "$place/environment"
     export CLUSTERRUNNER_BASE_DIRECTORY="$place" CLUSTERRUNNER_JOIN_TOKEN_FILE="$place/join_token"
     # shellcheck disable=SC2086
-    setsid "$program" slave ${SLAVE_OPTIONS:-} </dev/null >"$place/log" 2>&1 &
+    setsid "$program" slave ${SLAVE_OPTIONS:-} </dev/null >"$place/output" 2>&1 &
     echo $! >"$place/pid"
 }
 
@@ -65,11 +65,12 @@ list() {
     printf '{"slaves": ['
     for place in "$directory/$prefix"*; do
         name=${place##*/}
-        # What has ended is not listed, so that another look removes it.
+        # What has ended is not listed, and removed. What it printed stays until the next one has ended.
         if is_there "$name"; then
             printf '%s{"name": "%s", "id": "%s", "state": "running"}' "$comma" "$name" "$(cat "$place/pid")"
             comma=', '
         elif [ -s "$place/pid" ]; then
+            mv "$place/output" "$directory/last_output"
             rm -rf "${place:?}"
         fi
     done

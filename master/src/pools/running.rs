@@ -1,9 +1,8 @@
 //! Runs one command of a provider to its end: something on its standard input, its output bounded, its time limited.
 //!
-//! It has the master's own environment, in which tools of clouds find their credentials, but for what is the master's
-//! secret. What it leaves in the background goes on, since that may be a slave.
+//! It has the master's own environment, in which tools of clouds find their credentials, but for the master's own settings. What it leaves in the background goes on, since that may be a slave.
 
-use clusterrunner_common::process::command::{MARK_VARIABLE, kill_group};
+use clusterrunner_common::process::command::kill_group;
 use clusterrunner_common::text::printable::plain_lines;
 use std::ffi::OsStr;
 use std::io;
@@ -109,10 +108,14 @@ impl Run<'_> {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .env_remove("CLUSTERRUNNER_SECRET")
-            .env_remove("CLUSTERRUNNER_CONFIG_FILE")
-            .env_remove(MARK_VARIABLE);
+            .process_group(0);
+        // The master's own settings, its secrets and its mark among them: a slave that is started must have none of that.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("CLUSTERRUNNER_") || name == "BINDER_API_KEY" {
+                command.env_remove(&*name);
+            }
+        }
         let mut child = command.spawn().map_err(failed)?;
         let mut group = Group(child.id());
         let (stdin, stdout, stderr) =

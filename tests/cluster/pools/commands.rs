@@ -1,9 +1,12 @@
 //! A pool whose slaves are processes of this machine, by the example's script.
 
-use super::{QUICK, local_provider, number_of, pool, repository, wait_for_nothing, wait_for_pool};
+use super::{
+    QUICK, Swept, local_provider, number_of, pool, repository, wait_for_nothing, wait_for_pool,
+};
 use crate::farm::Farm;
 use crate::json_schema::Schema;
 use crate::processes;
+use crate::wait::wait_for;
 use serde_json::Value;
 use std::fs;
 
@@ -19,6 +22,7 @@ fn farm(more: &str) -> Farm {
 #[tokio::test]
 async fn slaves_come_for_a_build_and_go_when_it_is_over() {
     let mut farm = farm("max_slaves = 2\nlabels = here");
+    let _swept = Swept::of(&farm);
     farm.start_master().await;
     let before = wait_for_pool(&farm, "the provider has listed", |pool| {
         pool.reason == "nothing"
@@ -52,6 +56,7 @@ async fn slaves_come_for_a_build_and_go_when_it_is_over() {
 #[tokio::test]
 async fn pools_are_shown_in_tables_lines_and_metrics() {
     let mut farm = farm("min_slaves = 1\nmax_slaves = 3\nexecutors = 2");
+    let _swept = Swept::of(&farm);
     farm.start_master().await;
     wait_for_pool(&farm, "the least is there", |pool| pool.idle == 1).await;
     let run = |arguments: &'static [&'static str]| {
@@ -99,11 +104,17 @@ async fn pools_are_shown_in_tables_lines_and_metrics() {
 #[tokio::test]
 async fn what_an_earlier_life_of_the_master_started_is_adopted() {
     let mut farm = farm("max_slaves = 2");
+    let _swept = Swept::of(&farm);
     farm.start_master().await;
     let repository = repository(24, "0.5");
     let build = farm.submit(&repository.request()).await;
-    wait_for_pool(&farm, "something is started", |pool| {
-        !pool.slaves.is_empty()
+    wait_for("both are started", async || {
+        let places = fs::read_dir(farm.path("pool"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let started = places.filter(|place| place.path().join("pid").exists());
+        (started.count() == 2).then_some(())
     })
     .await;
     farm.kill_master();

@@ -1,6 +1,6 @@
 //! Providers that fail, and slaves that never appear.
 
-use super::{QUICK, local_provider, number_of, repository, wait_for_nothing, wait_for_pool};
+use super::{QUICK, Swept, local_provider, number_of, repository, wait_for_nothing, wait_for_pool};
 use crate::farm::Farm;
 use crate::wait::wait_for;
 use std::fs;
@@ -36,6 +36,7 @@ fn scripts(directory: &Path) -> String {
 #[tokio::test]
 async fn a_slave_that_never_appears_is_given_up_and_said_so() {
     let mut farm = Farm::new();
+    let _swept = Swept::of(&farm);
     let scripts = scripts(&farm.path("pool"));
     let quick = QUICK.replace("start_timeout = 60", "start_timeout = 3");
     farm.add_settings(&format!(
@@ -63,6 +64,7 @@ async fn a_slave_that_never_appears_is_given_up_and_said_so() {
 #[tokio::test]
 async fn a_provider_that_fails_is_left_alone_for_longer_and_longer_and_tried_again() {
     let mut farm = Farm::new();
+    let _swept = Swept::of(&farm);
     let provider = local_provider(&farm);
     let broken = farm.path("broken");
     fs::write(&broken, "").unwrap();

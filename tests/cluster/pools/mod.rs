@@ -7,6 +7,7 @@ mod slurm_cluster;
 
 use crate::farm::Farm;
 use crate::job::job;
+use crate::processes;
 use crate::program::clusterrunner;
 use crate::repository::Repository;
 use crate::wait::wait_for;
@@ -17,6 +18,21 @@ use std::path::{Path, PathBuf};
 
 /// How soon pools of tests do what they do.
 const QUICK: &str = "idle_timeout = 2\ntarget_wait = 1\nlist_interval = 1\nstart_timeout = 60\n";
+
+/// Ends what a test that failed has left of its pool: those slaves are nobody's children.
+struct Swept(String);
+
+impl Swept {
+    fn of(farm: &Farm) -> Self {
+        Self(farm.path("slaves.conf").display().to_string())
+    }
+}
+
+impl Drop for Swept {
+    fn drop(&mut self) {
+        processes::kill_with_text(&self.0);
+    }
+}
 
 /// The settings of slaves that a pool starts: they have no secret.
 fn settings_of_slaves(farm: &Farm) -> PathBuf {

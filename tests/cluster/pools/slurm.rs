@@ -2,7 +2,7 @@
 
 use super::slurm_cluster::SlurmCluster;
 use super::{
-    QUICK, number_of, pool, repository, settings_of_slaves, wait_for_nothing, wait_for_pool,
+    QUICK, Swept, number_of, pool, repository, settings_of_slaves, wait_for_nothing, wait_for_pool,
 };
 use crate::farm::Farm;
 use crate::job::job;
@@ -53,6 +53,7 @@ async fn slurm_gives_slaves_for_a_build_and_takes_them_back_though_the_master_is
         return;
     };
     let mut farm = farm(&slurm, "max_slaves = 2\nexecutors = 2\nlabels = hpc");
+    let _swept = Swept::of(&farm);
     farm.start_master().await;
     let repository = repository(60, "0.5");
     let build = farm.submit(&repository.request()).await;
@@ -79,6 +80,7 @@ async fn jobs_that_are_killed_are_replaced_and_their_work_runs_again() {
         return;
     };
     let mut farm = farm(&slurm, "max_slaves = 1");
+    let _swept = Swept::of(&farm);
     farm.start_master().await;
     let repository = repository(20, "0.5");
     let build = farm.submit(&repository.request()).await;
@@ -102,6 +104,7 @@ async fn a_queue_that_does_not_move_is_said_so_and_not_flooded() {
     };
     let quick = "max_slaves = 4\nexecutors = 2\noptions = --hold";
     let mut farm = farm(&slurm, quick);
+    let _swept = Swept::of(&farm);
     let settings = std::fs::read_to_string(farm.path("base/clusterrunner.conf")).unwrap();
     let settings = settings.replace("start_timeout = 60", "start_timeout = 4");
     std::fs::write(farm.path("base/clusterrunner.conf"), settings).unwrap();
@@ -123,6 +126,7 @@ async fn a_controller_that_is_away_costs_nothing_that_runs() {
         return;
     };
     let mut farm = farm(&slurm, "max_slaves = 2\ncommand_timeout = 10");
+    let _swept = Swept::of(&farm);
     farm.start_master().await;
     let first = farm.submit(&repository(1, "0").request()).await;
     farm.end_of(first).await.passes();
@@ -160,6 +164,7 @@ async fn a_slave_ends_before_the_time_limit_of_its_job() {
     };
     let limit = "max_slaves = 1\ntime_limit = 1\ndrain_before = 30";
     let mut farm = farm(&slurm, limit);
+    let _swept = Swept::of(&farm);
     farm.start_master().await;
     let repository = Repository::of(&job("sleep 4").atomizer("seq 1 20"));
     let build = farm.submit(&repository.request()).await;
