@@ -10,6 +10,7 @@ mod command;
 mod joining;
 mod names;
 mod provider;
+mod providers;
 mod running;
 mod slurm;
 mod tending;

@@ -2,7 +2,8 @@
 
 use super::joining::JoinTokens;
 use super::names::fresh;
-use super::provider::{Order, PoolsProvider, Provider as _};
+use super::provider::{Order, Provider as _};
+use super::providers::PoolsProvider;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::TokenId;
 use clusterrunner_common::logs::event_log::{Entry, EventLog};

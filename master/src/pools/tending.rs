@@ -3,7 +3,7 @@
 use super::carrying_out::{Hand, Outcome};
 use super::joining::JoinTokens;
 use super::names::{farm_prefix, pool_prefix};
-use super::provider::PoolsProvider;
+use super::providers::PoolsProvider;
 use crate::coordinator::ClusterHandle;
 use crate::read::pools::{PoolSeen, Pools, StartedSeen};
 use crate::read::slave_keys::SlaveKeys;

@@ -43,7 +43,8 @@ async fn a_slave_that_never_appears_is_given_up_and_said_so() {
         "[pool never]\nprovider = command\nmax_slaves = 1\n{quick}{scripts}"
     ));
     farm.start_master().await;
-    let build = farm.submit(&repository(1, "0").request()).await;
+    let work = repository(1, "0");
+    let build = farm.submit(&work.request()).await;
     let given_up = wait_for_pool(&farm, "it is given up", |pool| pool.failed > 0).await;
     let failure = given_up.last_failure.unwrap().message;
     assert!(
@@ -77,7 +78,8 @@ async fn a_provider_that_fails_is_left_alone_for_longer_and_longer_and_tried_aga
         "[pool poor]\nprovider = command\nmax_slaves = 1\n{QUICK}{provider}"
     ));
     farm.start_master().await;
-    let build = farm.submit(&repository(2, "0").request()).await;
+    let work = repository(2, "0");
+    let build = farm.submit(&work.request()).await;
     let paused = wait_for_pool(&farm, "it has failed twice", |pool| pool.failed >= 2).await;
     assert_eq!(paused.reason, "paused");
     assert!(paused.why.contains("2 failures in a row"), "{}", paused.why);

@@ -109,7 +109,8 @@ async fn a_queue_that_does_not_move_is_said_so_and_not_flooded() {
     let settings = settings.replace("start_timeout = 60", "start_timeout = 4");
     std::fs::write(farm.path("base/clusterrunner.conf"), settings).unwrap();
     farm.start_master().await;
-    let build = farm.submit(&repository(100, "1").request()).await;
+    let work = repository(100, "1");
+    let build = farm.submit(&work.request()).await;
     let stands = wait_for_pool(&farm, "it is said", |pool| pool.reason == "queue_stands").await;
     assert!(stands.why.contains("JobHeldUser"), "{}", stands.why);
     assert_eq!(stands.queued, 4, "{stands:?}");
@@ -128,7 +129,8 @@ async fn a_controller_that_is_away_costs_nothing_that_runs() {
     let mut farm = farm(&slurm, "max_slaves = 2\ncommand_timeout = 10");
     let _swept = Swept::of(&farm);
     farm.start_master().await;
-    let first = farm.submit(&repository(1, "0").request()).await;
+    let small = repository(1, "0");
+    let first = farm.submit(&small.request()).await;
     farm.end_of(first).await.passes();
     let work = repository(30, "0.5");
     let build = farm.submit(&work.request()).await;
@@ -150,7 +152,7 @@ async fn a_controller_that_is_away_costs_nothing_that_runs() {
         (pool.slaves.is_empty() && pool.reason == "nothing").then_some(())
     })
     .await;
-    let last = farm.submit(&repository(1, "0").request()).await;
+    let last = farm.submit(&small.request()).await;
     farm.end_of(last).await.passes();
     wait_until_gone(&farm, &slurm).await;
 }
