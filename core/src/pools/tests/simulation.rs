@@ -290,7 +290,7 @@ fn two_hundred_days_beside_an_oracle() {
         sum.oracle.stayed += best.stayed;
         sum.oracle.worked += best.worked;
     }
-    println!("{sum}");
+    eprintln!("{sum}");
     // No oscillation: what is ended is not needed, and hardly a slave comes for nothing.
     assert_eq!(sum.pools.ended_early, 0, "{sum}");
     assert!(sum.pools.in_vain * 20 <= sum.pools.starts, "{sum}");
