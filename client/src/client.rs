@@ -10,6 +10,7 @@ mod builds;
 mod consoles;
 mod history;
 mod instances;
+mod pools;
 mod receivers;
 mod secrets;
 mod slave_keys;

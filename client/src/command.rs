@@ -31,6 +31,7 @@ mod notify;
 mod open;
 mod password;
 mod plan;
+mod pools;
 mod progress;
 mod report;
 mod repro;
@@ -100,6 +101,7 @@ pub(crate) fn run(options: Options) -> Result<ExitCode, Trouble> {
         Command::Doctor(options) => wait_for(doctor::run(options, common)),
         Command::Config(options) => config::run(options, &common),
         Command::Audit(options) => wait_for(audit::run(options, common)),
+        Command::Pools(options) => wait_for(pools::run(options, common)),
         Command::Notify(options) => wait_for(notify::run(options, common)),
         Command::Validate(options) => validate::run(&options),
         Command::Shutdown(options) => wait_for(shutdown::run(options, common)),

@@ -11,6 +11,7 @@ mod farm;
 mod here;
 mod history;
 mod instances;
+mod pools;
 mod repro;
 mod secrets;
 mod shown;
@@ -46,6 +47,7 @@ pub(crate) use instances::{
     InstanceOptions, InstanceTask, InstancesOptions, LaunchOptions, TemplateOptions, TemplateTask,
     TemplatesOptions,
 };
+pub(crate) use pools::PoolsOptions;
 pub(crate) use repro::ReproOptions;
 pub(crate) use secrets::{SecretOptions, SecretTask, SetSecretOptions};
 pub(crate) use shown::{FailureOutput, ShownOptions};
@@ -371,6 +373,9 @@ Examples:
     /// Show who asked the farm for what, when and from where
     #[command(after_help = audit::HELP)]
     Audit(AuditOptions),
+    /// Show the pools: slaves that are started when work waits
+    #[command(after_help = pools::HELP)]
+    Pools(PoolsOptions),
     /// Print the version of this program, and what it consists of
     #[command(after_help = "\
 Examples:

@@ -15,6 +15,7 @@ pub mod instances;
 pub mod launching;
 mod lenient;
 pub mod plan;
+pub mod pools;
 pub mod projects;
 pub mod receivers;
 mod refusals;

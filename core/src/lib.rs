@@ -20,6 +20,7 @@ pub mod hunting;
 pub mod instances;
 pub mod lifetime;
 pub mod measures;
+pub mod pools;
 pub mod refusal;
 pub mod scheduling;
 pub mod slaves;

@@ -17,6 +17,7 @@ mod kept_results;
 mod keys;
 mod legacy;
 mod matrix;
+mod pools;
 mod prefetch;
 mod preparing;
 mod projects;

@@ -2,11 +2,13 @@
 
 mod binder_api;
 mod deis_api;
+mod doors;
 mod effects;
 mod error;
 mod farm;
 mod further_ports;
 mod notifying;
+mod pools;
 mod readers;
 mod running;
 mod ssh_port;
@@ -21,10 +23,11 @@ use crate::http::deis;
 use crate::http::git::GitHttp;
 use crate::http::page::Page;
 use crate::http::polyaxon;
-use crate::http::server::{self, Apis, Families};
+use crate::http::server::Apis;
 use crate::journal::{AuditLog, EndedBuilds, Histories, Journal, Timings};
 use crate::notify::{self, Begun, Watcher};
 use crate::read::metrics::Measured;
+use crate::read::pools::Pools;
 use crate::read::running::RunningAtoms;
 use crate::read::slave_keys::SlaveKeys;
 use crate::read::slave_signs::SlaveSigns;
@@ -36,20 +39,18 @@ use crate::store::own_keys::{Kept, MASTER_KEY, master_key};
 use crate::store::results::Results;
 use crate::store::templates::Snapshots;
 use clusterrunner_common::auth::secret::Secret;
-use clusterrunner_common::auth::strangers::Strangers;
 use clusterrunner_common::caller::Caller;
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::daemon::DataDirectoryLock;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::http::cors::AllowedOrigins;
-use clusterrunner_common::http::limits::ServingLimits;
-use clusterrunner_common::http::tls::TlsDoor;
 use clusterrunner_common::ids::{Incarnation, SessionId};
 use clusterrunner_common::process::command::end_marked;
 use clusterrunner_common::settings::MasterSettings;
 use clusterrunner_common::turns::Turns;
 use clusterrunner_core::command::Opening;
 use clusterrunner_core::effect::Effect;
+use doors::Doors;
 use farm::Farm;
 use further_ports::FurtherPorts;
 use readers::Readers;
@@ -97,7 +98,6 @@ pub async fn serve(
     is_output_read: bool,
 ) -> Result<(), ServeError> {
     let tls = settings.general.https.door()?;
-    let limits = settings.service.serving;
     let origins = AllowedOrigins::new(settings.service.cors_allowed_origins_regex.as_deref())?;
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let (directory, _lock) = take_directory(&settings, address)?;
@@ -117,6 +117,7 @@ pub async fn serve(
         space: space(&settings, &directory),
         measured: Measured::default(),
         receivers,
+        pools: Pools::default(),
         running_atoms: RunningAtoms::default(),
         signs: SlaveSigns::default(),
         turns: Turns::default(),
@@ -144,7 +145,6 @@ pub async fn serve(
     let sources = farm.sources(own.clone(), &stop);
     let projects = farm.projects(&sources, own.clone(), working_trees.clone());
     let preparer = farm.preparer((program, &mark), recovered.timings.clone(), &projects);
-    preparer.children.get_ready();
     let running = Running::start(
         coordinator,
         (farm.dispatcher(preparer), recovered.effects),
@@ -162,14 +162,15 @@ pub async fn serve(
     let (feed, hunted) = (readers.feed.clone(), readers.feed.clone());
     let deis = farm.deis_api(accounts.clone(), tls.is_some(), feed, ssh.is_settled());
     let live = Live::new(readers.feed.clone(), stop.clone());
+    let known = (readers.slave_keys.clone(), readers.events.clone());
+    let pools = farm.pools_tender(known, address)?;
     let published = (readers.published, readers.private, live, readers.slave_keys);
     let (told, sent) = ((readers.events, sessions), (sources, working_trees.clone()));
     let api = farm.api(sent, accounts.clone(), published, told);
-    let binder = binder::router(farm.binder_api(router_port)?);
     let told_polyaxon = (readers.feed, &stop);
     let polyaxon = farm.polyaxon_api(accounts, own.clone(), tls.is_some(), told_polyaxon);
     let apis = Apis {
-        binder: binder.clone(),
+        binder: binder::router(farm.binder_api(router_port)?),
         deis: deis::router(deis, &farm.deis_gate(secret)),
         polyaxon: polyaxon::router(polyaxon),
         clusterrunner: clusterrunner::router(api, &gate, origins),
@@ -178,23 +179,19 @@ pub async fn serve(
         router: Router::new(readers.routes.clone(), tls.is_some(), stop.clone()),
     };
     let told = (readers.routes, hunted, recovered.begun);
-    let tending = farm.tend(told, (address, &mark), &stop)?;
+    let tending = farm.tend(told, (address, &mark), pools, &stop)?;
     farm.say_that_it_listens(address);
-    let (router, families) = (apis.router.clone(), families(apis, own_port, limits));
-    let door = (tls.clone(), limits);
-    let hooks = pushes.listen().map_err(ServeError::Pushes)?;
-    tokio::join!(
-        Box::pin(server::serve(
-            listener,
-            families,
-            door.clone(),
-            stop.clone()
-        )),
-        Box::pin(further_ports.serve(router, binder, door, stop.clone())),
-        Box::pin(pushes.clone().meet(hooks)),
-        Box::pin(ssh.serve(pushes.clone(), farm.cluster.clone(), stop.clone())),
-        TlsDoor::keep_fresh(tls.as_ref(), &stop)
-    );
+    let doors = Doors {
+        listener,
+        further_ports,
+        ssh,
+        tls,
+        limits: farm.settings.service.serving,
+        pushes: pushes.clone(),
+        cluster: farm.cluster.clone(),
+        stop,
+    };
+    doors.serve(apis, own_port).await?;
     tending.await?;
     running.end().await?;
     tokio::join!(own.rest(), working_trees.rest(), pushes.ended());
@@ -217,11 +214,6 @@ fn slave_keys(directory: &Path, secret: Secret) -> std::io::Result<SlaveKeys> {
         }
     };
     Ok(SlaveKeys::new(secret, own))
-}
-
-/// The APIs, with what strangers may ask of them.
-fn families(apis: Apis, router_port: Option<u16>, limits: ServingLimits) -> Families {
-    Families::new(apis, router_port, Strangers::new(limits.unproved_requests))
 }
 
 /// What calls slaves.

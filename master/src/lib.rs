@@ -24,6 +24,8 @@ pub mod push;
 
 mod ssh;
 
+mod pools;
+
 mod http;
 
 pub mod notify;

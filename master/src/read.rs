@@ -12,6 +12,7 @@ pub(crate) mod forecasts;
 pub(crate) mod lists;
 pub(crate) mod metrics;
 pub(crate) mod plans;
+pub(crate) mod pools;
 pub(crate) mod private;
 pub(crate) mod project_builds;
 pub(crate) mod published;

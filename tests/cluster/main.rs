@@ -91,6 +91,7 @@ mod polyaxon_code;
 mod polyaxon_logs;
 mod polyaxon_projects;
 mod polyaxon_reads;
+mod pools;
 mod project_from_master;
 mod projects;
 mod push;

@@ -17,6 +17,8 @@ pub(crate) enum Lacks {
     Netem,
     /// A container runtime that runs a container.
     Containers,
+    /// Slurm and munge, run as root.
+    Slurm,
     /// The programs of a language.
     Runtime(&'static str),
 }
@@ -29,6 +31,7 @@ impl Lacks {
             Self::Isolation => "isolation",
             Self::Netem => "netem",
             Self::Containers => "containers",
+            Self::Slurm => "slurm",
             Self::Runtime(language) => language,
         }
     }

@@ -91,7 +91,7 @@ pub enum SettingsError {
         origin: Origin,
     },
     /// A section that no program reads, and that was probably meant to be another one.
-    #[error("{origin}: unknown section [{section}]; {}", did_you_mean(.nearest, "the sections are [general], [master], [slave] and [notify NAME], without others in them"))]
+    #[error("{origin}: unknown section [{section}]; {}", did_you_mean(.nearest, "the sections are [general], [master], [slave], [notify NAME] and [pool NAME], without others in them"))]
     UnknownSection {
         /// The line.
         origin: Origin,
@@ -108,6 +108,16 @@ pub enum SettingsError {
         /// What stands behind the word `notify`.
         name: String,
         /// What is wrong, and what would be right; never a secret.
+        what: String,
+    },
+    /// A section of a pool that is not complete, or has no good name.
+    #[error("{origin}: section [pool {name}]: {what}")]
+    PoolSection {
+        /// The line of its header.
+        origin: Origin,
+        /// What stands behind the word `pool`.
+        name: String,
+        /// What is wrong, and what would be right.
         what: String,
     },
     /// A section that a file has twice.
@@ -222,6 +232,7 @@ impl SettingsError {
             self,
             Self::UnknownSection { .. }
                 | Self::NotifySection { .. }
+                | Self::PoolSection { .. }
                 | Self::SectionTwice { .. }
                 | Self::NoSection { .. }
         )

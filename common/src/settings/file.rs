@@ -6,6 +6,7 @@ use super::error::{Origin, SettingsError};
 use super::keys::{self, Key, SECRET_KEYS, SECTIONS, nearest_key};
 use super::lines::{Content, Line, lines};
 use super::notify::NotifySection;
+use super::pool::PoolSection;
 use super::values::Found;
 use crate::text::nearest::nearest;
 use std::path::Path;
@@ -15,6 +16,8 @@ pub(super) struct SettingsFile {
     entries: Vec<(&'static str, Found)>,
     /// Whom the master tells of builds.
     pub(super) notify: Vec<NotifySection>,
+    /// Slaves on demand.
+    pub(super) pools: Vec<PoolSection>,
     /// What is in it without effect, with its place.
     pub(super) warnings: Vec<String>,
 }
@@ -27,6 +30,8 @@ enum Section {
     Known(&'static str),
     /// The latest one of those that say whom the master tells of builds.
     Notify,
+    /// The latest one of those that say how slaves are started.
+    Pool,
     /// One that neither the original nor we read.
     Unknown,
 }
@@ -44,6 +49,7 @@ impl SettingsFile {
         let mut file = Self {
             entries: Vec::new(),
             notify: Vec::new(),
+            pools: Vec::new(),
             warnings: Vec::new(),
         };
         let present = sections(&lines);
@@ -93,6 +99,11 @@ impl SettingsFile {
         {
             return self.begin_notify(begun?);
         }
+        if depth == 1
+            && let Some(begun) = PoolSection::begun(name, &origin)
+        {
+            return self.begin_pool(begun?);
+        }
         let meant = nearest(name, SECTIONS).filter(|meant| !present.contains(meant));
         if meant.is_some() || depth > 1 {
             return Err(SettingsError::UnknownSection {
@@ -122,6 +133,21 @@ impl SettingsFile {
         Ok(Section::Notify)
     }
 
+    fn begin_pool(&mut self, begun: PoolSection) -> Result<Section, SettingsError> {
+        let first = self.pools.iter().find(|known| known.name == begun.name);
+        if let Some(first) = first
+            && let Origin::File { line: first, .. } = first.origin
+        {
+            return Err(SettingsError::SectionTwice {
+                origin: begun.origin,
+                section: format!("pool {}", begun.name),
+                first,
+            });
+        }
+        self.pools.push(begun);
+        Ok(Section::Pool)
+    }
+
     /// A setting, wherever it stands.
     fn setting_in(
         &mut self,
@@ -136,8 +162,14 @@ impl SettingsFile {
                 Some(section) => section.add(key, values, origin),
                 None => Ok(()),
             },
+            Section::Pool => match self.pools.last_mut() {
+                Some(section) => section.add(key, values, origin),
+                None => Ok(()),
+            },
             Section::Unknown => Ok(()),
-            Section::Outside if present.is_empty() && self.notify.is_empty() => {
+            Section::Outside
+                if present.is_empty() && self.notify.is_empty() && self.pools.is_empty() =>
+            {
                 Err(SettingsError::NoSection { origin })
             }
             Section::Outside => {

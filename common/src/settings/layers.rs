@@ -6,6 +6,7 @@ use super::home::expand_home;
 use super::keys::{self, Program, nearest_key, no_default, variable};
 use super::location::{default_config_file, read_file};
 use super::notify::{self, NotifySection};
+use super::pool::{self, PoolSection};
 use super::secret_file::{is_missing, make_missing};
 use super::values::{Found, Value};
 use super::{Overrides, SHIPPED_SETTINGS, second_file};
@@ -20,6 +21,8 @@ pub(super) struct Layers<'a> {
     files: Vec<SettingsFile>,
     /// Whom the master tells of builds.
     pub(super) notify: Vec<NotifySection>,
+    /// Slaves on demand.
+    pub(super) pools: Vec<PoolSection>,
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     defaults: SettingsFile,
     /// The settings file that was read, or where it would be.
@@ -74,11 +77,15 @@ impl<'a> Layers<'a> {
         let sections: Vec<_> = files.iter().map(|file| &file.notify[..]).collect();
         let notify = notify::merged(&sections);
         notify::check(&notify)?;
+        let sections: Vec<_> = files.iter().map(|file| &file.pools[..]).collect();
+        let pools = pool::merged(&sections);
+        pool::check(&pools)?;
         Ok(Self {
             program,
             flags,
             files,
             notify,
+            pools,
             environment,
             defaults: SettingsFile::parse(SHIPPED_SETTINGS, Path::new("conf/clusterrunner.conf"))?,
             config_file,

@@ -5,6 +5,7 @@ use super::keys::no_default;
 use super::keys::{LogSize, Program};
 use super::layers::Layers;
 use super::notify;
+use super::pool::{self, PoolSettings};
 use super::values::{Amount, Bound, Days, Limit, Port, PublicUrl, Registration, Seconds, SshPort};
 use super::{
     AppSettings, BinderSettings, GeneralSettings, ImagePolicy, NotifyTarget, Overrides,
@@ -68,6 +69,8 @@ pub struct MasterSettings {
     pub binder: BinderSettings,
     /// Who is told of builds.
     pub notify: Vec<NotifyTarget>,
+    /// Slaves on demand.
+    pub pools: Vec<PoolSettings>,
     /// What is run when a build is over.
     pub on_finish: Option<OnFinish>,
     /// The beginning of the addresses under which users open the page, without a slash at its end; none where that
@@ -149,6 +152,7 @@ pub fn load_master(
         max_instance_log_bytes: layers.get::<LogSize>("max_instance_log_bytes")?.0,
         max_app_log_bytes: layers.get::<LogSize>("max_app_log_bytes")?.0,
         notify: notify::read(&layers.notify, layers.environment)?,
+        pools: pool::read(&layers.pools)?,
         on_finish: on_finish(&layers)?,
         public_url: layers
             .get_if_set::<PublicUrl>("public_url")?

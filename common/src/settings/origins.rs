@@ -5,6 +5,8 @@ use super::keys::{KEYS, Program, SECRET_KEYS, variable};
 use super::layers::Layers;
 use super::notify::{self, NotifySection};
 use super::overrides::Overrides;
+use super::pool;
+use super::values::Found;
 use std::path::{Path, PathBuf};
 
 /// The program whose settings are looked at.
@@ -113,7 +115,12 @@ pub fn settings_with_origins(
         }
     });
     let told = layers.notify.iter().filter(|_| program == Program::Master);
-    Ok(shown.chain(told.flat_map(of_section)).collect())
+    let pools = pool::all_found(&layers.pools).filter(|_| program == Program::Master);
+    let pools = pools.map(|(key, found)| of_pool(key, found));
+    Ok(shown
+        .chain(told.flat_map(of_section))
+        .chain(pools)
+        .collect())
 }
 
 /// What stands in a section that says whom the master tells of builds.
@@ -136,6 +143,23 @@ fn of_section(section: &NotifySection) -> impl Iterator<Item = SettingWithOrigin
         },
         mistake: None,
     })
+}
+
+/// What stands in a section of a pool; nothing of that is secret.
+fn of_pool(key: String, found: &Found) -> SettingWithOrigin {
+    SettingWithOrigin {
+        key,
+        variable: String::new(),
+        value: SettingValue::Text(found.values.clone()),
+        origin: match &found.origin {
+            Origin::File { path, line } => Some(SettingOrigin::File {
+                path: path.clone(),
+                line: *line,
+            }),
+            Origin::Flag | Origin::Environment(_) => None,
+        },
+        mistake: None,
+    }
 }
 
 /// A URL without all that is behind its host.

@@ -46,6 +46,8 @@ impl Farm {
         projects: &Projects,
     ) -> Preparer {
         let (general, service) = (&self.settings.general, &self.settings.service);
+        let children = Children::new(program, PREPARE_BUILD, mark, service.atom_kill_grace);
+        children.get_ready();
         Preparer {
             mirrors: projects.mirrors.clone(),
             work_trees: projects.work_trees.clone(),
@@ -54,7 +56,7 @@ impl Farm {
             git: self.git(),
             remote_files: service.remote_files.clone(),
             git_max_memory_bytes: service.git_max_memory_bytes,
-            children: Children::new(program, PREPARE_BUILD, mark, service.atom_kill_grace),
+            children,
             kill_grace: service.atom_kill_grace,
             sweeper: Sweeper::new(service.atom_kill_grace),
             default_timeouts: self.settings.default_timeouts,

@@ -13,11 +13,13 @@ use crate::http::sessions::Sessions;
 use crate::http::tokens::TokensOf;
 use crate::journal::{AuditLog, EndedBuilds, Histories, Timings};
 use crate::notify::Begun;
+use crate::pools::PoolsTender;
 use crate::push::{AppAddresses, Parts, Pushes};
 use crate::read::builds::Builds;
 use crate::read::feed::Feed;
 use crate::read::forecasts::Forecasts;
 use crate::read::metrics::Measured;
+use crate::read::pools::Pools;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::receivers::Receivers;
@@ -67,6 +69,7 @@ pub(super) struct Farm {
     pub(super) caller: Caller,
     pub(super) measured: Measured,
     pub(super) receivers: Receivers,
+    pub(super) pools: Pools,
     pub(super) running_atoms: RunningAtoms,
     pub(super) signs: SlaveSigns,
     /// Those of builds.
@@ -134,11 +137,12 @@ impl Farm {
     }
 
     /// Ends instances that nobody uses, and those whose successors are up once nothing is with them any more. Looks how
-    /// busy slaves are. Hunts for flakes. Tells others of builds.
+    /// busy slaves are. Hunts for flakes. Tells others of builds. Starts and ends slaves of pools.
     pub(super) fn tend(
         &self,
         (routes, feed, begun): (Routes, Feed, Begun),
         (address, mark): (SocketAddr, &str),
+        pools: PoolsTender,
         stop: &CancellationToken,
     ) -> Result<JoinHandle<()>, ServeError> {
         let notifying = self.notifying(begun, address, mark, stop)?;
@@ -153,8 +157,9 @@ impl Farm {
         let culling = router::cull(self.cluster.clone(), routes.clone(), stop.clone());
         let draining = router::drain(self.cluster.clone(), routes, stop.clone());
         let watching = slave_signs::watch(self.signs.clone(), self.cluster.clone(), stop.clone());
+        let pools = pools.run(stop.clone());
         Ok(tokio::spawn(async move {
-            tokio::join!(culling, draining, watching, hunting, notifying.end());
+            tokio::join!(culling, draining, watching, hunting, pools, notifying.end());
         }))
     }
 
@@ -322,6 +327,7 @@ impl Farm {
             live,
             downloads: Downloads::default(),
             receivers: self.receivers.clone(),
+            pools: self.pools.clone(),
             session: self.session.clone(),
             snapshots: self.launched.snapshots.clone(),
             kept_setups: Arc::new(KeptEntries::open(

@@ -24,6 +24,7 @@ mod multipart;
 pub(super) mod openapi;
 mod original;
 mod plans;
+mod pools;
 mod private;
 mod projects;
 mod reads;
@@ -64,6 +65,7 @@ use crate::journal::{AuditLog, Histories};
 use crate::read::builds::Builds;
 use crate::read::forecasts::Forecasts;
 use crate::read::metrics::Measured;
+use crate::read::pools::Pools;
 use crate::read::private::PrivateProjects;
 use crate::read::published::Published;
 use crate::read::receivers::Receivers;
@@ -150,6 +152,8 @@ pub(crate) struct Api {
     pub downloads: Downloads,
     /// Those who are told of builds.
     pub receivers: Receivers,
+    /// Slaves on demand.
+    pub pools: Pools,
     /// The life of this process.
     pub session: SessionId,
     /// The snapshots of templates, for slaves.

@@ -4,11 +4,13 @@
 
 mod measured;
 mod notices;
+mod pools;
 mod process;
 mod text;
 
 pub(crate) use measured::{InternalError, Measured, Removed};
 pub(crate) use notices::NoticeOutcome;
+pub(crate) use pools::of_pools;
 
 use clusterrunner_core::Cluster;
 use clusterrunner_core::instances::instance::InstanceState;

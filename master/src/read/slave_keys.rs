@@ -70,6 +70,13 @@ impl SlaveKeys {
         }))
     }
 
+    /// What tells this farm from others: the beginning of its master's key.
+    pub(crate) fn farm(&self) -> String {
+        let mut farm = self.0.own.public().fingerprint();
+        farm.truncate(8);
+        farm
+    }
+
     fn known(&self) -> RwLockReadGuard<'_, Known> {
         // Nothing panics while it writes.
         let known = self.0.known.read();

@@ -37,6 +37,7 @@ fn defaults_of_the_master() {
         apps: _,
         binder: _,
         notify: _,
+        pools: _,
         on_finish: _,
         public_url: _,
     } = place.master();
@@ -121,6 +122,7 @@ fn defaults_of_images_notifications_and_binder() {
     let settings = Place::empty().master();
     assert_eq!(settings.image_policy, ImagePolicy::Use);
     assert!(settings.notify.is_empty() && settings.on_finish.is_none());
+    assert!(settings.pools.is_empty());
     assert_eq!(settings.public_url, None);
     let binder = settings.binder;
     assert!(binder.api_key.is_none() && !binder.launch_without_key);

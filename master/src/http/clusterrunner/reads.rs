@@ -69,6 +69,7 @@ pub(super) async fn metrics(
 ) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {
     let mut text = metrics::of_process(&api.measured);
     text.push_str(&api.cluster.read(metrics::of_cluster).await?);
+    text.push_str(&metrics::of_pools(&api.pools.all()));
     if let Some(free) = api.space.free() {
         text.push_str(&metrics::disk_space(free, api.space.check(0).is_err()));
     }

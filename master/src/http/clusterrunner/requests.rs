@@ -206,7 +206,7 @@ pub(crate) fn session_opens(caller: Caller, method: &Method, path: &str) -> bool
 pub(crate) fn shows_more(private: PrivateProjects) -> impl Fn(&Method, &str) -> bool + Send + Sync {
     move |method, path| match Kind::of(method, path) {
         Kind::Accounts | Kind::Audit | Kind::Launching => true,
-        Kind::Read => private.exist() || tells_of_instances(path),
+        Kind::Read => private.exist() || tells_operators_more(path),
         _ => false,
     }
 }
@@ -225,10 +225,11 @@ pub(crate) fn is_open(method: &Method, path: &str) -> bool {
     }
 }
 
-/// Whether a path is that of the events of the farm, which tell of instances and apps to their users.
-fn tells_of_instances(path: &str) -> bool {
+/// Whether a path is that of the events of the farm, which tell of instances and apps to their users, or of the pools, which
+/// tell operators what a provider complains of.
+fn tells_operators_more(path: &str) -> bool {
     let unversioned = ["/v1", "/v2"].iter().find_map(|v| path.strip_prefix(v));
-    unversioned.unwrap_or(path) == "/events"
+    matches!(unversioned.unwrap_or(path), "/events" | "/pools")
 }
 
 /// Whether a path without its version is about users, or about keys of slaves.

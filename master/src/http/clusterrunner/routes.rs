@@ -3,9 +3,9 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, audit, badge, builds, console, downloads, events, explanation,
-    health, history, hosting, instances, kept_setups, lists, openapi, plans, projects, reads,
-    receivers, secrets, session, slave_keys, slaves, sources, steps, templates, tested, uploads,
-    working_trees,
+    health, history, hosting, instances, kept_setups, lists, openapi, plans, pools, projects,
+    reads, receivers, secrets, session, slave_keys, slaves, sources, steps, templates, tested,
+    uploads, working_trees,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -58,6 +58,7 @@ fn page_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             get(plans::show),
         )
         .route("", "/receivers", "/receivers", get(receivers::list))
+        .route("", "/pools", "/pools", get(pools::list))
         .route("", "/audit", "/audit", get(audit::list))
         .route(
             "",

@@ -145,6 +145,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     operation(("get", "/audit", "Who asked for what, when and from where"), Who::Somebody, "before?: integer, limit?: integer, by?: string", Body::None, &[(200, Json("entries: [AuditEntry]"))], &[400]),
     operation(("get", "/audit/verification", "Whether the audit log is as it was written"), Who::Somebody, "head?: string", Body::None, &[(200, Json("entries: integer, first: integer, head: string, has_expected: boolean|null, fault: AuditFault|null"))], &[400]),
     operation(("get", "/receivers", "Those who are told of builds, and how it goes with them"), Who::Read, "", Body::None, &[(200, Json("receivers: [Receiver]"))], &[]),
+    operation(("get", "/pools", "Slaves on demand, and how it goes with them"), Who::Read, "", Body::None, &[(200, Json("pools: [Pool]"))], &[]),
     operation(("get", "/events", "What changes on the farm"), Who::Read, "", Body::None, &[(200, Other("text/event-stream"))], &[400]),
     operation(("get", "/working_trees", "What is below it"), Who::Read, "", Body::None, &[(200, Json(""))], &[]),
     operation(("post", "/working_trees", "Send a working tree as a pack, for a build of it"), Who::Client, "url: string, commit: string, after?: string", Body::Other("application/x-git-pack"), &[(201, Json("status: 'SUCCESS', objects: integer"))], &[408, 411, 413, 507]),

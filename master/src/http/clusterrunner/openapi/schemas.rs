@@ -106,6 +106,18 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          waiting: integer, next_attempt_in: number|null, sent: integer, failed: integer, skipped: integer, \
          refused: integer, given_up: integer, last_sent: LastSent|null, last_failure: LastFailure|null",
     ),
+    (
+        "Pool",
+        "name: string, provider: 'command'|'slurm', min_slaves: integer, max_slaves: integer, executors: integer, \
+         labels: [string], wanted_slaves: integer, wanted_executors: integer, queued: integer, starting: integer, \
+         idle: integer, busy: integer, leaving: integer, busy_executors: integer, failed: integer, reason: string, \
+         why: string, last_failure: PoolFailure|null, slaves: [PoolSlave]",
+    ),
+    ("PoolFailure", "at: number, message: string"),
+    (
+        "PoolSlave",
+        "name: string, state: string, slave_id: integer|null",
+    ),
     ("LastSent", "at: number, build_id: integer, event: string"),
     (
         "LastFailure",

@@ -241,6 +241,7 @@ impl Master {
             live,
             downloads: Downloads::default(),
             receivers: Receivers::new(|| vec![told()]),
+            pools: crate::read::pools::Pools::default(),
             session: session.clone(),
             snapshots: snapshots.clone(),
             kept_setups: kept_setups(directory.path()),

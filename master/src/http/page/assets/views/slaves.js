@@ -13,7 +13,7 @@ import { short } from "../text.js";
 /** How often it is asked what runs, in milliseconds, and of how many builds at most. */
 const ASKED_EVERY = 2000, SOON = 300, MOST_BUILDS = 8;
 /** Every so many times it is also asked when slaves were heard of, and how busy they are: no event tells of that alone. */
-const SIGNS_EVERY = 3;
+const SIGNS_EVERY = 3, POOLS_EVERY = 3;
 
 /** Shows the view. */
 export async function show({ main, signal }) {
@@ -62,7 +62,8 @@ class Slaves {
     this.summary = h("p", { class: "muted" });
     this.problem = h("p", { class: "wrong", role: "alert", hidden: true });
     this.list = h("ul", { class: "slaves" });
-    fill(main, h("div", { class: "head" }, h("h1", {}, "Slaves")), this.summary, this.problem, this.list);
+    this.pools = h("ul", { class: "muted", hidden: true });
+    fill(main, h("div", { class: "head" }, h("h1", {}, "Slaves")), this.summary, this.pools, this.problem, this.list);
   }
 
   /** Asks again and again what runs. */
@@ -71,6 +72,7 @@ class Slaves {
       await until(signal, [[document, "visibilitychange"]], pause);
       if (document.hidden || signal.aborted) continue;
       if (turn % SIGNS_EVERY === SIGNS_EVERY - 1) await this.#readSigns(signal);
+      if (turn % POOLS_EVERY === 0) await this.#readPools(signal);
       const builds = new Set([...this.slaves.values()].map((slave) => slave.is_alive && slave.current_build_id).filter(Boolean));
       const running = new Map();
       for (const build of [...builds].slice(0, MOST_BUILDS)) {
@@ -83,6 +85,13 @@ class Slaves {
       this.running = running;
       this.draw();
     }
+  }
+
+  /** Slaves on demand: a line for each pool. */
+  async #readPools(signal) {
+    const { pools } = await read("/v2/pools", signal).catch(() => ({ pools: [] }));
+    this.pools.hidden = !pools.length;
+    fill(this.pools, pools.map((pool) => h("li", {}, `Pool ${pool.name}: ${pool.busy + pool.idle} of ${pool.max_slaves} slaves, ${pool.wanted_slaves} wanted, ${pool.queued + pool.starting} on their way. ${pool.why}.`)));
   }
 
   async #readSigns(signal) {

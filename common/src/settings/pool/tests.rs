@@ -1,0 +1,126 @@
+use super::*;
+use crate::settings::{Overrides, load_master};
+use std::time::Duration;
+
+/// What the master reads of a file with these lines in a section.
+fn pools(text: &str) -> Result<Vec<PoolSettings>, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("clusterrunner.conf");
+    std::fs::write(&file, text).unwrap();
+    let at_home = |variable: &str| (variable == "HOME").then(|| "/home/nobody".to_owned());
+    let read = load_master(Some(&file), at_home, &Overrides::new());
+    read.map(|settings| settings.pools)
+        .map_err(|error| error.to_string())
+}
+
+fn complaint(lines: &str) -> String {
+    pools(&format!("[general]\n[pool big]\n{lines}\n")).unwrap_err()
+}
+
+#[test]
+fn a_pool_of_commands() {
+    let text = "[pool big]\nprovider = command\nmax_slaves = 4\nexecutors = 8\nlabels = gpu, big\n\
+                start_command = ./start\nstop_command = ./stop\nlist_command = \"./list, all\"\n\
+                master_url = farm:43000\n";
+    let all = pools(text).unwrap();
+    let [pool] = all.as_slice() else {
+        panic!("{all:?}")
+    };
+    assert_eq!(
+        (pool.min_slaves, pool.max_slaves, pool.executors),
+        (0, 4, 8)
+    );
+    assert_eq!(pool.labels.iter().collect::<Vec<_>>(), ["big", "gpu"]);
+    assert_eq!(pool.idle_timeout, Duration::from_secs(300));
+    assert_eq!(pool.master_url, Some(("farm".to_owned(), 43000)));
+    let PoolProvider::Command(command) = &pool.provider else {
+        panic!("{pool:?}")
+    };
+    assert_eq!(command.list_command, "./list, all");
+}
+
+#[test]
+fn pools_of_slurm_with_options() {
+    let text = "[pool a]\nprovider = slurm\nmax_slaves = 4\npartition = long\ntime_limit = 1-12:00\n\
+                options = --mem=8G, \"--gres=gpu:1,shard:2\"\n[pool b]\nprovider = slurm\nmax_slaves = 0\n";
+    let all = pools(text).unwrap();
+    assert_eq!(all.len(), 2);
+    let PoolProvider::Slurm(slurm) = &all[0].provider else {
+        panic!("{all:?}")
+    };
+    assert_eq!(slurm.options, ["--mem=8G", "--gres=gpu:1,shard:2"]);
+    assert_eq!(slurm.slave_command, "clusterrunner slave");
+    assert_eq!(slurm.time_limit.as_deref(), Some("1-12:00"));
+}
+
+#[test]
+fn mistakes_are_told_with_their_line_and_the_cure() {
+    let whole = "provider = slurm\nmax_slaves = 2";
+    for (lines, expected) in [
+        (
+            "max_slaves = 2".to_owned(),
+            "section [pool big]: expected the setting \"provider\"",
+        ),
+        (
+            "provider = slurm".to_owned(),
+            "expected the setting \"max_slaves\"",
+        ),
+        (
+            "provider = ec2\nmax_slaves = 2".to_owned(),
+            "expected command or slurm, found \"ec2\"",
+        ),
+        (
+            format!("{whole}\nmin_slaves = 3"),
+            "min_slaves = 3 is more than max_slaves = 2",
+        ),
+        (
+            format!("{whole}\nmax_slave = 3"),
+            "unknown setting \"max_slave\"; did you mean \"max_slaves\"?",
+        ),
+        (format!("{whole}\nmax_slaves = 3"), "already set in line 4"),
+        (
+            format!("{whole}\nstart_command = x"),
+            "it has a meaning with provider = command alone",
+        ),
+        (
+            format!("{whole}\ntime_limit = 1h"),
+            "expected a time limit of Slurm",
+        ),
+        (
+            format!("{whole}\noptions = --job-name=x"),
+            "the master itself sets --job-name",
+        ),
+        (
+            format!("{whole}\noptions = mem"),
+            "expected a list of options of sbatch",
+        ),
+        (format!("{whole}\nexecutors = 0"), "expected a whole number"),
+        (
+            format!("{whole}\nmaster_url = http://x"),
+            "expected HOST:PORT",
+        ),
+        (
+            "provider = command\nmax_slaves = 1\nstart_command = a\nstop_command = b".to_owned(),
+            "expected the setting \"list_command\"",
+        ),
+    ] {
+        let said = complaint(&lines);
+        assert!(said.contains(expected), "{lines}: {said}");
+        assert!(said.contains("clusterrunner.conf"), "{said}");
+    }
+}
+
+#[test]
+fn headers_are_checked() {
+    for (header, expected) in [
+        ("[pool]", "expected a name"),
+        ("[pool a-b]", "expected a name"),
+        ("[pol x]", "did you mean \"[pool x]\"?"),
+    ] {
+        let said = pools(&format!("[general]\n{header}\nprovider = slurm\n")).unwrap_err();
+        assert!(said.contains(expected), "{header}: {said}");
+    }
+    let twice = "[pool a]\nprovider = slurm\nmax_slaves = 1\n[pool a]\n";
+    let said = pools(twice).unwrap_err();
+    assert!(said.contains("[pool a] begins in line 1 already"), "{said}");
+}

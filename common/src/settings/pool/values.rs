@@ -1,0 +1,117 @@
+//! The texts of these sections, read as what they mean.
+
+use super::super::error::SettingsError;
+use super::super::values::{Found, Value};
+
+/// What starts the slaves of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Command,
+    Slurm,
+}
+
+impl Value for Kind {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let kind: String = found.parse("command or slurm")?;
+        match kind.to_ascii_lowercase().as_str() {
+            "command" => Ok(Self::Command),
+            "slurm" => Ok(Self::Slurm),
+            _ => Err(found.wrong(format!("expected command or slurm, found \"{kind}\""))),
+        }
+    }
+}
+
+/// A text of one line.
+pub(super) struct OneLine(pub(super) String);
+
+impl Value for OneLine {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        match found.values.as_slice() {
+            [text] if !text.trim().is_empty() && !text.contains(char::is_control) => {
+                Ok(Self(text.clone()))
+            }
+            _ => Err(found.wrong(
+                "expected one text; put it in quotes if it has a comma or a #, and remove the line if it is empty",
+            )),
+        }
+    }
+}
+
+/// `HOST:PORT` of a master.
+pub(super) struct MasterUrl(pub(super) String, pub(super) u16);
+
+impl Value for MasterUrl {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let text: String = found.parse("HOST:PORT")?;
+        let parts = text.rsplit_once(':');
+        let parsed = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match parsed {
+            Some((host, port)) if crate::text::host_name::is_host(host) => {
+                Ok(Self(host.to_owned(), port))
+            }
+            _ => Err(found.wrong(format!(
+                "expected HOST:PORT, such as farm-1:43000, found \"{text}\""
+            ))),
+        }
+    }
+}
+
+/// A time limit as `sbatch --time` takes it.
+pub(super) struct TimeLimit(pub(super) String);
+
+impl Value for TimeLimit {
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let text: String = found.parse("a time limit")?;
+        let is_part = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let (days, times) = match text.split_once('-') {
+            Some((days, times)) => (Some(days), times),
+            None => (None, text.as_str()),
+        };
+        let is_right = days.is_none_or(is_part)
+            && times.split(':').count() <= 3
+            && times.split(':').all(is_part);
+        match is_right {
+            true => Ok(Self(text)),
+            false => Err(found.wrong(format!(
+                "expected a time limit of Slurm: minutes, minutes:seconds, hours:minutes:seconds or days-hours, found \"{text}\""
+            ))),
+        }
+    }
+}
+
+/// Further options for `sbatch`, each as it stands in a job script behind `#SBATCH`.
+pub(super) struct SlurmOptions(pub(super) Vec<String>);
+
+/// Options that the master sets, by which it finds its jobs and their slaves end in time.
+const OWN: [&str; 10] = [
+    "-J",
+    "--job-name",
+    "-o",
+    "--output",
+    "-e",
+    "--error",
+    "--signal",
+    "--export",
+    "--comment",
+    "--parsable",
+];
+
+impl Value for SlurmOptions {
+    const IS_TEXT: bool = true;
+
+    fn read(found: &Found) -> Result<Self, SettingsError> {
+        let options = Vec::<String>::read(found)?;
+        for option in &options {
+            let name = option.split(['=', ' ']).next().unwrap_or_default();
+            if !option.starts_with('-') || option.contains(char::is_control) {
+                return Err(found.wrong(format!(
+                    "expected a list of options of sbatch, such as --mem=8G, --exclusive, found \"{option}\""
+                )));
+            }
+            if OWN.contains(&name) {
+                return Err(found.wrong(format!("the master itself sets {name}; remove it")));
+            }
+        }
+        Ok(Self(options))
+    }
+}

@@ -1,0 +1,74 @@
+//! What pools see of a cluster.
+
+use super::scenario::Scenario;
+use crate::actor::Actor;
+use crate::command::Command;
+use crate::pools::Scene;
+use crate::pools::scene::PoolPresence;
+use crate::refusal::Refusal;
+use crate::slaves::key_facts::{Joining, NewJoinToken};
+use crate::slaves::keys::{KeyCommand, KeyRefused, OfferedKey};
+use clusterrunner_common::clock::Timestamp;
+use clusterrunner_common::ids::{Incarnation, PublicKey, SessionId, SlaveId, TokenId};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+fn connects(number: u8, token: u64) -> Command {
+    Command::ConnectSlave {
+        url: format!("a:{number}"),
+        session: SessionId(format!("life {number}")),
+        num_executors: 2,
+        labels: BTreeSet::from(["big".to_owned()]),
+        known_as: None,
+        finished: Vec::new(),
+        seen: Vec::new(),
+        fresh: Incarnation("fresh".to_owned()),
+        key: Some(OfferedKey {
+            key: PublicKey([number; 32]),
+            joins: Some(Joining::Token(TokenId(token))),
+        }),
+    }
+}
+
+fn order(farm: &mut Scenario, command: KeyCommand) {
+    let by = Actor::Master;
+    farm.tell(Command::SlaveKey { by, command });
+}
+
+fn make_token(farm: &mut Scenario, name: &str) {
+    let new = NewJoinToken {
+        name: name.to_owned(),
+        seed: "seed".to_owned(),
+        expires: None,
+        address: None,
+        uses: Some(1),
+    };
+    order(farm, KeyCommand::CreateToken(new));
+}
+
+fn scene(farm: &Scenario) -> Scene {
+    Scene::of(&farm.cluster, "cr-", Duration::from_secs(60), Timestamp(1))
+}
+
+#[test]
+fn a_slave_is_that_of_its_token_and_no_other_joins_with_it() {
+    let mut farm = Scenario::default();
+    make_token(&mut farm, "cr-a-1");
+    make_token(&mut farm, "by hand");
+    farm.tell(connects(1, 1));
+    farm.tell(connects(2, 2));
+    let used_up = Refusal::Key(KeyRefused::TokenUsedUp(TokenId(1), 1));
+    farm.check_refused(connects(3, 1), &used_up);
+    let seen = scene(&farm);
+    let tokens: Vec<_> = seen.tokens.values().map(|token| &*token.name).collect();
+    assert_eq!(tokens, ["cr-a-1"]);
+    let joined = seen.tokens[&TokenId(1)].joined.unwrap();
+    assert_eq!(joined.slave, Some((SlaveId(1), PoolPresence::Alive)));
+    let slave = &seen.slaves[&SlaveId(1)];
+    assert!(slave.is_idle && slave.takes_work && slave.executors == 2);
+    assert!(!seen.has_strays);
+    // Whose token is revoked by hand may be of any pool.
+    order(&mut farm, KeyCommand::RevokeToken(TokenId(1)));
+    let seen = scene(&farm);
+    assert!(seen.tokens.is_empty() && seen.has_strays);
+}

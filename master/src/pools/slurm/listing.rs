@@ -1,0 +1,73 @@
+//! What `squeue` prints.
+
+use clusterrunner_core::pools::{Listed, ListedState};
+
+/// Id, state, why it waits, and name of a job.
+pub(super) const FORMAT: &str = "%i|%T|%r|%j";
+
+/// The jobs whose names begin with `prefix` that are not over; or what is wrong with the text.
+pub(super) fn read(printed: &str, prefix: &str) -> Result<Vec<Listed>, String> {
+    let mut listed = Vec::new();
+    for line in printed.lines().filter(|line| !line.trim().is_empty()) {
+        let mut parts = line.trim().splitn(4, '|');
+        let [Some(id), Some(state), Some(why), Some(name)] = std::array::from_fn(|_| parts.next())
+        else {
+            let shown: String = line.chars().take(100).collect();
+            return Err(format!("the line {shown:?}"));
+        };
+        let state = match state {
+            "PENDING" | "REQUEUED" | "REQUEUE_HOLD" | "REQUEUE_FED" | "SPECIAL_EXIT"
+            | "RESV_DEL_HOLD" => ListedState::Queued {
+                why: Some(why.to_owned()).filter(|why| why != "None"),
+            },
+            "RUNNING" | "CONFIGURING" | "SUSPENDED" | "STOPPED" | "SIGNALING" | "STAGE_OUT"
+            | "RESIZING" => ListedState::Running,
+            // COMPLETING and all that is over: the slave has ended.
+            _ => continue,
+        };
+        if name.starts_with(prefix) {
+            listed.push(Listed {
+                name: name.to_owned(),
+                id: id.to_owned(),
+                state,
+            });
+        }
+    }
+    Ok(listed)
+}
+
+/// Whether `scancel` complains of jobs that are over.
+pub(super) fn is_gone(complaint: &str) -> bool {
+    let mut lines = complaint.split("; ");
+    lines.all(|line| {
+        line.contains("Invalid job id") || line.contains("Job/step already completing or completed")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_of_the_pool_are_listed_that_are_not_over() {
+        let printed = "1|RUNNING|None|cr-f-a-1\n2|PENDING|Resources|cr-f-a-2\n3|COMPLETED|None|cr-f-a-3\n\
+                       4|RUNNING|None|other|name\n5|COMPLETING|None|cr-f-a-5\n6|PENDING|None|cr-f-a-6\n\n";
+        let listed = read(printed, "cr-f-a-").unwrap();
+        let found: Vec<_> = listed.iter().map(|one| one.id.as_str()).collect();
+        assert_eq!(found, ["1", "2", "6"]);
+        let why = Some("Resources".to_owned());
+        assert_eq!(listed[1].state, ListedState::Queued { why });
+        assert_eq!(listed[2].state, ListedState::Queued { why: None });
+        assert!(read("slurm_load_jobs error", "").is_err());
+    }
+
+    #[test]
+    fn jobs_that_are_over_are_no_failure() {
+        assert!(is_gone(
+            "scancel: error: Kill job error on job id 7: Invalid job id specified"
+        ));
+        assert!(!is_gone(
+            "scancel: error: Unable to contact slurm controller"
+        ));
+    }
+}
