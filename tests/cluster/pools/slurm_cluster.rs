@@ -43,7 +43,7 @@ impl SlurmCluster {
         let mut programs = PROGRAMS.iter();
         let is_there =
             |program: &&str| path.split(':').any(|d| Path::new(d).join(program).exists());
-        rustix::process::geteuid().is_root() && programs.all(|program| is_there(&program))
+        rustix::process::geteuid().is_root() && programs.all(is_there)
     }
 
     /// Starts one with as many processors.
