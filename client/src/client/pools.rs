@@ -10,6 +10,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn pools(&self) -> Result<PoolsBody, ClientError> {
+        // Only to a master that has answered before a read is signed, and operators are told more.
+        self.version().await?;
         self.read("/v2/pools").await
     }
 }

@@ -53,10 +53,10 @@ async fn a_slave_that_never_appears_is_given_up_and_said_so() {
     );
     wait_for("the provider was told to end it", async || {
         let stopped = fs::read_to_string(farm.path("pool/stopped")).unwrap_or_default();
-        stopped.contains("\"name\":\"cr-").then_some(())
+        let is_told = number_of("POOL_SLAVE_ENDED", &farm) > 0;
+        (is_told && stopped.contains("\"name\":\"cr-")).then_some(())
     })
     .await;
-    assert_eq!(number_of("POOL_SLAVE_ENDED", &farm), 1);
     farm.client().cancel(build).await.unwrap();
     // What was started in the meantime is given up as well, and nothing more comes.
     wait_for_nothing(&farm).await;
