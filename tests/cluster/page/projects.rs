@@ -4,7 +4,6 @@ use super::browser::Browser;
 use crate::farm::Farm;
 use crate::job::job;
 use crate::repository::Repository;
-use serde_json::json;
 
 #[tokio::test]
 async fn projects_show_their_builds_and_their_badges() {
@@ -27,8 +26,8 @@ async fn projects_show_their_builds_and_their_badges() {
             last.id
         ))
         .await;
-    let states = "return [...document.querySelectorAll('.project .chip')].map((e) => e.innerText)";
-    assert_eq!(browser.run(states).await, json!(["Passed", "Failed"]));
+    let states = "[...document.querySelectorAll('.project .chip')].map((e) => e.innerText).join()";
+    browser.wait(&format!("{states} === 'Passed,Failed'")).await;
     browser.wait_for_text("of clusterrunner").await;
     browser.wait_for_text("2 builds").await;
     browser.click(".project a").await;
