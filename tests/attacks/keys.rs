@@ -241,7 +241,7 @@ async fn a_key_that_is_none(scene: &Scene<'_>) {
 async fn what_another_slave_says(scene: &Scene<'_>) {
     let other = &scene.slaves[0];
     let (id, session) = (other.id, &other.session_id);
-    let instances = json!({"session_id": session, "number": 1 << 40, "max_instances": 0, "runs_images": false,
+    let instances = json!({"session_id": session, "number": 1_u64 << 40, "max_instances": 0, "runs_images": false,
         "instances": [], "snapshots": []});
     let alive = json!({"slave": {"heartbeat": true, "session_id": session}});
     for (path, body) in [
@@ -296,7 +296,7 @@ async fn a_mark_that_no_master_made(scene: &Scene<'_>) {
         }
         let seen = json!([{"last": mark, "build": 1_000, "attempt": 1_000, "slave": own.id}]);
         let body = json!({"slave": own.url, "num_executors": own.num_executors, "protocol": PROTOCOL, "session_id": session,
-            "slave_id": own.id, "identity": identity, "seen": seen});
+            "slave_id": own.id, "identity": identity, "seen": seen, "version": env!("CARGO_PKG_VERSION"), "isolation": "none"});
         let request = Raw::json("POST", &scene.victim.master(), "/v1/slave", &body);
         let answer = request.send(&request.key_signature(&key)).await;
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -322,7 +322,18 @@ async fn keys_and_tokens_for_other_things(scene: &Scene<'_>) {
         ("POST", "/v1/slave/shutdown".to_owned()),
         ("POST", format!("/v1/slave/{}/drain", scene.slaves[0].id)),
     ] {
-        let body = json!({"name": "mine", "type": "directory", "shutdown_all": true, "status": "canceled"});
+        // What the route would take.
+        let body = match path.as_str() {
+            "/v1/build" => json!({"type": "directory"}),
+            "/v1/build/1" => json!({"status": "canceled"}),
+            "/v1/slave/shutdown" => json!({"shutdown_all": true}),
+            // Anybody may register, as nobody in particular.
+            "/v2/users" => {
+                json!({"name": "mine", "password": "a long password", "is_superuser": true})
+            }
+            "/v2/join_tokens" => json!({"name": "mine"}),
+            _ => json!({}),
+        };
         let request = Raw::json(method, &scene.victim.master(), &path, &body);
         for proof in [
             request.key_signature(&scene.own()),
@@ -345,13 +356,19 @@ async fn keys_and_tokens_for_other_things(scene: &Scene<'_>) {
 /// Orders to a slave by who has the secret, another slave's key, or a key of nobody: it takes those of its master alone.
 async fn a_master_that_is_none(scene: &Scene<'_>) {
     let slave = scene.victim.farm.slave_address(0);
-    for path in [
-        "/v1/build/99/setup",
-        "/v1/build/99/subjobs",
-        "/v1/build/1/teardown",
+    let master = json!({"incarnation": scene.victim.farm.incarnation(),
+        "session_id": session_of(&scene.victim.master()), "position": 1});
+    let subjob = json!({"subjob_id": 0, "attempt": 1, "atoms": ["true"]});
+    for (path, body) in [
+        (
+            "/v1/build/1/subjobs",
+            json!({"command": "true", "subjobs": [subjob], "master": master}),
+        ),
+        (
+            "/v1/build/1/teardown",
+            json!({"wait_ms": 1, "master": master}),
+        ),
     ] {
-        let body = json!({"wait_ms": 1, "master": {"incarnation": scene.victim.farm.incarnation(),
-            "session_id": session_of(&scene.victim.master()), "position": 1}});
         let request = Raw::json("POST", &slave, path, &body);
         for proof in [
             Proof::new(),
