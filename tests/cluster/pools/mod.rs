@@ -72,11 +72,14 @@ fn repository(atoms: u32, seconds: &str) -> Repository {
     repository
 }
 
-/// The only pool.
+/// The only pool. A master that has just started looks at its pools first.
 async fn pool(farm: &Farm) -> PoolView {
-    let pools = farm.client().pools().await.unwrap().pools;
-    let [pool] = <[PoolView; 1]>::try_from(pools).unwrap();
-    pool
+    wait_for("the master knows its pool", async || {
+        let pools = farm.client().pools().await.unwrap().pools;
+        assert!(pools.len() <= 1, "{pools:?}");
+        pools.into_iter().next()
+    })
+    .await
 }
 
 /// Waits until the pool is as it says.
