@@ -91,7 +91,7 @@ class Slaves {
   async #readPools(signal) {
     const { pools } = await read("/v2/pools", signal).catch(() => ({ pools: [] }));
     this.pools.hidden = !pools.length;
-    fill(this.pools, pools.map((pool) => h("li", {}, `Pool ${pool.name}: ${pool.busy + pool.idle} of ${pool.max_slaves} slaves, ${pool.wanted_slaves} wanted, ${pool.queued + pool.starting} on their way. ${pool.why}.`)));
+    fill(this.pools, pools.map((pool) => h("li", {}, `Pool ${pool.name}: ${pool.busy + pool.idle} of ${pool.max_slaves} slaves, ${pool.wanted_slaves} wanted, ${pool.queued + pool.starting} on their way: ${pool.why}.`)));
   }
 
   async #readSigns(signal) {
