@@ -59,7 +59,7 @@ impl Cluster {
                 };
                 self.enter_incarnation(incarnation, named);
                 if let IncarnationCause::EventsMissing(_) = cause {
-                    self.void_placements();
+                    self.void_placements(incarnation);
                 }
             }
             FarmFact::IdsReserved { build, slave } => self.reserve(*build, *slave),

@@ -4,10 +4,18 @@ use super::facts::{InstanceFact, Launch};
 use super::instance::{Instance, InstanceState};
 use crate::Cluster;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Generation, InstanceId};
+use clusterrunner_common::ids::{Generation, Incarnation, InstanceId};
+use sha2::{Digest as _, Sha256};
 
 /// How far the numbers of instances and of placements jump when the journal lost events: slaves may know higher ones.
 const JUMP: u32 = 1_000_000;
+
+/// How far the numbers of one incarnation jump. It is another distance for each: a journal that lost its end twice may begin
+/// from the same numbers as an incarnation that was lost, whose slaves still run what these numbers stood for then.
+fn jump_of(incarnation: &Incarnation) -> u32 {
+    let [a, b, c, ..] = <[u8; 32]>::from(Sha256::digest(&incarnation.0));
+    JUMP + u32::from_be_bytes([0, a, b, c])
+}
 
 impl Cluster {
     pub(crate) fn apply_to_instance(&mut self, id: InstanceId, fact: &InstanceFact, at: Timestamp) {
@@ -26,12 +34,13 @@ impl Cluster {
     }
 
     /// The journal lost events: what runs anywhere is void, and no number is given again that a slave may know.
-    pub(crate) fn void_placements(&mut self) {
+    pub(crate) fn void_placements(&mut self, incarnation: &Incarnation) {
         if self.instances.is_empty() {
             return;
         }
-        self.instances.last = self.instances.last.saturating_add(u64::from(JUMP));
-        self.lift_instances(JUMP);
+        let jump = jump_of(incarnation);
+        self.instances.last = self.instances.last.saturating_add(u64::from(jump));
+        self.lift_instances(jump);
     }
 
     /// No slave is known any more.

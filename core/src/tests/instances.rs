@@ -10,7 +10,7 @@ use crate::instances::reported::{ReportedInstance, ReportedInstances};
 use crate::templates::bounds::TemplateBounds;
 use crate::templates::refusal::TemplateRefusal;
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{Generation, InstanceId, SlaveId};
+use clusterrunner_common::ids::{Generation, Incarnation, InstanceId, SlaveId};
 use clusterrunner_common::templates::Form;
 use clusterrunner_common::work::ReportedState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -341,6 +341,26 @@ fn a_master_that_starts_says_all_orders_again() {
     assert_eq!(instance.state, InstanceState::Initialized);
     assert!(instance.generation > Generation(1000));
     farm.check_snapshots();
+}
+
+/// A journal that lost its end twice begins from the same numbers again; a slave may still run what they stood for.
+#[test]
+fn two_incarnations_after_the_same_loss_number_nothing_alike() {
+    let numbers = |incarnation: &str| {
+        let mut farm = Scenario::hosting(&[("a:1", 1)]);
+        farm.tell(launch(1, "app"));
+        farm.begin_incarnation(Incarnation(incarnation.to_owned()));
+        farm.tell(launch(2, "app"));
+        let instances = farm.cluster.instances();
+        let numbers: Vec<_> = instances.map(|one| (one.id, one.generation)).collect();
+        numbers
+    };
+    let (lost, found) = (numbers("lost"), numbers("found"));
+    assert_eq!(lost[0].0, found[0].0);
+    assert!(
+        lost[0].1 != found[0].1 && lost[1].0 != found[1].0,
+        "{lost:?}, {found:?}"
+    );
 }
 
 #[test]
