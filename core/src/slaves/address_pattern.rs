@@ -1,5 +1,7 @@
 //! Which addresses a join token is for: `host:port` or `host`, where `*` stands for any characters.
 
+use clusterrunner_common::text::path_pattern::fits;
+
 /// How many characters a pattern may have.
 const LONGEST: usize = 255;
 
@@ -10,30 +12,13 @@ pub(crate) fn is_pattern(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_plain)
 }
 
-/// Whether a slave at this `host:port` is meant. Without a port the pattern is for all ports; case does not matter.
+/// Whether a slave at this `host:port` is meant. Without a port the pattern is for all ports; case does not matter. Neither has
+/// a slash, so a pattern of paths does.
 #[must_use]
 pub(crate) fn matches(pattern: &str, address: &str) -> bool {
     let (pattern, address) = (pattern.to_ascii_lowercase(), address.to_ascii_lowercase());
     let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
-    is_like(&pattern, &address) || is_like(&pattern, host)
-}
-
-/// Each part between two stars is taken where it comes first, so no text takes long.
-fn is_like(pattern: &str, text: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else {
-        return pattern == text;
-    };
-    let Some(mut text) = text.strip_prefix(first) else {
-        return false;
-    };
-    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-    for part in middle.split('*') {
-        let Some((_, behind)) = text.split_once(part) else {
-            return false;
-        };
-        text = behind;
-    }
-    text.ends_with(last)
+    fits(&pattern, &address) || fits(&pattern, host)
 }
 
 #[cfg(test)]
