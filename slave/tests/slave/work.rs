@@ -1,7 +1,7 @@
 //! Builds: set-up, subjobs, results, tear-down.
 
 use crate::fake_master::{AHEAD_MS, FakeMaster, Heard};
-use crate::test_slave::{TestSlave, job, marked_processes, text_of};
+use crate::test_slave::{DEADLINE, TestSlave, job, marked_processes, text_of};
 use clusterrunner_common::api::{ConsoleBody, RunningAtom, SlaveState};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{AtomId, Attempt, BuildId, SlaveId, SubjobId};
@@ -84,11 +84,18 @@ async fn console_output_is_there_while_an_atom_runs_and_after() {
     slave.start_subjob(1, 0, 1, &[atom]).await.unwrap();
     text_of(slave.project.join("going")).await;
     let url = slave.url("/v1/build/1/subjob/0/atom/0/console");
-    let running: ConsoleBody = slave.caller.get(&url).await.unwrap();
-    assert_eq!(
-        (running.content.as_str(), running.total_num_lines),
-        ("one\ntwo\n", 2)
-    );
+    // What was printed is on its way to the console, which shows whole lines alone.
+    let two_lines = async {
+        loop {
+            let running: ConsoleBody = slave.caller.get(&url).await.unwrap();
+            let seen = (running.content.as_str(), running.total_num_lines);
+            match seen {
+                ("", 0) | ("one\n", 1) => tokio::task::yield_now().await,
+                seen => return assert_eq!(seen, ("one\ntwo\n", 2)),
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, two_lines).await.unwrap();
     std::fs::write(slave.project.join("done"), "").unwrap();
     master.hears_result(1).await;
     let url = format!("{url}?max_lines=1&offset_line=2");
