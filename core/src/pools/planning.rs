@@ -201,6 +201,7 @@ impl Pool {
                     counts.executors += slave.map_or(0, |slave| slave.executors);
                     counts.busy += slave.map_or(0, |slave| slave.busy);
                 }
+                (Place::Finishing, _) => counts.leaving += 1,
                 (Place::Leaving | Place::Lost(_) | Place::Unknown, _) => {
                     counts.leaving += u64::from(request.is_listed);
                 }

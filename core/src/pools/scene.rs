@@ -97,6 +97,8 @@ pub struct JoinedSeen {
 pub enum PoolPresence {
     /// It is.
     Alive,
+    /// It takes nothing new and finishes what it runs.
+    Finishing,
     /// It ends, or has ended, as it was told or because it said so.
     Leaving,
     /// It was lost.
@@ -165,7 +167,8 @@ impl PoolPresence {
     fn of(presence: &Presence) -> Option<Self> {
         match presence {
             Presence::Alive => Some(Self::Alive),
-            Presence::ShuttingDown | Presence::Ending | Presence::ShutDown => Some(Self::Leaving),
+            Presence::ShuttingDown => Some(Self::Finishing),
+            Presence::Ending | Presence::ShutDown => Some(Self::Leaving),
             Presence::Lost {
                 is_stopped: true, ..
             } => Some(Self::Leaving),

@@ -270,7 +270,7 @@ fn started(request: &Request, scene: &Scene) -> StartedSeen {
             let is_idle = scene.slaves.get(id).is_some_and(|slave| slave.is_idle);
             (if is_idle { "idle" } else { "busy" }, Some(id.0))
         }
-        Place::Leaving => ("leaving", None),
+        Place::Finishing | Place::Leaving => ("leaving", None),
         Place::Lost(_) => ("lost", None),
         Place::Unknown => ("unknown", None),
         Place::Vanished | Place::DiedYoung | Place::Over => ("over", None),

@@ -277,6 +277,21 @@ fn what_stays_listed_after_its_slave_is_ended() {
 }
 
 #[test]
+fn what_a_slave_that_ends_still_runs_is_waited_for() {
+    let mut farm = Farm::new([terms("a")]);
+    let token = farm.joined("a", 1);
+    farm.presence(token, PoolPresence::Finishing);
+    farm.plan();
+    let plan = farm.after(3600).plan();
+    assert_eq!(reasons(&plan), []);
+    assert_eq!(plan.counts.leaving, 1);
+    // From its end on its job has a while.
+    farm.presence(token, PoolPresence::Leaving);
+    assert_eq!(farm.plan().end, []);
+    assert_eq!(reasons(&farm.after(60).plan()), [EndReason::SlaveEnded]);
+}
+
+#[test]
 fn reasons_are_sentences() {
     let paused = Standing::Paused {
         failures: 2,
