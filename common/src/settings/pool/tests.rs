@@ -42,13 +42,14 @@ fn a_pool_of_commands() {
 #[test]
 fn pools_of_slurm_with_options() {
     let text = "[pool a]\nprovider = slurm\nmax_slaves = 4\npartition = long\ntime_limit = 1-12:00\n\
-                options = --mem=8G, \"--gres=gpu:1,shard:2\"\n[pool b]\nprovider = slurm\nmax_slaves = 0\n";
+                options = --mem=8G, \"--gres=gpu:1,shard:2\", --output=/tmp/%x.log\n[pool b]\nprovider = slurm\nmax_slaves = 0\n";
     let all = pools(text).unwrap();
     assert_eq!(all.len(), 2);
     let PoolProvider::Slurm(slurm) = &all[0].provider else {
         panic!("{all:?}")
     };
-    assert_eq!(slurm.options, ["--mem=8G", "--gres=gpu:1,shard:2"]);
+    let options = ["--mem=8G", "--gres=gpu:1,shard:2", "--output=/tmp/%x.log"];
+    assert_eq!(slurm.options, options);
     assert_eq!(slurm.slave_command, "clusterrunner slave");
     assert_eq!(slurm.time_limit.as_deref(), Some("1-12:00"));
 }

@@ -83,13 +83,9 @@ impl Value for TimeLimit {
 pub(super) struct SlurmOptions(pub(super) Vec<String>);
 
 /// Options that the master sets, by which it finds its jobs and their slaves end in time.
-const OWN: [&str; 10] = [
+const OWN: [&str; 6] = [
     "-J",
     "--job-name",
-    "-o",
-    "--output",
-    "-e",
-    "--error",
     "--signal",
     "--export",
     "--comment",
