@@ -149,7 +149,9 @@ fn place(token: &TokenSeen, listed: Option<&Listed>, listed_at: Timestamp) -> Pl
     match (joined.slave, listed.is_some()) {
         (Some((slave, PoolPresence::Alive)), _) => Place::Joined(slave),
         (Some((_, PoolPresence::Finishing)), _) => Place::Finishing,
-        (Some((_, PoolPresence::Leaving)), true) => Place::Leaving,
+        (Some((_, PoolPresence::Ending)), _) | (Some((_, PoolPresence::Leaving)), true) => {
+            Place::Leaving
+        }
         (Some((_, PoolPresence::Lost(at))), true) => Place::Lost(at),
         (Some((_, PoolPresence::Lost(at))), false)
             if at.0.saturating_sub(joined.at.0) < ms(YOUNG) =>

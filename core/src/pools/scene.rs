@@ -99,7 +99,9 @@ pub enum PoolPresence {
     Alive,
     /// It takes nothing new and finishes what it runs.
     Finishing,
-    /// It ends, or has ended, as it was told or because it said so.
+    /// It ends, and has still something to say.
+    Ending,
+    /// It has ended, as it was told or because it said so.
     Leaving,
     /// It was lost.
     Lost(Timestamp),
@@ -168,7 +170,8 @@ impl PoolPresence {
         match presence {
             Presence::Alive => Some(Self::Alive),
             Presence::ShuttingDown => Some(Self::Finishing),
-            Presence::Ending | Presence::ShutDown => Some(Self::Leaving),
+            Presence::Ending => Some(Self::Ending),
+            Presence::ShutDown => Some(Self::Leaving),
             Presence::Lost {
                 is_stopped: true, ..
             } => Some(Self::Leaving),

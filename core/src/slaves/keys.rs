@@ -277,8 +277,9 @@ impl Cluster {
             }
             KeyCommand::Forget(key) => {
                 known(&key)?;
-                let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
-                if let Some(slave) = alive.find(|slave| slave.key == Some(key)) {
+                // Also one that ends still says so, by its key.
+                let mut called = self.called_slaves();
+                if let Some(slave) = called.find(|slave| slave.key == Some(key)) {
                     return Err(KeyRefused::Connected(slave.url.clone()));
                 }
                 KeyFact::Forgotten { key }

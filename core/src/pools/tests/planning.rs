@@ -366,6 +366,11 @@ fn what_a_slave_that_ends_still_runs_is_waited_for() {
     let plan = farm.after(3600).plan();
     assert_eq!(reasons(&plan), []);
     assert_eq!(plan.counts.leaving, 1);
+    // Its key is good until it has said that it ends, whether its job is listed or not.
+    farm.presence(token, PoolPresence::Ending);
+    let listed = std::mem::take(&mut farm.listed);
+    assert_eq!(farm.plan().forget, []);
+    farm.listed = listed;
     // From its end on its job has a while.
     farm.presence(token, PoolPresence::Leaving);
     assert_eq!(farm.plan().end, []);
