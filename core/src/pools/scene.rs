@@ -118,10 +118,15 @@ impl Scene {
         let tokens = tokens.filter(|(_, token)| token.said.name.starts_with(prefix));
         let mut tokens: BTreeMap<_, _> = tokens
             .map(|(id, token)| {
+                // One that is used up without a key was ended, and its master before it was revoked.
+                let joined = JoinedSeen {
+                    at: token.created,
+                    slave: None,
+                };
                 let seen = TokenSeen {
                     name: token.said.name.clone(),
                     created: token.created,
-                    joined: None,
+                    joined: token.is_used_up().then_some(joined),
                 };
                 (id, seen)
             })

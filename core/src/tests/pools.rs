@@ -5,6 +5,7 @@ use crate::actor::Actor;
 use crate::command::Command;
 use crate::event::{Event, Fact, KeyFact};
 use crate::pools::Scene;
+use crate::pools::requests::{Place, requests};
 use crate::pools::scene::PoolPresence;
 use crate::refusal::Refusal;
 use crate::slaves::key_facts::{Joining, NewJoinToken};
@@ -109,4 +110,18 @@ fn tokens_of_slaves_that_have_joined_leave_room_for_others() {
         by: Joining::Token(TokenId(2)),
     });
     assert_eq!(joined, None);
+}
+
+#[test]
+fn a_token_that_was_used_and_has_no_key_any_more_is_over() {
+    let mut farm = Scenario::default();
+    make_token(&mut farm, "cr-a-1");
+    make_token(&mut farm, "cr-a-2");
+    farm.tell(connects(1, 1));
+    farm.lose(1);
+    order(&mut farm, KeyCommand::Forget(PublicKey([1; 32])));
+    let seen = scene(&farm);
+    let found = requests("cr-", &seen, (&[], seen.now));
+    let places: Vec<_> = found.iter().map(|request| &request.place).collect();
+    assert_eq!(places, [&Place::Over, &Place::Starting]);
 }
