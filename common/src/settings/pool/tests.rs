@@ -92,6 +92,34 @@ fn mistakes_are_told_with_their_line_and_the_cure() {
             "the master itself sets --job-name",
         ),
         (
+            format!("{whole}\noptions = --array=1-4"),
+            "a pool starts one slave for each job; remove --array",
+        ),
+        (
+            format!("{whole}\noptions = -a1-4"),
+            "a pool starts one slave for each job; remove -a1-4",
+        ),
+        (
+            format!("{whole}\noptions = --job=x"),
+            "the master itself sets --job-name; remove --job",
+        ),
+        (
+            format!("{whole}\ndrain_before = 65536"),
+            "expected at most 65535",
+        ),
+        (
+            format!("{whole}\ntime_limit = 2"),
+            "drain_before = 120 is not less than time_limit, which is 120 s",
+        ),
+        (
+            format!("{whole}\ndrain_before = 90000\ntime_limit = 1-0"),
+            "expected at most 65535",
+        ),
+        (
+            format!("{whole}\ndrain_before = 3661\ntime_limit = 1:01:01"),
+            "time_limit, which is 3661 s",
+        ),
+        (
             format!("{whole}\noptions = mem"),
             "expected a list of options of sbatch",
         ),
