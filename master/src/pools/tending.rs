@@ -4,6 +4,7 @@ use super::carrying_out::{Hand, Outcome};
 use super::joining::JoinTokens;
 use super::names::{farm_prefix, pool_prefix};
 use super::providers::PoolsProvider;
+use super::removed::warn_of_removed;
 use crate::coordinator::ClusterHandle;
 use crate::read::pools::{PoolSeen, Pools, StartedSeen};
 use crate::read::slave_keys::SlaveKeys;
@@ -114,6 +115,9 @@ impl PoolsTender {
 
     /// Tends them until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let configured = self.kept.iter().map(|kept| kept.hand.prefix.clone());
+        let configured = configured.collect();
+        warn_of_removed(&self.cluster, self.prefix.clone(), configured).await;
         if self.kept.is_empty() {
             return;
         }
