@@ -11,6 +11,7 @@ mod joining;
 mod names;
 mod provider;
 mod providers;
+mod removed;
 mod running;
 mod slurm;
 mod tending;

@@ -23,6 +23,7 @@ use crate::auth::signature::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, ClaimedSignature, SIGNATURE_HEADER, SeenSignatures,
     SignatureError, Signed as SignedParts, body_digest_matches, content_digest, is_body_digest,
 };
+use crate::auth::strangers;
 use crate::clock::Timestamp;
 use crate::http::around::{Answering, Inside};
 use crate::http::clusterrunner::rules::SESSION_ID;
@@ -200,6 +201,7 @@ impl Gate {
         if let Some((known, token)) = self.shown_token(&request) {
             let mut request = request;
             known.open(&token, &mut request).await?;
+            strangers::proof_holds(request.extensions());
             request.extensions_mut().insert(Proof::UserToken);
             request.extensions_mut().insert(BodyVerdict::new(GENUINE));
             return Ok(request);
@@ -208,6 +210,7 @@ impl Gate {
         if let Some(shown) = self.shown_session(&request)
             && self.open_to_session(&shown, &mut request).await?
         {
+            strangers::proof_holds(request.extensions());
             request.extensions_mut().insert(Proof::Session);
             request.extensions_mut().insert(BodyVerdict::new(GENUINE));
             return Ok(request);
@@ -222,6 +225,7 @@ impl Gate {
             | Proof::UserToken
             | Proof::Session => return Err(SignatureError::Missing.into()),
             Proof::Nothing => {
+                check_rate(&request)?;
                 request.extensions_mut().insert(BodyVerdict::new(GENUINE));
                 request.extensions_mut().insert(self.unproved.clone());
                 return Ok(request.map(|body| Body::new(Paced::new(body, Pace::UNPROVED))));
@@ -236,6 +240,7 @@ impl Gate {
         if !body_digest_matches(&self.secret, &body, &digest) {
             return Err(SignatureError::WrongBodyDigest.into());
         }
+        strangers::proof_holds(request.extensions());
         request.extensions_mut().insert(BodyVerdict::new(GENUINE));
         Ok(request)
     }
@@ -315,7 +320,9 @@ impl Gate {
             },
             now,
         )?;
-        self.seen().use_up(claimed, now)
+        self.seen().use_up(claimed, now)?;
+        strangers::proof_holds(request.extensions());
+        Ok(())
     }
 }
 
@@ -372,6 +379,12 @@ impl<S: Inside> Service<Request> for Guarded<S> {
             async move { Ok(gate.check(request, inside).await) },
         ))
     }
+}
+
+/// Refuses what needs no proof where the address of its sender has asked all it may without one.
+fn check_rate(request: &Request) -> Result<(), Closed> {
+    let may_go_on = strangers::may_go_on(request.extensions());
+    may_go_on.then_some(()).ok_or(Closed::TooOften)
 }
 
 fn header_text(request: &Request, name: &str) -> Option<String> {

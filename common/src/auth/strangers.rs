@@ -1,5 +1,6 @@
 //! How often one address may ask without proof. Requests whose proof holds never count, so any number of slaves may share
-//! an address, and neither do those of this machine.
+//! an address, and neither do those of this machine. Whoever looks at a proof says that it holds ([`proof_holds`]): what
+//! nobody has said that of counts, whatever the request shows.
 
 use super::signature::{BODY_DIGEST_HEADER, SIGNATURE_HEADER};
 use crate::http::around::{Answering, Inside};
@@ -7,11 +8,12 @@ use crate::http::peer::{Peer, Whose};
 use crate::http::refusal;
 use crate::lock::lock;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::{self, Either};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -69,6 +71,12 @@ impl Left {
 }
 
 impl Counted {
+    /// Whether an address has a request left.
+    fn has_left(&self, whose: Whose, now: Duration) -> bool {
+        let left = lock(&self.left).get(&whose).copied();
+        left.is_none_or(|left| left.later(self.each_second, now).take())
+    }
+
     /// Counts a request of an address; false where it has none left.
     fn count(&self, whose: Whose, now: Duration) -> bool {
         let each_second = self.each_second;
@@ -116,6 +124,34 @@ impl Strangers {
     }
 }
 
+/// What goes along with a request that shows something which may prove its sender.
+#[derive(Clone, Debug)]
+struct Shown {
+    /// Whether it does.
+    holds: Arc<AtomicBool>,
+    /// Whether its address has nothing left: it is answered only if it does.
+    must_hold: bool,
+}
+
+/// Says that what a request shows proves its sender: the request does not count.
+pub fn proof_holds(extensions: &Extensions) {
+    if let Some(shown) = extensions.get::<Shown>() {
+        shown.holds.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether it matters here if what a request shows proves its sender.
+pub(super) fn is_counted(extensions: &Extensions) -> bool {
+    extensions.get::<Shown>().is_some()
+}
+
+/// Whether a request whose proof nobody needs may be answered. False where it shows one that does not hold, and comes from
+/// an address that has asked all it may without: then no work is done for it.
+pub(super) fn may_go_on(extensions: &Extensions) -> bool {
+    let shown = extensions.get::<Shown>();
+    shown.is_none_or(|shown| !shown.must_hold || shown.holds.load(Ordering::Relaxed))
+}
+
 /// Whether a request shows something that may prove its sender. Whether it does, whoever gets it says.
 fn shows_proof(headers: &HeaderMap) -> bool {
     let names = [SIGNATURE_HEADER, BODY_DIGEST_HEADER];
@@ -124,7 +160,8 @@ fn shows_proof(headers: &HeaderMap) -> bool {
         || names.iter().any(|name| headers.contains_key(*name))
 }
 
-fn too_often() -> Response {
+/// The answer to an address that has asked all it may without proof.
+pub(super) fn too_often() -> Response {
     let error = "Too many requests without a proof that holds come from this address: try again in a second. Signed requests are \
                  not counted.";
     let mut refused = refusal(StatusCode::TOO_MANY_REQUESTS, error);
@@ -149,7 +186,7 @@ impl<S: Inside> Service<Request> for Counting<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let Some((counted, whose)) = self.strangers.of(&request) else {
             return Either::Left(self.inside.call(request));
         };
@@ -159,13 +196,19 @@ impl<S: Inside> Service<Request> for Counting<S> {
                 false => Either::Right(Box::pin(future::ready(Ok(too_often())))),
             };
         }
+        let shown = Shown {
+            holds: Arc::default(),
+            must_hold: !counted.has_left(whose, counted.began.elapsed()),
+        };
+        let holds = Arc::clone(&shown.holds);
+        request.extensions_mut().insert(shown);
         let mut inside = self.inside.clone();
         Either::Right(Box::pin(async move {
             let answer = inside.call(request).await?;
-            let is_wrong = answer.status() == StatusCode::UNAUTHORIZED;
-            match is_wrong && !counted.count(whose, counted.began.elapsed()) {
-                true => Ok(too_often()),
-                false => Ok(answer),
+            let is_free = holds.load(Ordering::Relaxed);
+            match is_free || counted.count(whose, counted.began.elapsed()) {
+                true => Ok(answer),
+                false => Ok(too_often()),
             }
         }))
     }
@@ -218,6 +261,23 @@ mod tests {
         assert!(lock(&counted.left).len() <= MOST_ADDRESSES);
     }
 
+    #[tokio::test]
+    async fn nothing_is_done_for_an_address_that_has_nothing_left() {
+        let checks = |request: Request| async move {
+            let is_over = request.uri().path() == "/over";
+            assert_ne!(may_go_on(request.extensions()), is_over);
+        };
+        let router = Router::new().fallback(checks);
+        let mut counting = Strangers::new(Some(1)).before(router);
+        let far = Some("10.0.0.1");
+        for _ in 0..10 {
+            let answer = ask(&mut counting, far, ("/", &["cookie"])).await;
+            assert_eq!(answer.status(), 200);
+        }
+        let answer = ask(&mut counting, far, ("/over", &["cookie"])).await;
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    }
+
     async fn ask(
         counting: &mut Counting<Router>,
         from: Option<&str>,
@@ -238,8 +298,15 @@ mod tests {
 
     #[tokio::test]
     async fn proofs_that_hold_and_this_machine_do_not_count() {
+        let good = |request: Request| async move {
+            if shows_proof(request.headers()) {
+                proof_holds(request.extensions());
+            }
+            StatusCode::OK
+        };
         let router = Router::new()
-            .route("/good", any(|| async { StatusCode::OK }))
+            .route("/good", any(good))
+            .route("/public", any(|| async { StatusCode::OK }))
             .route("/bad", any(|| async { StatusCode::UNAUTHORIZED }));
         let mut counting = Strangers::new(Some(1)).before(router);
         let signed: &[&str] = &["clusterrunner-signature"];
@@ -264,7 +331,17 @@ mod tests {
                 401
             );
         }
-        for asked in [("/good", &[][..]), ("/bad", signed)] {
+        // What shows a proof that nobody looks at is without one.
+        for asked in [
+            ("/good", &[][..]),
+            ("/bad", signed),
+            ("/public", &["cookie"][..]),
+            ("/public", &["authorization"][..]),
+            (
+                "/public",
+                &["clusterrunner-message-authentication-digest"][..],
+            ),
+        ] {
             let answer = ask(&mut counting, far, asked).await;
             assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.headers()[header::RETRY_AFTER], "1");

@@ -213,14 +213,23 @@ impl Beneath {
         )?)
     }
 
-    /// The same for an entry. A link is not followed.
+    /// The same for an entry, if it is still there. A link is not followed, and what has several names is not given. What is
+    /// looked at is what is given, whatever takes its name meanwhile.
     ///
     /// # Errors
     /// The system's.
     pub fn give_entry(&self, name: &OsStr, uid: u32, gid: u32) -> io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let entry = match openat(&self.0, one_name(name)?, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            opened => opened?,
+        };
+        let found = fstat(&entry)?;
+        if found.st_nlink != 1 || (found.st_uid, found.st_gid) == (uid, gid) {
+            return Ok(());
+        }
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        let name = one_name(name)?;
-        Ok(chownat(&self.0, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(chownat(&entry, "", uid, gid, AtFlags::EMPTY_PATH)?)
     }
 
     /// Removes an entry with all that is beneath it. It is no error if there is none.
@@ -395,6 +404,32 @@ mod tests {
         let removed = stack.spawn(move || remove_all(&tree)).unwrap();
         removed.join().unwrap().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_given_has_one_name_and_is_no_target_of_a_link() {
+        use std::os::unix::fs::MetadataExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["file", "two", "outside"] {
+            fs::write(path(name), "").unwrap();
+        }
+        fs::hard_link(path("two"), path("other")).unwrap();
+        symlink("outside", path("link")).unwrap();
+        let here = Beneath::open(folder.path()).unwrap();
+        let give = |name: &str, id| here.give_entry(OsStr::new(name), id, id);
+        give("gone", 1).unwrap();
+        assert!(give("../x", 1).is_err());
+        // Only root may give anything away.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        for name in ["file", "two", "link"] {
+            give(name, 12_345).unwrap();
+        }
+        let owner = |name| fs::symlink_metadata(path(name)).unwrap().uid();
+        let owners = ["file", "two", "link", "outside"].map(owner);
+        assert_eq!(owners, [12_345, 0, 12_345, 0]);
     }
 
     #[test]

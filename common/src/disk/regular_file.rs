@@ -7,10 +7,11 @@
 use crate::text::shell::shell_word;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 /// What lies under a name is no regular file. Callers get it inside of an [`io::Error`].
@@ -73,19 +74,32 @@ pub fn read_to_string(path: &Path, max: u64) -> io::Result<String> {
     text(read(path, max)?)
 }
 
-/// As [`read_to_string`], for a file with a secret in it, which must be closed to others.
+/// As [`read_to_string`], for a file with a secret in it, which must be closed to others. What root has given to a group
+/// is closed, too.
 ///
 /// # Errors
 /// As [`read_to_string`]; or others can read it: [`OpenToOthers`].
 pub fn read_secret(path: &Path, max: u64) -> io::Result<String> {
     let file = open(path)?;
-    let mode = file.metadata()?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata()?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if !is_closed(mode, metadata.uid(), geteuid().as_raw()) {
         let path = path.to_owned();
         let error = OpenToOthers { path, mode };
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
     }
     text(read_opened(&file, max)?)
+}
+
+/// Whether only those read a file who are meant to, by its mode, its owner and the user of this process.
+fn is_closed(mode: u32, owner: u32, me: u32) -> bool {
+    // So Kubernetes mounts secrets for a user that is not root: root's, and a group of the pod may read them (0440). Only root
+    // gives its files to a group, and this user is in that group or could not read the file: nobody has left it open by mistake,
+    // and `chmod`, which would be the cure, is not this user's to run. A file of one's own, or of any third user, is closed to
+    // its group as ever, as the usual umask would open it.
+    let is_roots = owner == 0 && me != 0;
+    let allowed = if is_roots { 0o740 } else { 0o700 };
+    mode & !allowed == 0
 }
 
 fn text(bytes: Vec<u8>) -> io::Result<String> {
@@ -265,6 +279,24 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{mode:o}");
             let cure = format!("chmod 600 '{}'", path.display());
             assert!(error.to_string().contains(&cure), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_group_may_read_only_what_root_has_given_to_it() {
+        for (mode, owner, me, expected) in [
+            (0o600, 7, 7, true),
+            (0o440, 7, 7, false),
+            (0o440, 0, 7, true),
+            (0o640, 0, 7, true),
+            (0o440, 0, 0, false),
+            (0o440, 8, 7, false),
+            (0o444, 0, 7, false),
+            (0o460, 0, 7, false),
+            (0o450, 0, 7, false),
+        ] {
+            let closed = is_closed(mode, owner, me);
+            assert_eq!(closed, expected, "{mode:o} of {owner} for {me}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::process::open_files;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -163,9 +163,22 @@ pub(super) struct Admitted {
 }
 
 impl Connections {
-    /// As the operator says, or as many as half of the descriptors that this process may have: the other half is for its
-    /// files, its commands and its own calls.
+    /// Those of all ports of this process that have these limits. They are as many as the operator says, or as half of the
+    /// descriptors that this process may have: the other half is for its files, its commands and its own calls.
     pub(super) fn of_this_process(limits: ServingLimits) -> Arc<Self> {
+        static SERVED: Mutex<Vec<(ServingLimits, Weak<Connections>)>> = Mutex::new(Vec::new());
+        let mut served = lock(&SERVED);
+        served.retain(|(_, connections)| connections.strong_count() > 0);
+        let mut same = served.iter().filter(|(of, _)| *of == limits);
+        if let Some(known) = same.find_map(|(_, connections)| connections.upgrade()) {
+            return known;
+        }
+        let new = Self::within(limits);
+        served.push((limits, Arc::downgrade(&new)));
+        new
+    }
+
+    fn within(limits: ServingLimits) -> Arc<Self> {
         let descriptors = open_files::limit().unwrap_or(usize::MAX);
         let most = (descriptors / 2).clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS);
         // Never more than there are descriptors for.
@@ -357,6 +370,22 @@ mod tests {
         assert!(is_closed(&first).await && !is_closed(&other).await);
         drop((first, second, other, again));
         assert!(connections.open().of_peers.is_empty());
+    }
+
+    #[test]
+    fn ports_of_one_process_share_their_connections() {
+        let limits = |connections| ServingLimits {
+            connections: Some(connections),
+            ..ServingLimits::default()
+        };
+        // As no other test has them.
+        let main = Connections::of_this_process(limits(1_234));
+        let router = Connections::of_this_process(limits(1_234));
+        let other = Connections::of_this_process(limits(1_235));
+        assert!(Arc::ptr_eq(&main, &router) && !Arc::ptr_eq(&main, &other));
+        let gone = Arc::downgrade(&main);
+        drop((main, router));
+        assert!(gone.upgrade().is_none());
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! How much of a daemon strangers may have, as its operator sets it.
 
-/// What one listening port takes on.
+/// What the listening ports of a daemon take on together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServingLimits {
     /// How many connections at a time; `None` for what the descriptors of the process allow.

@@ -93,12 +93,13 @@ impl Cluster {
     }
 
     /// What a plan names of secrets, with the values as they were last set. A project may have got another repository since the
-    /// build was prepared: what was set for that is not for this build.
+    /// build was prepared: what was set for that is not for this build. Nor is what went to it only since it might go to forks,
+    /// and may not any more.
     pub(crate) fn wanted_secrets(&self, build: &Build, plan: &Plan) -> Vec<WantedSecret> {
         let project = self.project(build.project);
-        let is_of_fork = is_of_fork(&build.request, project);
+        let is_trusted = plan.is_given_secrets && !is_of_fork(&build.request, project);
         let may_go = |project: &Project, secret: &NamedSecret| {
-            secret.is_for(&project.source) && (!is_of_fork || secret.set.allow_forks)
+            secret.is_for(&project.source) && (is_trusted || secret.set.allow_forks)
         };
         let wanted = plan.secrets.iter().map(|name| {
             let known = project.and_then(|project| {

@@ -5,14 +5,43 @@ use super::reason::since;
 use super::requests::Stage;
 use super::terms::ms;
 use clusterrunner_common::clock::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long a provider is left alone after its first failure; twice as long after each further one.
+/// How long nothing is started after a first failure; twice as long after each further one.
 pub const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest that it is left alone.
+/// The longest that nothing is started.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// After which time something is ended once more that is still there.
+pub const END_AGAIN: Duration = Duration::from_secs(30);
+
+/// What can fail of a pool. A success of one says nothing of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// What is started: the command that does so, or a slave that does not come.
+    Starts,
+    /// Slaves that have come: they are quarantined.
+    Slaves,
+    /// What ends machines and jobs.
+    Stops,
+    /// What lists them.
+    Lists,
+}
+
+/// Failures of one part in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// How many.
+    pub(super) failures: u32,
+    /// When the last one was.
+    pub(super) last: Timestamp,
+    /// Until when nothing is started for it.
+    pub(super) paused_until: Timestamp,
+    /// What the last one was.
+    pub(super) what: String,
+}
 
 /// What is remembered of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,35 +50,89 @@ pub struct Memory {
     pub(super) seen: BTreeMap<String, (Stage, Timestamp)>,
     /// Since when more is queued than is wanted.
     pub(super) surplus_since: Option<Timestamp>,
-    /// How often in a row something failed.
-    pub(super) failures: u32,
+    /// What fails, and how often in a row.
+    runs: BTreeMap<Part, Run>,
+    /// What was to end by its provider, and when that was asked for last.
+    ended: BTreeMap<String, Timestamp>,
+    /// Those whose slaves were noted as quarantined.
+    sick: BTreeSet<String>,
     /// How often something failed in this life of the master.
     pub(super) failed: u64,
-    /// Until when nothing is started.
-    pub(super) paused_until: Option<Timestamp>,
     /// What failed last, and when.
     pub(super) last_failure: Option<(Timestamp, String)>,
 }
 
 impl Memory {
-    /// Something failed: the provider, or a slave that it was to bring.
-    pub fn note_failure(&mut self, at: Timestamp, what: String) {
-        self.failures = self.failures.saturating_add(1);
+    /// Something failed. Nothing is started for a while then; what is there is listed and ended all the same.
+    pub fn note_failure(&mut self, part: Part, at: Timestamp, what: String) {
         self.failed += 1;
-        let doublings = (self.failures - 1).min(16);
+        self.last_failure = Some((at, what.clone()));
+        let before = self.runs.get(&part).map_or(0, |run| run.failures);
         let pause = ms(FIRST_PAUSE)
-            .saturating_mul(1 << doublings)
+            .saturating_mul(1 << before.min(16))
             .min(ms(LONGEST_PAUSE));
-        self.paused_until = Some(Timestamp(at.0.saturating_add(pause)));
-        self.last_failure = Some((at, what));
+        let run = Run {
+            failures: before.saturating_add(1),
+            last: at,
+            paused_until: Timestamp(at.0.saturating_add(pause)),
+            what,
+        };
+        self.runs.insert(part, run);
+    }
+
+    /// A part does what it should.
+    pub fn note_success(&mut self, part: Part) {
+        self.runs.remove(&part);
+    }
+
+    /// Something went well of what was asked for at this time: what had failed before does so no more.
+    fn note_success_of(&mut self, part: Part, asked: Timestamp) {
+        self.runs
+            .retain(|failed, run| *failed != part || asked <= run.last);
     }
 
     /// A slave has joined that was asked for at this time.
     pub(super) fn note_joined(&mut self, asked: Timestamp) {
-        if self.last_failure.as_ref().is_none_or(|(at, _)| asked > *at) {
-            self.failures = 0;
-            self.paused_until = None;
+        self.note_success_of(Part::Starts, asked);
+    }
+
+    /// A slave was healthy all its time, or for long, that was asked for at this time.
+    pub(super) fn note_healthy(&mut self, asked: Timestamp) {
+        self.note_success_of(Part::Slaves, asked);
+    }
+
+    /// The slave of this name is quarantined: noted once.
+    pub(super) fn note_sick(&mut self, name: &str, now: Timestamp) {
+        if self.sick.insert(name.to_owned()) {
+            let what = format!("{name}: its slave was quarantined");
+            self.note_failure(Part::Slaves, now, what);
         }
+    }
+
+    /// The provider is asked to end this.
+    pub fn note_ending(&mut self, name: &str, now: Timestamp) {
+        self.ended.insert(name.to_owned(), now);
+    }
+
+    /// Whether the provider was asked a moment ago to end this.
+    pub(super) fn is_ending(&self, name: &str, now: Timestamp) -> bool {
+        let asked = self.ended.get(name);
+        asked.is_some_and(|asked| since(*asked, now) < ms(END_AGAIN))
+    }
+
+    /// Forgets what is not there any more. Where all has gone that was to end, nothing keeps failing to.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.ended.retain(|name, _| is_there(name));
+        self.sick.retain(|name| is_there(name));
+        if self.ended.is_empty() {
+            self.runs.remove(&Part::Stops);
+        }
+    }
+
+    /// What keeps the pool from starting slaves for longest.
+    pub(super) fn pause(&self, now: Timestamp) -> Option<&Run> {
+        let runs = self.runs.values().filter(|run| now < run.paused_until);
+        runs.max_by_key(|run| run.paused_until)
     }
 
     /// For how long something stands where it does, in milliseconds.
@@ -74,7 +157,7 @@ impl Memory {
     /// Whether nothing is started now because of what failed.
     #[must_use]
     pub fn is_paused(&self, now: Timestamp) -> bool {
-        self.paused_until.is_some_and(|until| now < until)
+        self.pause(now).is_some()
     }
 
     /// How often something failed in this life of the master.

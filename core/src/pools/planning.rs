@@ -1,6 +1,6 @@
 //! What is to be done now: for all pools together, since one slave can do what another pool's slave could.
 
-use super::memory::Memory;
+use super::memory::{LONGEST_PAUSE, Memory, Part};
 use super::reason::{EndReason, Standing, since};
 use super::requests::{END_GRACE, Place, Request, Stage};
 use super::scene::{Scene, SlaveSeen};
@@ -152,12 +152,22 @@ impl Pool {
             if matches!(request.place, Place::Joined(_)) {
                 self.memory.note_joined(request.created);
             }
+            match slave.map(|slave| slave.is_sick) {
+                // Else another would take its place at once, and fall sick of the same.
+                Some(true) => self.memory.note_sick(&request.name, now),
+                Some(false) if request.joined_for(scene) >= ms(LONGEST_PAUSE) => {
+                    self.memory.note_healthy(request.created);
+                }
+                Some(false) | None => {}
+            }
             // Noted once, however long it takes until its token is gone.
             if let Some(what) = failure_of(&request.place).filter(|_| is_new) {
                 let what = format!("{}: {what}", request.name);
-                self.memory.note_failure(now, what);
+                self.memory.note_failure(Part::Starts, now, what);
             }
         }
+        let names: BTreeSet<&str> = self.requests.iter().map(|one| one.name.as_str()).collect();
+        self.memory.keep(|name| names.contains(name));
     }
 
     /// How many slaves may be started now.
@@ -201,6 +211,7 @@ impl Pool {
                     counts.executors += slave.map_or(0, |slave| slave.executors);
                     counts.busy += slave.map_or(0, |slave| slave.busy);
                 }
+                (Place::Finishing, _) => counts.leaving += 1,
                 (Place::Leaving | Place::Lost(_) | Place::Unknown, _) => {
                     counts.leaving += u64::from(request.is_listed);
                 }
@@ -254,7 +265,7 @@ impl Pool {
     }
 
     /// Ends the slaves that nobody needs, the one first that is idle for the longest time.
-    fn end_idle(&self, scene: &Scene, shares: &Shares, min: u64, plan: &mut PoolPlan) {
+    fn end_idle(&mut self, scene: &Scene, shares: &Shares, min: u64, plan: &mut PoolPlan) {
         let mut kept = plan.counts.joined + plan.counts.queued + plan.counts.starting;
         let mut idle: Vec<_> = self
             .requests
@@ -274,7 +285,10 @@ impl Pool {
             let is_long = for_ms >= ms(self.terms.idle_timeout);
             let reason = match (slave.is_sick, is_long && !is_claimed && kept > min) {
                 (true, _) => EndReason::Sick,
-                (false, true) => EndReason::Idle { for_ms },
+                (false, true) => {
+                    self.memory.note_healthy(request.created);
+                    EndReason::Idle { for_ms }
+                }
                 (false, false) => continue,
             };
             kept -= 1;
@@ -301,6 +315,7 @@ impl Pool {
         queued.sort_by_key(|one| (Reverse(one.created), one.name.clone()));
         let surplus = usize::try_from(surplus).unwrap_or(usize::MAX);
         let unneeded = queued.into_iter().take(surplus);
+        let unneeded = unneeded.filter(|one| !self.memory.is_ending(&one.name, scene.now));
         plan.end
             .extend(unneeded.map(|one| one.end(None, EndReason::Unneeded)));
     }
@@ -312,6 +327,9 @@ impl Pool {
             let for_ms = self.memory.seen_for(&request.name, scene.now);
             let is_late = for_ms >= ms(self.terms.start_timeout);
             let is_given_up = self.memory.is_given_up(&request.name);
+            if self.memory.is_ending(&request.name, scene.now) {
+                continue;
+            }
             let reason = match &request.place {
                 Place::Starting if is_given_up => EndReason::NeverAppeared {
                     for_ms: ms(self.terms.start_timeout).saturating_add(for_ms),
@@ -333,7 +351,7 @@ impl Pool {
         if let Some(name) = never.first() {
             let timeout = self.terms.start_timeout.as_secs();
             let what = format!("{name}: no slave has joined within {timeout} s");
-            self.memory.note_failure(scene.now, what);
+            self.memory.note_failure(Part::Starts, scene.now, what);
         }
         for name in never {
             self.memory.seen.insert(name, (Stage::GivenUp, scene.now));
@@ -356,6 +374,13 @@ impl Request {
             Place::Joined(id) => scene.slaves.get(&id),
             _ => None,
         }
+    }
+
+    /// For how long its slave is there, in milliseconds.
+    fn joined_for(&self, scene: &Scene) -> u64 {
+        let token = self.token.and_then(|token| scene.tokens.get(&token));
+        let joined = token.and_then(|token| token.joined);
+        joined.map_or(0, |joined| since(joined.at, scene.now))
     }
 
     fn end(&self, slave: Option<SlaveId>, reason: EndReason) -> End {

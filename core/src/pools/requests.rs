@@ -66,6 +66,8 @@ pub enum Place {
     Starting,
     /// Its slave is there.
     Joined(SlaveId),
+    /// Its slave finishes what it runs, and then ends: however long that takes, it is left alone.
+    Finishing,
     /// Its slave ends or has ended.
     Leaving,
     /// Its slave was lost.
@@ -85,7 +87,7 @@ impl Request {
     #[must_use]
     pub fn counts(&self) -> bool {
         match self.place {
-            Place::Queued { .. } | Place::Starting | Place::Joined(_) => true,
+            Place::Queued { .. } | Place::Starting | Place::Joined(_) | Place::Finishing => true,
             Place::Lost(_) | Place::Unknown | Place::Leaving => self.is_listed,
             Place::Vanished | Place::DiedYoung | Place::Over => false,
         }
@@ -146,7 +148,10 @@ fn place(token: &TokenSeen, listed: Option<&Listed>, listed_at: Timestamp) -> Pl
     };
     match (joined.slave, listed.is_some()) {
         (Some((slave, PoolPresence::Alive)), _) => Place::Joined(slave),
-        (Some((_, PoolPresence::Leaving)), true) => Place::Leaving,
+        (Some((_, PoolPresence::Finishing)), _) => Place::Finishing,
+        (Some((_, PoolPresence::Ending)), _) | (Some((_, PoolPresence::Leaving)), true) => {
+            Place::Leaving
+        }
         (Some((_, PoolPresence::Lost(at))), true) => Place::Lost(at),
         (Some((_, PoolPresence::Lost(at))), false)
             if at.0.saturating_sub(joined.at.0) < ms(YOUNG) =>
@@ -178,7 +183,7 @@ impl Stage {
             Place::Queued { .. } => Self::Queued,
             Place::Starting => Self::Coming,
             Place::Joined(_) if slave.is_some_and(|slave| slave.is_idle) => Self::Idle,
-            Place::Joined(_) => Self::Busy,
+            Place::Joined(_) | Place::Finishing => Self::Busy,
             Place::Leaving => Self::Leaving,
             Place::Lost(_) | Place::Unknown | Place::Vanished | Place::DiedYoung | Place::Over => {
                 Self::Lost

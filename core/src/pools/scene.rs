@@ -97,7 +97,11 @@ pub struct JoinedSeen {
 pub enum PoolPresence {
     /// It is.
     Alive,
-    /// It ends, or has ended, as it was told or because it said so.
+    /// It takes nothing new and finishes what it runs.
+    Finishing,
+    /// It ends, and has still something to say.
+    Ending,
+    /// It has ended, as it was told or because it said so.
     Leaving,
     /// It was lost.
     Lost(Timestamp),
@@ -114,10 +118,15 @@ impl Scene {
         let tokens = tokens.filter(|(_, token)| token.said.name.starts_with(prefix));
         let mut tokens: BTreeMap<_, _> = tokens
             .map(|(id, token)| {
+                // One that is used up without a key was ended, and its master before it was revoked.
+                let joined = JoinedSeen {
+                    at: token.created,
+                    slave: None,
+                };
                 let seen = TokenSeen {
                     name: token.said.name.clone(),
                     created: token.created,
-                    joined: None,
+                    joined: token.is_used_up().then_some(joined),
                 };
                 (id, seen)
             })
@@ -165,7 +174,9 @@ impl PoolPresence {
     fn of(presence: &Presence) -> Option<Self> {
         match presence {
             Presence::Alive => Some(Self::Alive),
-            Presence::ShuttingDown | Presence::Ending | Presence::ShutDown => Some(Self::Leaving),
+            Presence::ShuttingDown => Some(Self::Finishing),
+            Presence::Ending => Some(Self::Ending),
+            Presence::ShutDown => Some(Self::Leaving),
             Presence::Lost {
                 is_stopped: true, ..
             } => Some(Self::Leaving),

@@ -11,12 +11,11 @@ impl Pool {
     /// Why the pool has and wants what it does.
     pub(super) fn standing(&self, scene: &Scene, share: Share, plan: &PoolPlan) -> Standing {
         let counts = &plan.counts;
-        let until = self.memory.paused_until.filter(|until| scene.now < *until);
-        if let (Some(until), Some((_, what))) = (until, &self.memory.last_failure) {
+        if let Some(run) = self.memory.pause(scene.now) {
             return Standing::Paused {
-                failures: self.memory.failures,
-                left_ms: since(scene.now, until),
-                what: what.clone(),
+                failures: run.failures,
+                left_ms: since(scene.now, run.paused_until),
+                what: run.what.clone(),
             };
         }
         if !self.is_listed {

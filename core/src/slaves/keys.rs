@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// each start.
 pub const KEYS_KEPT: usize = 10_000;
 
-/// How many join tokens there may be.
+/// How many join tokens there may be with which slaves can still join; of used ones, as many as there are keys.
 pub const MOST_JOIN_TOKENS: usize = 1000;
 
 /// How many characters the name of a join token may have.
@@ -74,6 +74,12 @@ pub struct StoredJoinToken {
 }
 
 impl StoredJoinToken {
+    /// Whether as many slaves have joined with it as may.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.used >= self.said.uses()
+    }
+
     /// Whether no slave joins with it any more.
     #[must_use]
     pub fn is_expired(&self, at: Timestamp) -> bool {
@@ -165,7 +171,9 @@ pub enum KeyRefused {
     )]
     TooFarAhead,
     /// There are too many.
-    #[error("there are {MOST_JOIN_TOKENS} join tokens already: revoke some")]
+    #[error(
+        "there are {MOST_JOIN_TOKENS} join tokens already with which slaves can join, or {KEYS_KEPT} in all: revoke some"
+    )]
     TooManyTokens,
 }
 
@@ -269,8 +277,9 @@ impl Cluster {
             }
             KeyCommand::Forget(key) => {
                 known(&key)?;
-                let mut alive = self.slaves.values().filter(|slave| slave.is_alive());
-                if let Some(slave) = alive.find(|slave| slave.key == Some(key)) {
+                // Also one that ends still says so, by its key.
+                let mut called = self.called_slaves();
+                if let Some(slave) = called.find(|slave| slave.key == Some(key)) {
                     return Err(KeyRefused::Connected(slave.url.clone()));
                 }
                 KeyFact::Forgotten { key }
@@ -289,7 +298,10 @@ impl Cluster {
                 if !(1..=most).contains(&new.uses()) {
                     return Err(KeyRefused::InvalidUses);
                 }
-                if self.slave_keys.tokens.len() >= MOST_JOIN_TOKENS {
+                let tokens = &self.slave_keys.tokens;
+                // Each slave of a pool keeps its own, which is used.
+                let unused = tokens.values().filter(|token| !token.is_used_up()).count();
+                if unused >= MOST_JOIN_TOKENS || tokens.len() >= KEYS_KEPT {
                     return Err(KeyRefused::TooManyTokens);
                 }
                 let token = self.accounts.next_token_id();

@@ -522,3 +522,19 @@ fn joins_with_tokens_push_no_key_out() {
     assert!(connect("c:1", 3, SECRET).is_ok());
     assert!(connect("a:1", 1, None).is_ok());
 }
+
+/// Its last word is signed with its key.
+#[test]
+fn the_key_of_a_slave_that_ends_is_not_forgotten_before_it_has_ended() {
+    let mut farm = Scenario::default();
+    farm.tell(connects("a:1", "life 1", 1, SECRET));
+    farm.shut_down(&[1]);
+    let forget = Command::SlaveKey {
+        by: Actor::SecretHolder,
+        command: KeyCommand::Forget(key(1)),
+    };
+    let connected = KeyRefused::Connected("a:1".to_owned());
+    farm.check_refused(forget.clone(), &connected.into());
+    farm.lose(1);
+    farm.tell(forget);
+}

@@ -3,11 +3,13 @@
 use super::scenario::Scenario;
 use crate::actor::Actor;
 use crate::command::Command;
+use crate::event::{Event, Fact, KeyFact};
 use crate::pools::Scene;
+use crate::pools::requests::{Place, requests};
 use crate::pools::scene::PoolPresence;
 use crate::refusal::Refusal;
 use crate::slaves::key_facts::{Joining, NewJoinToken};
-use crate::slaves::keys::{KeyCommand, KeyRefused, OfferedKey};
+use crate::slaves::keys::{KeyCommand, KeyRefused, MOST_JOIN_TOKENS, OfferedKey};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{Incarnation, PublicKey, SessionId, SlaveId, TokenId};
 use std::collections::BTreeSet;
@@ -35,15 +37,18 @@ fn order(farm: &mut Scenario, command: KeyCommand) {
     farm.tell(Command::SlaveKey { by, command });
 }
 
-fn make_token(farm: &mut Scenario, name: &str) {
-    let new = NewJoinToken {
+fn new_token(name: &str) -> NewJoinToken {
+    NewJoinToken {
         name: name.to_owned(),
         seed: "seed".to_owned(),
         expires: None,
         address: None,
         uses: Some(1),
-    };
-    order(farm, KeyCommand::CreateToken(new));
+    }
+}
+
+fn make_token(farm: &mut Scenario, name: &str) {
+    order(farm, KeyCommand::CreateToken(new_token(name)));
 }
 
 fn scene(farm: &Scenario) -> Scene {
@@ -71,4 +76,52 @@ fn a_slave_is_that_of_its_token_and_no_other_joins_with_it() {
     order(&mut farm, KeyCommand::RevokeToken(TokenId(1)));
     let seen = scene(&farm);
     assert!(seen.tokens.is_empty() && seen.has_strays);
+}
+
+#[test]
+fn tokens_of_slaves_that_have_joined_leave_room_for_others() {
+    let mut farm = Scenario::default();
+    make_token(&mut farm, "cr-a-1");
+    let first = farm.journal.last().unwrap().clone();
+    let mut cluster = farm.cluster.clone();
+    let mut happen = |fact: KeyFact| {
+        let fact = Fact::SlaveKey(fact);
+        cluster.apply(&Event {
+            fact,
+            ..first.clone()
+        });
+        let command = Command::SlaveKey {
+            by: Actor::Master,
+            command: KeyCommand::CreateToken(new_token("cr-a-more")),
+        };
+        cluster.decide(command, Timestamp(9)).err()
+    };
+    let full = Some(Refusal::Key(KeyRefused::TooManyTokens));
+    let most = MOST_JOIN_TOKENS as u64;
+    for number in 2..=most {
+        let token = TokenId(number);
+        let new = new_token("cr-a");
+        let refused = happen(KeyFact::TokenCreated { token, new });
+        assert_eq!(refused, full.clone().filter(|_| number == most));
+    }
+    let joined = happen(KeyFact::Joined {
+        key: PublicKey([1; 32]),
+        address: "a:1".to_owned(),
+        by: Joining::Token(TokenId(2)),
+    });
+    assert_eq!(joined, None);
+}
+
+#[test]
+fn a_token_that_was_used_and_has_no_key_any_more_is_over() {
+    let mut farm = Scenario::default();
+    make_token(&mut farm, "cr-a-1");
+    make_token(&mut farm, "cr-a-2");
+    farm.tell(connects(1, 1));
+    farm.lose(1);
+    order(&mut farm, KeyCommand::Forget(PublicKey([1; 32])));
+    let seen = scene(&farm);
+    let found = requests("cr-", &seen, (&[], seen.now));
+    let places: Vec<_> = found.iter().map(|request| &request.place).collect();
+    assert_eq!(places, [&Place::Over, &Place::Starting]);
 }

@@ -378,3 +378,18 @@ fn a_build_that_waits_gets_no_secret_of_a_later_repository() {
     // Whoever may give it to forks gives it to this one.
     assert_eq!(told, [None, Some(sealed(4))]);
 }
+
+#[test]
+fn a_build_that_waits_loses_a_secret_that_may_not_go_to_forks_any_more() {
+    let mut farm = Scenario::with_secrets();
+    let foreign = farm.asks_for_both(Actor::User(ANN), request("p"), true);
+    let values = |farm: &Scenario| -> Vec<_> {
+        let wanted = farm.cluster.secrets_of(foreign).unwrap();
+        wanted.into_iter().map(|secret| secret.sealed).collect()
+    };
+    assert_eq!(values(&farm), [Some(sealed(2))]);
+    farm.tell(setting(1, "B", 3, false));
+    assert_eq!(values(&farm), [None]);
+    farm.tell(setting(1, "B", 4, true));
+    assert_eq!(values(&farm), [Some(sealed(4))]);
+}

@@ -10,6 +10,7 @@ use clusterrunner_common::logs::event_log::{Entry, EventLog};
 use clusterrunner_common::settings::PoolSettings;
 use clusterrunner_core::actor::Actor;
 use clusterrunner_core::command::{Command, SlaveChoice};
+use clusterrunner_core::pools::memory::Part;
 use clusterrunner_core::pools::planning::End;
 use clusterrunner_core::pools::{Listed, PoolPlan};
 use std::collections::BTreeMap;
@@ -41,12 +42,14 @@ struct NotStarted {
 pub(super) struct Outcome {
     /// What the provider listed afterwards, if it did.
     pub(super) listed: Option<Vec<Listed>>,
+    /// Whether the provider has ended what it was to end.
+    pub(super) has_ended: bool,
     /// What failed.
-    pub(super) failures: Vec<String>,
+    pub(super) failures: Vec<(Part, String)>,
 }
 
 impl Hand {
-    /// Carries a plan out. `listed` is what the provider listed last; none where it is left alone for now, and only that is
+    /// Carries a plan out. `listed` is what the provider listed last; none where it has said nothing yet, and only that is
     /// done for which it is not needed.
     pub(super) async fn carry_out(
         self: Arc<Self>,
@@ -71,7 +74,7 @@ impl Hand {
         let mut not_started = None;
         for _ in 0..plan.start {
             if let Err(failure) = self.start().await {
-                outcome.failures.push(failure.what);
+                outcome.failures.push((Part::Starts, failure.what));
                 not_started = failure.token;
                 break;
             }
@@ -97,7 +100,7 @@ impl Hand {
     async fn list(&self, outcome: &mut Outcome) {
         match self.provider.list(&self.prefix).await {
             Ok(listed) => outcome.listed = Some(listed),
-            Err(error) => outcome.failures.push(error.to_string()),
+            Err(error) => outcome.failures.push((Part::Lists, error.to_string())),
         }
     }
 
@@ -124,11 +127,12 @@ impl Hand {
         }
         let is_meant = |one: &&Listed| ends.iter().any(|end| end.name == one.name);
         let meant: Vec<Listed> = listed.iter().filter(is_meant).cloned().collect();
-        if !meant.is_empty()
-            && let Err(error) = self.provider.stop(&meant).await
-        {
-            outcome.failures.push(error.to_string());
-            return;
+        if !meant.is_empty() {
+            if let Err(error) = self.provider.stop(&meant).await {
+                outcome.failures.push((Part::Stops, error.to_string()));
+                return;
+            }
+            outcome.has_ended = true;
         }
         for end in ends {
             self.told_end(&end);

@@ -47,15 +47,15 @@ impl JoinTokens {
         Ok((token, text.ok_or_else(unknown)?))
     }
 
-    /// Ends a token; one that is gone already is as good. The key that a slave has joined with goes, too: another slave may get
-    /// that one's address.
+    /// Ends a token; one that is gone already is as good. The key that a slave has joined with goes before it: another slave may
+    /// get that one's address. The token of a slave that is still there stays, and goes with it at a later look.
     pub(super) async fn end(&self, token: TokenId) -> Result<(), CommandFailure> {
         for key in self.keys_of(token).await? {
             match self.tell(KeyCommand::Forget(key)).await {
-                Ok(_)
-                | Err(CommandFailure::Refused(Refusal::Key(
-                    KeyRefused::UnknownKey | KeyRefused::Connected(_),
-                ))) => {}
+                Ok(_) | Err(CommandFailure::Refused(Refusal::Key(KeyRefused::UnknownKey))) => {}
+                Err(CommandFailure::Refused(Refusal::Key(KeyRefused::Connected(_)))) => {
+                    return Ok(());
+                }
                 Err(failure) => return Err(failure),
             }
         }

@@ -4,9 +4,10 @@ use super::running::RunError;
 use clusterrunner_core::pools::Listed;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// All that a slave which is started needs to know.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Order {
     /// Its name, which the provider lists.
     pub(super) name: String,
@@ -24,6 +25,16 @@ pub(super) struct Order {
     pub(super) join_token: String,
     /// The variables of its environment that say all this but the token.
     pub(super) environment: BTreeMap<&'static str, String>,
+}
+
+/// Without the token.
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Order")
+            .field("name", &self.name)
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a provider did not do what it was asked for.

@@ -15,8 +15,8 @@ use tokio::process::Command;
 /// The most that is read of what a command prints: a list of many thousand slaves.
 const MOST_OUTPUT: u64 = 8 << 20;
 
-/// How much of its complaint is told.
-const TOLD: usize = 500;
+/// How much of its complaint is told: the end of one that is longer.
+pub(super) const TOLD: usize = 500;
 
 /// How long its output is waited for once it has ended: a slave that it left in the background may hold it open.
 const LATE_OUTPUT: Duration = Duration::from_millis(500);

@@ -4,16 +4,20 @@ use super::carrying_out::{Hand, Outcome};
 use super::joining::JoinTokens;
 use super::names::{farm_prefix, pool_prefix};
 use super::providers::PoolsProvider;
+use super::removed::warn_of_removed;
 use crate::coordinator::ClusterHandle;
 use crate::read::pools::{PoolSeen, Pools, StartedSeen};
 use crate::read::slave_keys::SlaveKeys;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::settings::PoolSettings;
+use clusterrunner_core::pools::memory::Part;
 use clusterrunner_core::pools::requests::requests;
 use clusterrunner_core::pools::{
     Listed, Memory, Place, Pool, PoolPlan, PoolTerms, Request, Scene, plan,
 };
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,6 +115,9 @@ impl PoolsTender {
 
     /// Tends them until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let configured = self.kept.iter().map(|kept| kept.hand.prefix.clone());
+        let configured = configured.collect();
+        warn_of_removed(&self.cluster, self.prefix.clone(), configured).await;
         if self.kept.is_empty() {
             return;
         }
@@ -123,11 +130,8 @@ impl PoolsTender {
                 () = stop.cancelled() => break,
                 Some(done) = work.join_next(), if !work.is_empty() => match done {
                     Ok((index, outcome)) => self.take_in(index, outcome),
-                    // It panicked: its pool would stand still without a word.
-                    Err(error) => {
-                        tracing::error!(%error, "the work on a pool broke off; pools are not tended any more");
-                        break;
-                    }
+                    // Only at the end: what panics is caught where it does.
+                    Err(error) => tracing::error!(%error, "the work on a pool broke off"),
                 },
                 _ = looks.tick() => {
                     if self.look(&mut work).await.is_none() {
@@ -146,14 +150,20 @@ impl PoolsTender {
         };
         let now = Timestamp::now();
         kept.is_at_work = false;
-        // Once for all that failed together.
-        if let Some(what) = outcome.failures.into_iter().next() {
+        let memory = &mut kept.pool.memory;
+        if outcome.has_ended {
+            memory.note_success(Part::Stops);
+        }
+        let later = Instant::now() + kept.hand.settings.list_interval;
+        for (part, what) in outcome.failures {
             let name = &kept.hand.settings.name;
             tracing::warn!(pool = name, error = what, "a provider failed");
-            kept.pool.memory.note_failure(now, what);
+            memory.note_failure(part, now, what);
+            kept.next_list = later;
         }
         if let Some(listed) = outcome.listed {
-            kept.next_list = Instant::now() + kept.hand.settings.list_interval;
+            memory.note_success(Part::Lists);
+            kept.next_list = later;
             kept.listed = listed;
             kept.listed_at = now;
             kept.pool.is_listed = true;
@@ -181,13 +191,48 @@ impl PoolsTender {
             kept.tell(plan);
             if let Some(task) = kept.task(plan, now) {
                 kept.is_at_work = true;
-                work.spawn(async move { (index, task.await) });
+                work.spawn(async move { (index, unbroken(task).await) });
             }
         }
         let seen = self.kept.iter().zip(plans);
         let seen = seen.map(|(kept, plan)| kept.seen(plan, &scene));
         self.seen.show(seen.collect());
         Some(())
+    }
+}
+
+/// What comes of work on a pool, also if it panics: the others go on, and it is tried once more after a pause.
+async fn unbroken(work: impl Future<Output = Outcome>) -> Outcome {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| Outcome {
+        failures: vec![(
+            Part::Starts,
+            "a bug of the master: the work on this pool broke off, and its log says where"
+                .to_owned(),
+        )],
+        ..Outcome::default()
+    })
+}
+
+/// What is to be done for a pool next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// All that is planned.
+    CarryOut,
+    /// That of it for which no provider is needed.
+    WithoutProvider,
+    /// Its provider is asked what there is.
+    List,
+}
+
+/// What is to be done next, if anything is. A pool that pauses starts nothing, as its plan says, and does all else.
+fn step(plan: &PoolPlan, is_listed: bool, is_due: bool) -> Option<Step> {
+    let of_provider = plan.start > 0 || plan.end.iter().any(|end| end.slave.is_none());
+    let of_master = !plan.forget.is_empty() || plan.end.iter().any(|end| end.slave.is_some());
+    match is_listed {
+        true if of_provider || of_master => Some(Step::CarryOut),
+        false if of_master => Some(Step::WithoutProvider),
+        true | false => is_due.then_some(Step::List),
     }
 }
 
@@ -201,18 +246,18 @@ impl Kept {
         if self.is_at_work {
             return None;
         }
-        let has_work = plan.start > 0 || !plan.end.is_empty() || !plan.forget.is_empty();
-        let is_paused = self.pool.memory.is_paused(now);
         let is_due = self.next_list <= Instant::now();
         let hand = self.hand.clone();
-        let needs_no_provider = plan.end.iter().any(|end| end.slave.is_some());
-        let carried = match is_paused {
-            true if needs_no_provider || !plan.forget.is_empty() => Some((plan.clone(), None)),
-            false if has_work && self.pool.is_listed => {
+        let carried = match step(plan, self.pool.is_listed, is_due)? {
+            Step::CarryOut => {
+                let of_provider = plan.end.iter().filter(|end| end.slave.is_none());
+                for end in of_provider {
+                    self.pool.memory.note_ending(&end.name, now);
+                }
                 Some((plan.clone(), Some(self.listed.clone())))
             }
-            false if is_due => None,
-            true | false => return None,
+            Step::WithoutProvider => Some((plan.clone(), None)),
+            Step::List => None,
         };
         Some(async move {
             match carried {
@@ -270,7 +315,7 @@ fn started(request: &Request, scene: &Scene) -> StartedSeen {
             let is_idle = scene.slaves.get(id).is_some_and(|slave| slave.is_idle);
             (if is_idle { "idle" } else { "busy" }, Some(id.0))
         }
-        Place::Leaving => ("leaving", None),
+        Place::Finishing | Place::Leaving => ("leaving", None),
         Place::Lost(_) => ("lost", None),
         Place::Unknown => ("unknown", None),
         Place::Vanished | Place::DiedYoung | Place::Over => ("over", None),
@@ -292,5 +337,63 @@ fn terms(settings: &PoolSettings) -> PoolTerms {
         idle_timeout: settings.idle_timeout,
         target_wait: settings.target_wait,
         start_timeout: settings.start_timeout,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clusterrunner_common::ids::SlaveId;
+    use clusterrunner_core::pools::planning::{Counts, End};
+    use clusterrunner_core::pools::{EndReason, Standing};
+
+    fn plan_with(start: u64, end: Vec<End>) -> PoolPlan {
+        PoolPlan {
+            wanted_executors: 0,
+            wanted_slaves: 0,
+            counts: Counts::default(),
+            start,
+            end,
+            forget: Vec::new(),
+            standing: Standing::Nothing,
+        }
+    }
+
+    fn end(slave: Option<SlaveId>) -> End {
+        End {
+            name: "cr-f-a-1".to_owned(),
+            token: None,
+            slave,
+            reason: EndReason::Unknown,
+        }
+    }
+
+    #[test]
+    fn what_is_done_next_follows_from_the_plan() {
+        let own = || plan_with(0, vec![end(Some(SlaveId(1)))]);
+        for (plan, is_listed, expected) in [
+            (plan_with(1, Vec::new()), true, Some(Step::CarryOut)),
+            (plan_with(0, vec![end(None)]), true, Some(Step::CarryOut)),
+            (own(), true, Some(Step::CarryOut)),
+            (own(), false, Some(Step::WithoutProvider)),
+            (plan_with(0, vec![end(None)]), false, None),
+            (plan_with(0, Vec::new()), true, None),
+        ] {
+            assert_eq!(step(&plan, is_listed, false), expected, "{plan:?}");
+            let due = expected.or(Some(Step::List));
+            assert_eq!(step(&plan, is_listed, true), due, "{plan:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_a_failure_of_its_pool_alone() {
+        async fn breaks() -> Outcome {
+            panic!("a bug")
+        }
+        let broken = unbroken(breaks()).await;
+        assert_eq!(broken.failures.len(), 1);
+        assert!(broken.listed.is_none());
+        let whole = unbroken(async { Outcome::default() }).await;
+        assert!(whole.failures.is_empty());
     }
 }

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
@@ -27,6 +28,10 @@ const REMEMBERED: &str = "container_runtime_";
 
 /// Begins, in what is remembered, why no container runs.
 const FAILED: &str = "failed: ";
+
+/// How long it is remembered that none runs: what a runtime needs may not have been up yet, as the daemon of docker when the
+/// machine starts.
+const FAILURE_COUNTS_FOR: Duration = Duration::from_secs(600);
 
 /// What is known of the containers of this machine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -120,7 +125,8 @@ fn first_working(installed: Vec<ContainerRuntime>, data: &Path) -> Found {
     Found::None(whys.join("; ").into())
 }
 
-/// Tries it out, unless the same one was tried since the machine started. Otherwise the text says why none runs.
+/// Tries it out, unless the same one has run a container since the machine started, or failed to a moment ago. Otherwise the
+/// text says why none runs.
 fn works(runtime: &ContainerRuntime, remembered: &Path) -> Result<(), String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let program = std::fs::metadata(&runtime.program).and_then(|program| program.modified());
@@ -130,9 +136,12 @@ fn works(runtime: &ContainerRuntime, remembered: &Path) -> Result<(), String> {
         return Ok(());
     }
     let failed = format!("{current}{FAILED}");
-    if let Some(why) = known.strip_prefix(&failed) {
+    if let Some(why) = known.strip_prefix(&failed)
+        && is_new(remembered)
+    {
         let again = format!(
-            "{why} (of an earlier start; without the file {} the next one tries again)",
+            "{why} (of an earlier start; one in {} min tries again, and the next one without the file {})",
+            FAILURE_COUNTS_FOR.as_secs() / 60,
             remembered.display()
         );
         return Err(again);
@@ -154,6 +163,13 @@ fn works(runtime: &ContainerRuntime, remembered: &Path) -> Result<(), String> {
         tracing::debug!(%error, "the container runtime is tried out again at the next start");
     }
     tried.map_err(|error| error.to_string())
+}
+
+/// Whether a failure was remembered a moment ago. One of the future, by a clock that was put back, was not.
+fn is_new(remembered: &Path) -> bool {
+    let written = std::fs::metadata(remembered).and_then(|file| file.modified());
+    let age = written.ok().and_then(|written| written.elapsed().ok());
+    age.is_some_and(|age| age < FAILURE_COUNTS_FOR)
 }
 
 impl ContainerRuntime {
@@ -267,7 +283,7 @@ mod tests {
     use clusterrunner_common::settings::RuntimeChoice;
 
     #[test]
-    fn a_runtime_that_runs_nothing_is_tried_once() {
+    fn a_runtime_that_runs_nothing_is_not_tried_at_each_start() {
         let data = tempfile::tempdir().unwrap();
         let settings = ContainerSettings {
             runtime: RuntimeChoice::Named("/bin/false".to_owned()),
@@ -287,6 +303,11 @@ mod tests {
         std::fs::write(&remembered, &other).unwrap();
         let second = works(&runtime, &remembered).unwrap_err();
         assert!(second.starts_with("another reason (of an"), "{second}");
+        // After a while it is tried once more.
+        let old = std::time::SystemTime::now() - FAILURE_COUNTS_FOR;
+        let file = std::fs::File::options().write(true).open(&remembered);
+        file.unwrap().set_modified(old).unwrap();
+        assert_eq!(works(&runtime, &remembered).unwrap_err(), first);
         // Of another runtime, or of the time before the machine was started again.
         std::fs::write(&remembered, format!("old {other}")).unwrap();
         assert_eq!(works(&runtime, &remembered).unwrap_err(), first);

@@ -70,11 +70,7 @@ pub(super) fn give_tree(directory: &Path, account: &Account) -> io::Result<()> {
                 waiting.push(relative.join(name));
                 continue;
             }
-            let found = here.stat(&name)?;
-            let is_given = (found.st_uid, found.st_gid) == (account.uid, account.gid);
-            if found.st_nlink == 1 && !is_given {
-                here.give_entry(&name, account.uid, account.gid)?;
-            }
+            here.give_entry(&name, account.uid, account.gid)?;
         }
     }
     Ok(())

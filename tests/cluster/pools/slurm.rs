@@ -148,7 +148,7 @@ async fn a_controller_that_is_away_costs_nothing_that_runs() {
     })
     .await;
     slurm.start_controller().await;
-    // The pauses of a provider that fails have grown meanwhile.
+    // It is listed again soon, but what starts slaves may pause for longer.
     wait_for_at_most(Duration::from_secs(180), "all is over", async || {
         let pool = pool(&farm).await;
         (pool.slaves.is_empty() && pool.reason == "nothing").then_some(())

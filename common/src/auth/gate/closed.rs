@@ -6,6 +6,7 @@ use super::tokens::UnknownToken;
 use crate::api::ErrorCode;
 use crate::auth::keys::KeyRefusal;
 use crate::auth::signature::SignatureError;
+use crate::auth::strangers::too_often;
 use crate::http::{coded_refusal, refusal};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,7 @@ pub(super) enum Closed {
     Unreadable(String),
     LengthRequired,
     Busy,
+    TooOften,
 }
 
 impl From<SignatureError> for Closed {
@@ -104,6 +106,7 @@ impl IntoResponse for Closed {
                 let retry = [(header::RETRY_AFTER, "1")];
                 (retry, refusal(StatusCode::SERVICE_UNAVAILABLE, error)).into_response()
             }
+            Self::TooOften => too_often(),
             Self::LengthRequired => refusal(
                 StatusCode::LENGTH_REQUIRED,
                 "An upload must state its length in the header Content-Length.",

@@ -1,9 +1,10 @@
 //! Reads, where they need a proof: the bound signature of any request, or the read token.
 
 use super::tokens::{Known, UnknownToken};
-use super::{Closed, Gate, Proof, header_text};
+use super::{Closed, Gate, Proof, check_rate, header_text};
 use crate::auth::secret::Secret;
 use crate::auth::signature::{ClaimedSignature, SIGNATURE_HEADER, content_digest};
+use crate::auth::strangers;
 use axum::extract::Request;
 use axum::http::{Method, header};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -53,24 +54,27 @@ impl Gate {
     /// Checks a read, and notes its proof where reads need one.
     pub(super) fn check_read(&self, request: &mut Request) -> Result<(), Closed> {
         let Reads::Proved { token } = &self.reads else {
-            return self.note_signature(request);
+            self.note_signature(request)?;
+            return check_rate(request);
         };
         // What a web page's browser asks for by itself, and tells nothing.
         if request.method() == Method::OPTIONS {
-            return Ok(());
+            return check_rate(request);
         }
         if (self.is_open)(request.method(), request.uri().path()) {
-            return Ok(());
+            return check_rate(request);
         }
         let proof = self.proof_of_read(request, token.as_ref())?;
         request.extensions_mut().insert(proof);
         Ok(())
     }
 
-    /// Where reads are open, some of them show more to those who prove who they are.
+    /// Where reads are open, some of them show more to those who prove who they are. The others are the same for all, but who
+    /// proves nothing may not ask as often.
     fn note_signature(&self, request: &mut Request) -> Result<(), Closed> {
         let path = request.uri().path();
-        if !self.shows_more(request.method(), path) {
+        let shows_more = self.shows_more(request.method(), path);
+        if !shows_more && !strangers::is_counted(request.extensions()) {
             return Ok(());
         }
         let Some(signature) = header_text(request, SIGNATURE_HEADER) else {
@@ -83,12 +87,13 @@ impl Gate {
             Ok(Proof::from(claimed.by()))
         });
         match verified {
-            Ok(proof) => {
+            Ok(proof) if shows_more => {
                 request.extensions_mut().insert(proof);
                 Ok(())
             }
+            Ok(_) => Ok(()),
             // Who holds another secret reads as everybody does.
-            Err(_) if !self.is_about_users(request.method(), path) => Ok(()),
+            Err(_) if !shows_more || !self.is_about_users(request.method(), path) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -103,6 +108,7 @@ impl Gate {
     ) -> Result<Request, Closed> {
         match known.note(token, &mut request).await {
             Ok(()) => {
+                strangers::proof_holds(request.extensions());
                 request.extensions_mut().insert(Proof::UserToken);
             }
             Err(UnknownToken::Nobodys) => self.check_read(&mut request)?,
@@ -123,7 +129,10 @@ impl Gate {
             given.and_then(|given| given.strip_prefix(b"Bearer ")),
             token,
         ) {
-            (Some(given), Some(token)) if is_same(given, token) => Ok(Proof::ReadToken),
+            (Some(given), Some(token)) if is_same(given, token) => {
+                strangers::proof_holds(request.extensions());
+                Ok(Proof::ReadToken)
+            }
             (Some(_), _) => Err(Closed::UnprovedRead(UnprovedRead::WrongToken)),
             (None, _) => Err(Closed::UnprovedRead(UnprovedRead::Missing)),
         }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::auth::signature::{Signed as Parts, body_digest};
+use crate::auth::strangers::Strangers;
+use crate::http::peer::Peer;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::http::Extensions;
@@ -464,4 +466,37 @@ async fn closed_reads_take_the_read_token_and_those_of_users() {
         assert_eq!(status, expected.0, "{token}: {said}");
         assert!(said.contains(expected.1), "{said}");
     }
+}
+
+#[tokio::test]
+async fn what_proves_nothing_counts_whatever_it_shows() {
+    const SHOWN: [(&str, &str); 4] = [
+        ("cookie", "x"),
+        ("cookie", "clusterrunner_session=x"),
+        ("authorization", "Bearer x"),
+        (SIGNATURE_HEADER, "x"),
+    ];
+    let router = Router::new().route("/public", get(async || "public"));
+    let age = Duration::from_secs(300);
+    let gate = Gate::new(secret(), &session(), age, |_, _| false);
+    let counting = Strangers::new(Some(1)).before(gate.before(router));
+    let ask = async |(name, value): (&str, &str)| {
+        let request = Request::builder().uri("/public").header(name, value);
+        let mut request = request.body(Body::empty()).unwrap();
+        let far = Some("10.0.0.1".parse().unwrap());
+        request.extensions_mut().insert(Peer(far));
+        let answer = counting.clone().oneshot(request).await.unwrap();
+        answer.status().as_u16()
+    };
+    let mut refused = 0;
+    for number in 0..100 {
+        let signed = signature("GET", "/public", "");
+        assert_eq!(
+            ask((SIGNATURE_HEADER, signed.as_str())).await,
+            200,
+            "{number}"
+        );
+        refused += u32::from(ask(SHOWN[number % SHOWN.len()]).await == 429);
+    }
+    assert!(refused > 50, "{refused}");
 }

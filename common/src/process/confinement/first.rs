@@ -4,7 +4,7 @@ use super::confined::{Confined, Word, leave_streams};
 use super::{NOT_CONFINED_EXIT_CODE, Walls, calls, failed, filter, scope, walls};
 use rustix::fs::Mode;
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, Rlimit, WaitOptions, getrlimit, setrlimit, umask, wait};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions, setrlimit, umask, wait};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -99,14 +99,16 @@ fn start(walls: &Walls, confined: &Confined, to_say: &PipeWriter) -> Result<Pid,
 fn leave_rest() -> Result<(), String> {
     let left = calls::leave_keyring();
     left.map_err(|error| failed("leave the keyring of the slave", None, error))?;
-    let most = getrlimit(Resource::Core).maximum;
-    // With this limit, and no other, the system gives it neither to a file nor to a program.
-    let none = Some(most.map_or(1, |most| most.min(1)));
-    let limit = Rlimit {
-        current: none,
-        maximum: none,
+    let limit = |bytes| {
+        let both = Rlimit {
+            current: Some(bytes),
+            maximum: Some(bytes),
+        };
+        setrlimit(Resource::Core, both)
     };
-    let limited = setrlimit(Resource::Core, limit);
+    // With this limit, and no other, the system gives it neither to a file nor to a program. Who has less may not have it
+    // without power; with none a program of the machine still gets it.
+    let limited = limit(1).or_else(|_| limit(0));
     limited.map_err(|error| failed("keep crashes to itself", None, error))
 }
 

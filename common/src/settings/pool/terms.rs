@@ -9,6 +9,9 @@ use super::values::{Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// The longest time before the end of a job at which Slurm signals it.
+const LONGEST_DRAIN: Duration = Duration::from_secs(65_535);
+
 /// A pool: slaves that are started when work waits, and ended when they are idle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
@@ -90,6 +93,32 @@ fn seconds(section: &PoolSection, key: &str, usual: u64) -> Result<Duration, Set
     Ok(set.map_or(Duration::from_secs(usual), |set| set.0))
 }
 
+/// How long before its end a job is told.
+fn drain_before(section: &PoolSection) -> Result<Duration, SettingsError> {
+    let drain = seconds(section, "drain_before", 120)?;
+    let limit = value::<TimeLimit>(section, "time_limit")?;
+    let limit = limit.and_then(|limit| limit.seconds());
+    let too_long = match limit {
+        _ if drain > LONGEST_DRAIN => {
+            format!(
+                "expected at most {} (seconds), as sbatch takes them",
+                LONGEST_DRAIN.as_secs()
+            )
+        }
+        Some(limit) if drain.as_secs() >= limit => format!(
+            "drain_before = {} is not less than time_limit, which is {limit} s: a slave would never take work",
+            drain.as_secs()
+        ),
+        Some(_) | None => return Ok(drain),
+    };
+    let found = section.find("drain_before");
+    let found = found.or_else(|| section.find("time_limit"));
+    Err(found.map_or_else(
+        || section.wrong(too_long.clone()),
+        |found| found.wrong(too_long.clone()),
+    ))
+}
+
 /// The pool of a section, or what is wrong with it.
 pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError> {
     let needed = |key: &str| section.wrong(format!("expected the setting \"{key}\""));
@@ -131,7 +160,7 @@ pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError>
             partition: text(section, "partition")?,
             account: text(section, "account")?,
             time_limit: value::<TimeLimit>(section, "time_limit")?.map(|limit| limit.0),
-            drain_before: seconds(section, "drain_before", 120)?,
+            drain_before: drain_before(section)?,
             options: value::<SlurmOptions>(section, "options")?
                 .map(|options| options.0)
                 .unwrap_or_default(),

@@ -42,13 +42,14 @@ fn a_pool_of_commands() {
 #[test]
 fn pools_of_slurm_with_options() {
     let text = "[pool a]\nprovider = slurm\nmax_slaves = 4\npartition = long\ntime_limit = 1-12:00\n\
-                options = --mem=8G, \"--gres=gpu:1,shard:2\"\n[pool b]\nprovider = slurm\nmax_slaves = 0\n";
+                options = --mem=8G, \"--gres=gpu:1,shard:2\", --output=/tmp/%x.log\n[pool b]\nprovider = slurm\nmax_slaves = 0\n";
     let all = pools(text).unwrap();
     assert_eq!(all.len(), 2);
     let PoolProvider::Slurm(slurm) = &all[0].provider else {
         panic!("{all:?}")
     };
-    assert_eq!(slurm.options, ["--mem=8G", "--gres=gpu:1,shard:2"]);
+    let options = ["--mem=8G", "--gres=gpu:1,shard:2", "--output=/tmp/%x.log"];
+    assert_eq!(slurm.options, options);
     assert_eq!(slurm.slave_command, "clusterrunner slave");
     assert_eq!(slurm.time_limit.as_deref(), Some("1-12:00"));
 }
@@ -89,6 +90,34 @@ fn mistakes_are_told_with_their_line_and_the_cure() {
         (
             format!("{whole}\noptions = --job-name=x"),
             "the master itself sets --job-name",
+        ),
+        (
+            format!("{whole}\noptions = --array=1-4"),
+            "a pool starts one slave for each job; remove --array",
+        ),
+        (
+            format!("{whole}\noptions = -a1-4"),
+            "a pool starts one slave for each job; remove -a1-4",
+        ),
+        (
+            format!("{whole}\noptions = --job=x"),
+            "the master itself sets --job-name; remove --job",
+        ),
+        (
+            format!("{whole}\ndrain_before = 65536"),
+            "expected at most 65535",
+        ),
+        (
+            format!("{whole}\ntime_limit = 2"),
+            "drain_before = 120 is not less than time_limit, which is 120 s",
+        ),
+        (
+            format!("{whole}\ndrain_before = 90000\ntime_limit = 1-0"),
+            "expected at most 65535",
+        ),
+        (
+            format!("{whole}\ndrain_before = 3661\ntime_limit = 1:01:01"),
+            "time_limit, which is 3661 s",
         ),
         (
             format!("{whole}\noptions = mem"),

@@ -59,6 +59,34 @@ impl Value for MasterUrl {
 /// A time limit as `sbatch --time` takes it.
 pub(super) struct TimeLimit(pub(super) String);
 
+impl TimeLimit {
+    /// How many seconds that is; none where it is no limit.
+    pub(super) fn seconds(&self) -> Option<u64> {
+        let (days, times) = match self.0.split_once('-') {
+            Some((days, times)) => (Some(days), times),
+            None => (None, self.0.as_str()),
+        };
+        let number = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
+        let mut parts = times.split(':').map(number);
+        let parts = [parts.next(), parts.next(), parts.next()].map(Option::unwrap_or_default);
+        let in_seconds = |units: [u64; 3]| {
+            let each = parts.into_iter().zip(units);
+            each.fold(0_u64, |sum, (part, unit)| {
+                sum.saturating_add(part.saturating_mul(unit))
+            })
+        };
+        let is_short = times.split(':').count() < 3;
+        let seconds = match days {
+            Some(days) => {
+                in_seconds([3600, 60, 1]).saturating_add(number(days).saturating_mul(86_400))
+            }
+            None if is_short => in_seconds([60, 1, 0]),
+            None => in_seconds([3600, 60, 1]),
+        };
+        (seconds > 0).then_some(seconds)
+    }
+}
+
 impl Value for TimeLimit {
     fn read(found: &Found) -> Result<Self, SettingsError> {
         let text: String = found.parse("a time limit")?;
@@ -82,19 +110,27 @@ impl Value for TimeLimit {
 /// Further options for `sbatch`, each as it stands in a job script behind `#SBATCH`.
 pub(super) struct SlurmOptions(pub(super) Vec<String>);
 
-/// Options that the master sets, by which it finds its jobs and their slaves end in time.
-const OWN: [&str; 10] = [
+/// Options that the master sets, by which it finds its jobs and their slaves end in time, and that would make several jobs of
+/// one.
+const OWN: [&str; 8] = [
     "-J",
+    "-a",
+    "--array",
     "--job-name",
-    "-o",
-    "--output",
-    "-e",
-    "--error",
     "--signal",
     "--export",
     "--comment",
     "--parsable",
 ];
+
+/// Which of the master's own options this is: sbatch takes values right behind a letter, and the beginnings of names.
+fn own_option(name: &str) -> Option<&'static str> {
+    let is_own = |own: &&str| match own.starts_with("--") {
+        true => name.len() > 2 && own.starts_with(name),
+        false => name.starts_with(*own),
+    };
+    OWN.into_iter().find(is_own)
+}
 
 impl Value for SlurmOptions {
     const IS_TEXT: bool = true;
@@ -108,8 +144,13 @@ impl Value for SlurmOptions {
                     "expected a list of options of sbatch, such as --mem=8G, --exclusive, found \"{option}\""
                 )));
             }
-            if OWN.contains(&name) {
-                return Err(found.wrong(format!("the master itself sets {name}; remove it")));
+            if let Some(own) = own_option(name) {
+                return Err(found.wrong(match own {
+                    "-a" | "--array" => {
+                        format!("a pool starts one slave for each job; remove {name}")
+                    }
+                    _ => format!("the master itself sets {own}; remove {name}"),
+                }));
             }
         }
         Ok(Self(options))

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pools::memory::Part;
 use crate::pools::planning::End;
 
 fn reasons(plan: &PoolPlan) -> Vec<EndReason> {
@@ -146,6 +147,40 @@ fn a_sick_slave_goes_when_it_is_idle() {
 }
 
 #[test]
+fn slaves_that_fall_sick_one_after_the_other_are_replaced_ever_later() {
+    let mut farm = Farm::new([terms("a")]);
+    farm.waits(&[], 100, 100);
+    for failures in 1..=4 {
+        let token = farm.after(601).joined("a", 0);
+        farm.plan();
+        let slave = farm.scene.slaves.get_mut(&SlaveId(token.0)).unwrap();
+        (slave.is_sick, slave.takes_work) = (true, false);
+        let plan = farm.plan();
+        assert_eq!(reasons(&plan), [EndReason::Sick]);
+        assert_eq!(plan.start, 0);
+        // Planned again, it is no other failure.
+        let standing = farm.plan().standing;
+        let expected =
+            matches!(&standing, Standing::Paused { failures: of, .. } if *of == failures);
+        assert!(expected, "{standing:?}");
+        farm.scene.slaves.clear();
+        farm.scene.tokens.clear();
+        farm.listed.clear();
+    }
+    // One that is healthy for long ends that.
+    farm.after(601).joined("a", 2);
+    farm.plan();
+    farm.after(600).plan();
+    let now = farm.scene.now;
+    farm.pools[0].memory.note_sick("another", now);
+    let standing = farm.plan().standing;
+    assert!(
+        matches!(standing, Standing::Paused { failures: 1, .. }),
+        "{standing:?}"
+    );
+}
+
+#[test]
 fn a_slave_that_never_appears_is_given_up_once_and_the_pool_pauses() {
     let mut farm = Farm::new([terms("a")]);
     farm.waits(&[], 1, 1).asked("a", Some(ListedState::Running));
@@ -169,8 +204,8 @@ fn pauses_grow_and_end_with_a_slave_that_joins() {
     let mut memory = Memory::default();
     let mut pauses = Vec::new();
     for _ in 0..10 {
-        memory.note_failure(Timestamp(0), "no".to_owned());
-        pauses.push(memory.paused_until.unwrap().0 / 1000);
+        memory.note_failure(Part::Starts, Timestamp(0), "no".to_owned());
+        pauses.push(memory.pause(Timestamp(0)).unwrap().paused_until.0 / 1000);
     }
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]);
     memory.note_joined(Timestamp(0));
@@ -180,6 +215,52 @@ fn pauses_grow_and_end_with_a_slave_that_joins() {
     );
     memory.note_joined(Timestamp(1));
     assert!(!memory.is_paused(Timestamp(1)));
+    // A slave that joins says nothing of what lists and ends.
+    memory.note_failure(Part::Lists, Timestamp(2), "no".to_owned());
+    memory.note_joined(Timestamp(3));
+    assert!(memory.is_paused(Timestamp(3)));
+    memory.note_success(Part::Stops);
+    assert!(memory.is_paused(Timestamp(3)));
+    memory.note_success(Part::Lists);
+    assert!(!memory.is_paused(Timestamp(3)));
+}
+
+#[test]
+fn what_is_still_listed_is_ended_again_after_a_while() {
+    let mut farm = Farm::new([terms("a")]);
+    farm.listed.push(Listed {
+        name: "cr-a-old".to_owned(),
+        id: "7".to_owned(),
+        state: ListedState::Running,
+    });
+    assert_eq!(reasons(&farm.plan()), [EndReason::Unknown]);
+    assert_eq!(
+        reasons(&farm.plan()),
+        [EndReason::Unknown],
+        "it was only planned"
+    );
+    let now = farm.scene.now;
+    farm.pools[0].memory.note_ending("cr-a-old", now);
+    assert_eq!(farm.after(29).plan().end, []);
+    assert_eq!(reasons(&farm.after(1).plan()), [EndReason::Unknown]);
+}
+
+#[test]
+fn a_pool_that_pauses_ends_what_is_too_much() {
+    let mut farm = Farm::new([terms("a")]);
+    farm.waits(&[], 1, 1).asked("a", Some(ListedState::Running));
+    farm.plan();
+    let now = farm.after(100).scene.now;
+    for _ in 0..10 {
+        farm.pools[0]
+            .memory
+            .note_failure(Part::Lists, now, "no".to_owned());
+    }
+    let plan = farm.after(20).plan();
+    assert_eq!(
+        reasons(&plan),
+        [EndReason::NeverAppeared { for_ms: 120_000 }]
+    );
 }
 
 #[test]
@@ -274,6 +355,26 @@ fn what_stays_listed_after_its_slave_is_ended() {
         EndReason::SlaveLost { for_ms: 120_000 },
     ];
     assert_eq!(reasons(&farm.after(60).plan()), both);
+}
+
+#[test]
+fn what_a_slave_that_ends_still_runs_is_waited_for() {
+    let mut farm = Farm::new([terms("a")]);
+    let token = farm.joined("a", 1);
+    farm.presence(token, PoolPresence::Finishing);
+    farm.plan();
+    let plan = farm.after(3600).plan();
+    assert_eq!(reasons(&plan), []);
+    assert_eq!(plan.counts.leaving, 1);
+    // Its key is good until it has said that it ends, whether its job is listed or not.
+    farm.presence(token, PoolPresence::Ending);
+    let listed = std::mem::take(&mut farm.listed);
+    assert_eq!(farm.plan().forget, []);
+    farm.listed = listed;
+    // From its end on its job has a while.
+    farm.presence(token, PoolPresence::Leaving);
+    assert_eq!(farm.plan().end, []);
+    assert_eq!(reasons(&farm.after(60).plan()), [EndReason::SlaveEnded]);
 }
 
 #[test]

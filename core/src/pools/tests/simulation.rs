@@ -3,6 +3,7 @@
 //! for what works.
 
 use super::*;
+use crate::pools::memory::Part;
 use std::fmt;
 
 const SEEDS: u64 = 200;
@@ -127,7 +128,7 @@ fn live(seed: u64) -> Day {
             for _ in 0..plan.start {
                 if now < fails_until {
                     let memory = &mut farm.pools[0].memory;
-                    memory.note_failure(farm.scene.now, "no".to_owned());
+                    memory.note_failure(Part::Starts, farm.scene.now, "no".to_owned());
                     break;
                 }
                 day.starts += 1;

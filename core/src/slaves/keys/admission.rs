@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 impl StoredJoinToken {
     /// Whether a slave at an address may join with it.
     fn check(&self, id: TokenId, address: &str) -> Result<(), KeyRefused> {
-        if self.used >= self.said.uses() {
+        if self.is_used_up() {
             return Err(KeyRefused::TokenUsedUp(id, self.said.uses()));
         }
         match &self.said.address {

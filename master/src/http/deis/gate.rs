@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::auth::strangers::proof_holds;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_core::access::{Caller, SecretProof};
 use std::sync::Arc;
@@ -30,7 +31,10 @@ pub(super) async fn pass(
         request.extensions_mut().insert(Builder);
     }
     let caller = match shown(&request) {
-        Ok(Shown::Token(token)) => holder(&api, token).await,
+        Ok(Shown::Token(token)) => {
+            let holder = holder(&api, token).await;
+            holder.inspect(|_| proof_holds(request.extensions()))
+        }
         Ok(Shown::Caller(caller)) => Ok(caller),
         Err(error) => Err(error),
     };

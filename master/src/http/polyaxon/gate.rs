@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::auth::strangers::proof_holds;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_core::access::Caller;
 use std::sync::Arc;
@@ -35,7 +36,10 @@ pub(super) async fn pass(
     };
     let token = token(request.headers()).or_else(in_query);
     let caller = match caller(&api, token.map(str::to_owned)).await {
-        Ok(caller) => caller,
+        Ok(caller) => {
+            proof_holds(request.extensions());
+            caller
+        }
         Err(_) if is_open(request.uri().path()) => Caller::Nobody,
         Err(PolyaxonError::NotAuthenticated | PolyaxonError::InvalidToken) if is_socket => {
             return PolyaxonError::NotAuthorized.into_response();

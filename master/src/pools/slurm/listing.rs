@@ -1,6 +1,10 @@
 //! What `squeue` prints.
 
+use super::super::running::TOLD;
 use clusterrunner_core::pools::{Listed, ListedState};
+
+/// A complaint that was cut may be shorter by what is left of a letter.
+const LETTER: usize = 3;
 
 /// Id, state, why it waits, and name of a job.
 pub(super) const FORMAT: &str = "%i|%T|%r|%j";
@@ -38,10 +42,16 @@ pub(super) fn read(printed: &str, prefix: &str) -> Result<Vec<Listed>, String> {
 
 /// Whether `scancel` complains of jobs that are over.
 pub(super) fn is_gone(complaint: &str) -> bool {
-    let mut lines = complaint.split("; ");
-    lines.all(|line| {
-        line.contains("Invalid job id") || line.contains("Job/step already completing or completed")
-    })
+    // The first line of one that was cut may be the end of a line.
+    let is_cut = complaint.len() + LETTER >= TOLD;
+    let lines = complaint.split("; ").skip(usize::from(is_cut));
+    let mut lines = lines.peekable();
+    let says_something = lines.peek().is_some();
+    says_something
+        && lines.all(|line| {
+            line.contains("Invalid job id")
+                || line.contains("Job/step already completing or completed")
+        })
 }
 
 #[cfg(test)]
@@ -66,6 +76,10 @@ mod tests {
         assert!(is_gone(
             "scancel: error: Kill job error on job id 7: Invalid job id specified"
         ));
+        let many = ["scancel: error: Kill job error on job id 7: Invalid job id specified"; 20];
+        let many = many.join("; ");
+        assert!(is_gone(&many[many.len() - TOLD..]));
+        assert!(!is_gone(&"x".repeat(TOLD)));
         assert!(!is_gone(
             "scancel: error: Unable to contact slurm controller"
         ));

@@ -130,6 +130,7 @@ mod tests {
             join_token: "7-abc".to_owned(),
             environment: BTreeMap::from([("CLUSTERRUNNER_LABELS", "it's".to_owned())]),
         };
+        assert!(!format!("{order:?}").contains("7-abc"));
         let script = script(&settings, &order);
         for expected in [
             "#SBATCH --partition=long\n",
