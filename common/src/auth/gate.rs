@@ -23,6 +23,7 @@ use crate::auth::signature::{
     BODY_DIGEST_HEADER, CONTENT_DIGEST_HEADER, ClaimedSignature, SIGNATURE_HEADER, SeenSignatures,
     SignatureError, Signed as SignedParts, body_digest_matches, content_digest, is_body_digest,
 };
+use crate::auth::strangers::proof_holds;
 use crate::clock::Timestamp;
 use crate::http::around::{Answering, Inside};
 use crate::http::clusterrunner::rules::SESSION_ID;
@@ -175,6 +176,9 @@ impl Gate {
             Ok(request) => request,
             Err(closed) => return closed.into_response(),
         };
+        if !matches!(request.extensions().get(), Some(Proof::Nothing)) {
+            proof_holds(request.extensions());
+        }
         let verdict = request.extensions().get::<BodyVerdict>().cloned();
         let Ok(response) = inside.call(request).await;
         if verdict.is_some_and(|verdict| verdict.is(FORGED)) {

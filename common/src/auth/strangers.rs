@@ -7,11 +7,12 @@ use crate::http::peer::{Peer, Whose};
 use crate::http::refusal;
 use crate::lock::lock;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::future::{self, Either};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -116,6 +117,22 @@ impl Strangers {
     }
 }
 
+/// Whether the proof of a request holds: an extension of those that show one.
+#[derive(Clone, Debug, Default)]
+struct Held(Arc<AtomicBool>);
+
+/// Notes that what a request shows proves its sender. Whoever takes proofs notes it: what is not noted counts.
+pub fn proof_holds(extensions: &Extensions) {
+    if let Some(Held(held)) = extensions.get() {
+        held.store(true, Ordering::Release);
+    }
+}
+
+/// Whether it matters if the proof of a request holds.
+pub(crate) fn is_proof_awaited(extensions: &Extensions) -> bool {
+    extensions.get::<Held>().is_some()
+}
+
 /// Whether a request shows something that may prove its sender. Whether it does, whoever gets it says.
 fn shows_proof(headers: &HeaderMap) -> bool {
     let names = [SIGNATURE_HEADER, BODY_DIGEST_HEADER];
@@ -149,7 +166,7 @@ impl<S: Inside> Service<Request> for Counting<S> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request) -> Self::Future {
         let Some((counted, whose)) = self.strangers.of(&request) else {
             return Either::Left(self.inside.call(request));
         };
@@ -159,11 +176,14 @@ impl<S: Inside> Service<Request> for Counting<S> {
                 false => Either::Right(Box::pin(future::ready(Ok(too_often())))),
             };
         }
+        let Held(held) = Held::default();
+        request.extensions_mut().insert(Held(Arc::clone(&held)));
         let mut inside = self.inside.clone();
         Either::Right(Box::pin(async move {
             let answer = inside.call(request).await?;
-            let is_wrong = answer.status() == StatusCode::UNAUTHORIZED;
-            match is_wrong && !counted.count(whose, counted.began.elapsed()) {
+            // What is shown for nothing is as good as nothing, whatever the answer: many reads are for everybody.
+            let is_proved = held.load(Ordering::Acquire);
+            match !is_proved && !counted.count(whose, counted.began.elapsed()) {
                 true => Ok(too_often()),
                 false => Ok(answer),
             }
@@ -239,7 +259,14 @@ mod tests {
     #[tokio::test]
     async fn proofs_that_hold_and_this_machine_do_not_count() {
         let router = Router::new()
-            .route("/good", any(|| async { StatusCode::OK }))
+            .route("/all", any(|| async { StatusCode::OK }))
+            .route(
+                "/good",
+                any(|request: Request| async move {
+                    proof_holds(request.extensions());
+                    StatusCode::OK
+                }),
+            )
             .route("/bad", any(|| async { StatusCode::UNAUTHORIZED }));
         let mut counting = Strangers::new(Some(1)).before(router);
         let signed: &[&str] = &["clusterrunner-signature"];
@@ -264,7 +291,13 @@ mod tests {
                 401
             );
         }
-        for asked in [("/good", &[][..]), ("/bad", signed)] {
+        // A false proof is none, also where nobody asks for one.
+        for asked in [
+            ("/good", &[][..]),
+            ("/bad", signed),
+            ("/all", signed),
+            ("/all", &["cookie"]),
+        ] {
             let answer = ask(&mut counting, far, asked).await;
             assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
             assert_eq!(answer.headers()[header::RETRY_AFTER], "1");

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, Method, header};
 use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::auth::strangers::proof_holds;
 use clusterrunner_common::http::around::Answering;
 use error::GitHttpError;
 use std::convert::Infallible;
@@ -49,6 +50,7 @@ impl GitHttp {
         let (parts, body) = request.into_parts();
         let wanted = wanted(&parts.method, parts.uri.path(), parts.uri.query())?;
         let caller = callers::caller(&self.cluster, &parts.headers).await?;
+        proof_holds(&parts.extensions);
         let (app, service, part) = match wanted {
             Wanted::Offer(app, service) => (app, service, Part::Offer),
             Wanted::Answer(app, service) => (app, service, Part::Answer),

@@ -4,6 +4,7 @@ use super::tokens::{Known, UnknownToken};
 use super::{Closed, Gate, Proof, header_text};
 use crate::auth::secret::Secret;
 use crate::auth::signature::{ClaimedSignature, SIGNATURE_HEADER, content_digest};
+use crate::auth::strangers::{is_proof_awaited, proof_holds};
 use axum::extract::Request;
 use axum::http::{Method, header};
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -63,6 +64,7 @@ impl Gate {
             return Ok(());
         }
         let proof = self.proof_of_read(request, token.as_ref())?;
+        proof_holds(request.extensions());
         request.extensions_mut().insert(proof);
         Ok(())
     }
@@ -70,7 +72,8 @@ impl Gate {
     /// Where reads are open, some of them show more to those who prove who they are.
     fn note_signature(&self, request: &mut Request) -> Result<(), Closed> {
         let path = request.uri().path();
-        if !self.shows_more(request.method(), path) {
+        let shows_more = self.shows_more(request.method(), path);
+        if !shows_more && !is_proof_awaited(request.extensions()) {
             return Ok(());
         }
         let Some(signature) = header_text(request, SIGNATURE_HEADER) else {
@@ -84,7 +87,10 @@ impl Gate {
         });
         match verified {
             Ok(proof) => {
-                request.extensions_mut().insert(proof);
+                proof_holds(request.extensions());
+                if shows_more {
+                    request.extensions_mut().insert(proof);
+                }
                 Ok(())
             }
             // Who holds another secret reads as everybody does.
@@ -103,6 +109,7 @@ impl Gate {
     ) -> Result<Request, Closed> {
         match known.note(token, &mut request).await {
             Ok(()) => {
+                proof_holds(request.extensions());
                 request.extensions_mut().insert(Proof::UserToken);
             }
             Err(UnknownToken::Nobodys) => self.check_read(&mut request)?,

@@ -2,6 +2,7 @@
 //! a header, which no other site can know, and must come from a page of this very origin as far as the browser says so.
 
 use super::{BODY_DIGEST_HEADER, Closed, Gate, Proof, SIGNATURE_HEADER};
+use crate::auth::strangers::proof_holds;
 use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, Method, header};
 use std::fmt;
@@ -104,6 +105,7 @@ impl Gate {
     ) -> Result<Request, Closed> {
         match shown.note(&mut request).await {
             Ok(_) => {
+                proof_holds(request.extensions());
                 request.extensions_mut().insert(Proof::Session);
             }
             Err(UnknownSession::Ended) => self.check_read(&mut request)?,

@@ -7,6 +7,7 @@ use crate::http::tokens;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use clusterrunner_common::auth::strangers::proof_holds;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_core::access::{Access, Caller, Subject, access};
 use std::sync::Arc;
@@ -37,10 +38,12 @@ impl FromRequestParts<Arc<Api>> for Anyone {
         };
         for text in candidates(value) {
             if api.key.is(text) {
+                proof_holds(&parts.extensions);
                 return Ok(Self(Caller::BinderKey));
             }
             let user = tokens::holder(text, &api.cluster, Timestamp::now()).await?;
             if let Some(user) = user {
+                proof_holds(&parts.extensions);
                 return Ok(Self(Caller::User(user)));
             }
         }

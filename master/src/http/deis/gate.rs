@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use clusterrunner_common::auth::gate::Proof;
+use clusterrunner_common::auth::strangers::proof_holds;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_core::access::{Caller, SecretProof};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(super) async fn pass(
 ) -> Response {
     if is_builder(&api, &request) {
         request.extensions_mut().insert(Builder);
+        proof_holds(request.extensions());
     }
     let caller = match shown(&request) {
         Ok(Shown::Token(token)) => holder(&api, token).await,
@@ -36,6 +38,9 @@ pub(super) async fn pass(
     };
     match caller {
         Ok(caller) => {
+            if caller != Caller::Nobody {
+                proof_holds(request.extensions());
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

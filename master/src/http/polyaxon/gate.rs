@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use clusterrunner_common::auth::strangers::proof_holds;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_core::access::Caller;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ pub(super) async fn pass(
         }
         Err(error) => return error.into_response(),
     };
+    if caller != Caller::Nobody {
+        proof_holds(request.extensions());
+    }
     request.extensions_mut().insert(caller);
     next.run(request).await
 }
