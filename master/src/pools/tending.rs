@@ -152,10 +152,10 @@ impl PoolsTender {
             tracing::warn!(pool = name, error = what, "a provider failed");
             kept.pool.memory.note_failure(now, what);
         }
-        if let Some(listed) = outcome.listed {
+        if let Some((listed, began)) = outcome.listed {
             kept.next_list = Instant::now() + kept.hand.settings.list_interval;
             kept.listed = listed;
-            kept.listed_at = now;
+            kept.listed_at = began;
             kept.pool.is_listed = true;
         }
     }
