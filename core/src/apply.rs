@@ -36,6 +36,8 @@ impl Cluster {
             Fact::Instance(instance, fact) => self.apply_to_instance(*instance, fact, event.at),
             Fact::App(project, fact) => self.apply_to_app(*project, fact, event.at),
             Fact::SlaveKey(fact) => self.apply_to_key(fact, event.at),
+            // Only the audit log has it.
+            Fact::SignIn(_) => {}
         }
     }
 

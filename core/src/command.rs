@@ -4,6 +4,7 @@ mod actor;
 mod bounded;
 
 use super::accounts::command::{AccountCommand, ProjectCommand};
+use crate::accounts::sign_ins::SignInFact;
 use crate::actor::Actor;
 use crate::apps::command::AppCommand;
 use crate::builds::details::{Merge, NewDetails};
@@ -76,6 +77,13 @@ pub enum Command {
         by: Actor,
         /// The order.
         command: KeyCommand,
+    },
+    /// Somebody signs in to the page or out, or could not.
+    SignIn {
+        /// The actor.
+        by: Actor,
+        /// What is told of it.
+        fact: SignInFact,
     },
     /// A user cancels a build.
     CancelBuild {

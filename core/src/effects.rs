@@ -34,7 +34,8 @@ impl Cluster {
             | Fact::Account(..)
             | Fact::Project(..)
             | Fact::App(..)
-            | Fact::SlaveKey(_) => Vec::new(),
+            | Fact::SlaveKey(_)
+            | Fact::SignIn(_) => Vec::new(),
         }
     }
 

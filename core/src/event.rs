@@ -4,6 +4,7 @@
 //! Stored events are never edited. A new need is a new variant, or a new field with a default.
 
 pub use crate::accounts::facts::{AccountFact, ProjectFact};
+pub use crate::accounts::sign_ins::SignInFact;
 pub use crate::apps::facts::AppFact;
 pub use crate::builds::facts::{Bound, BuildFact};
 pub use crate::instances::facts::InstanceFact;
@@ -51,6 +52,8 @@ pub enum Fact {
     App(ProjectId, AppFact),
     /// To a key of a slave, or a token with which slaves join.
     SlaveKey(KeyFact),
+    /// To whoever signs in to the page.
+    SignIn(SignInFact),
 }
 
 /// The build and the slave that a fact is about.
@@ -84,7 +87,8 @@ impl Fact {
             | Self::Project(..)
             | Self::Template(..)
             | Self::App(..)
-            | Self::SlaveKey(_) => Subject::default(),
+            | Self::SlaveKey(_)
+            | Self::SignIn(_) => Subject::default(),
         }
     }
 }
@@ -101,6 +105,7 @@ impl fmt::Display for Fact {
             Self::Instance(instance, fact) => write!(f, "instance {instance}{fact}"),
             Self::App(project, fact) => write!(f, "app of project {project}{fact}"),
             Self::SlaveKey(fact) => fact.fmt(f),
+            Self::SignIn(fact) => fact.fmt(f),
         }
     }
 }

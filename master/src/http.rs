@@ -8,6 +8,7 @@ pub(crate) mod claims;
 pub(crate) mod clusterrunner;
 pub(crate) mod deis;
 pub(crate) mod description;
+pub(crate) mod door;
 pub(crate) mod git;
 mod list_address;
 mod openapi;

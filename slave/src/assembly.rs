@@ -177,6 +177,7 @@ pub async fn serve_until_told(
         held,
         data: Arc::clone(&base.data),
         interval,
+        ends_when_unknown: base.settings.end_when_unknown,
     };
     base.greet();
     Box::pin(supervisor.adopt()).await;

@@ -69,6 +69,17 @@ fn tell_of_connect(failures: &mut Failures, error: &ConnectError) {
     }
 }
 
+/// Whether the master knows neither the key of this slave nor what it joins with.
+fn is_unknown(error: &ConnectError) -> bool {
+    let (ConnectError::Call(refused) | ConnectError::NotTaken { refused, .. }) = error else {
+        return false;
+    };
+    matches!(
+        refused.code(),
+        Some(ErrorCode::UnknownSlaveKey | ErrorCode::InvalidJoinToken)
+    )
+}
+
 /// Whether an operator has revoked this slave's key: it ends, and does not try to get in again by itself.
 fn is_revoked(error: &CallError) -> bool {
     error.code() == Some(ErrorCode::RevokedSlaveKey)
@@ -93,6 +104,8 @@ pub(crate) struct Connection {
     pub(crate) consoles: Arc<Consoles>,
     /// The time between two heartbeats.
     pub(crate) interval: Duration,
+    /// Whether the slave ends when the master knows neither its key nor what it joins with.
+    pub(crate) ends_when_unknown: bool,
 }
 
 /// Keeps the slave connected until `stop`, then tells the master that it goes.
@@ -162,7 +175,8 @@ async fn say_goodbye(api: &MasterApi, id: SlaveId, reason: Option<&str>) {
 }
 
 impl Connection {
-    /// Connects, however long it takes. None where this slave's key was revoked: then the slave ends.
+    /// Connects, however long it takes. None where this slave's key was revoked, or is unknown and the slave is to end then: it
+    /// ends.
     async fn connect(&self, failures: &mut Failures) -> Option<SlaveId> {
         let Self {
             api,
@@ -197,6 +211,12 @@ impl Connection {
                 },
                 Err(ConnectError::Call(error)) if is_revoked(&error) => {
                     self.end_revoked();
+                    return None;
+                }
+                Err(error) if self.ends_when_unknown && is_unknown(&error) => {
+                    self.data.give_up(format!(
+                        "its master knows it no more, and it is to end then (end_when_unknown): {error}"
+                    ));
                     return None;
                 }
                 Err(error) => tell_of_connect(failures, &error),

@@ -374,6 +374,21 @@ async fn one_account_works_for_all_apis_and_guesses_are_limited() {
         ),
         0,
     );
+    // Of ten guesses the first and the tenth are told, and where they came from.
+    let told = check(&farm.given("", &["audit", "--by", "nobody"]), 0);
+    let failed: Vec<&str> = told
+        .lines()
+        .filter(|line| line.contains("failed"))
+        .collect();
+    assert_eq!(failed.len(), 2, "{told}");
+    assert!(
+        failed[0].contains("10 sign-ins have failed within an hour, the latest as user 1"),
+        "{told}"
+    );
+    assert!(
+        failed.iter().all(|line| line.contains("127.0.0.1")),
+        "{told}"
+    );
     let renewed = check(&farm.given("", &["token", "renew", "--user", "ann"]), 0);
     assert_eq!(farm.read_as(&token, "/v2/users").await.status, 401);
     assert_eq!(farm.read_as(renewed.trim(), "/v2/users").await.status, 200);

@@ -53,6 +53,7 @@ mod containers;
 mod daemons;
 mod damage;
 mod deis;
+mod deploy;
 mod doctor;
 mod doors;
 mod drop_in;

@@ -336,6 +336,22 @@ async fn what_can_not_be_deployed_is_not_pushed() {
     succeeds(&ann.git(&["push", &url, ":v1"]));
     let refs = succeeds(&ann.git(&["ls-remote", "--tags", &url]));
     assert!(refs.contains("v0") && !refs.contains("v1"), "{refs}");
+    let master = farm.master_address();
+    let audit = farm
+        .command()
+        .args(["audit", "--by", "ann", "--master-url", &master])
+        .output();
+    let told = succeeds(&audit.unwrap());
+    for moved in [
+        "refs/heads/main, refs/tags/v1 pushed",
+        "refs/tags/v0 pushed",
+        "refs/tags/v1 removed",
+    ] {
+        let lines = told
+            .lines()
+            .filter(|line| line.contains(moved) && line.contains("127.0.0.1"));
+        assert_eq!(lines.count(), 1, "{moved}: {told}");
+    }
     assert_eq!(ann.get("apps/hill/releases/").await["count"], 2);
 }
 

@@ -338,3 +338,29 @@ async fn a_slave_of_a_version_before_keys_goes_on_with_the_secret() {
     assert_eq!(answer.status, 200, "{answer:?}");
     farm.works().await;
 }
+
+/// As what a pool has started and given up: its key is forgotten, and its token gone.
+#[tokio::test]
+async fn a_slave_that_its_master_has_forgotten_ends_where_it_is_to() {
+    let mut farm = Farm::start(&[]).await;
+    farm.add_settings("end_when_unknown = True\n");
+    let slave = start_with_token(&mut farm).await;
+    assert!(farm.stop_slave(slave).success());
+    let client = farm.client();
+    for key in client.slave_keys().await.unwrap() {
+        client.forget_slave_key(key.key).await.unwrap();
+    }
+    for token in client.join_tokens().await.unwrap().tokens {
+        client.revoke_join_token(token.id).await.unwrap();
+    }
+    let (settings, token) = (farm.path("base/no_secret.conf"), farm.path("token"));
+    let more = [
+        "--config-file",
+        &text(&settings),
+        "--join-token-file",
+        &text(&token),
+    ];
+    farm.restart_slave_with_arguments(slave, 1, &more);
+    assert!(!farm.end_of_slave(slave).await.success());
+    says(&farm, "slave 0", &["its master knows it no more"]).await;
+}

@@ -2,8 +2,10 @@
 
 mod certificates;
 mod host;
+mod joining;
 mod plan;
 mod remote;
+mod settings_text;
 
 pub(crate) use host::Host;
 
@@ -19,6 +21,7 @@ use certificates::{CERTIFICATES, Certificates};
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::ids::SessionId;
+use joining::{Mark, check_without, slave_settings};
 use plan::{Machine, Plan};
 use remote::{Remote, Step, StepError};
 use std::collections::BTreeSet;
@@ -47,6 +50,8 @@ enum Failure {
         "its slave did not register with the master within {seconds} s; {directory}/log says why"
     )]
     NotRegistered { seconds: u64, directory: String },
+    #[error("the master made no join token for its slave: {0}")]
+    NoToken(String),
     #[error("its slave was not started, because the master does not run")]
     WithoutMaster,
 }
@@ -56,8 +61,11 @@ struct Load {
     remote: Remote,
     directory: String,
     program: Vec<u8>,
-    settings: String,
-    second_settings: String,
+    /// The two settings files.
+    settings: [String; 2],
+    /// Those for machines that run a slave alone, if they get others.
+    for_slaves: Option<[String; 2]>,
+    mark: Mark,
     /// Where the farm speaks HTTPS with an authority that lies here.
     certificates: Option<Certificates>,
 }
@@ -112,9 +120,23 @@ pub(crate) async fn run(
         Some(_) => certificates::settings(&text, &options.remote_directory, &https, is_first),
         None => text,
     };
+    let all = [
+        adapted(Settings::to_deploy(&common)?, true),
+        adapted(Settings::second_to_deploy(&common)?, false),
+    ];
+    let directory = options.remote_directory.as_str();
+    let [first, second] = &all;
+    let without_secret = [
+        slave_settings(first, directory, true),
+        slave_settings(second, directory, false),
+    ];
+    if let (false, Some(secret)) = (options.secret_to_slaves, &settings.secret) {
+        check_without([&without_secret[0], &without_secret[1]], secret)?;
+    }
     let load = Load {
-        settings: adapted(Settings::to_deploy(&common)?, true),
-        second_settings: adapted(Settings::second_to_deploy(&common)?, false),
+        for_slaves: (!options.secret_to_slaves).then_some(without_secret),
+        mark: Mark::beside(&settings.file),
+        settings: all,
         remote: Remote {
             ssh_options: options.ssh_options,
         },
@@ -141,21 +163,25 @@ fn own_program() -> Result<Vec<u8>, Trouble> {
 }
 
 impl Load {
-    async fn bring(&self, host: &Host, name: &str) -> Result<(), StepError> {
-        let directory = self.directory.as_str();
-        for (step, bytes) in [
-            (Step::CopyProgram, self.program.as_slice()),
-            (Step::WriteSettings, self.settings.as_bytes()),
-            (Step::WriteSecondSettings, self.second_settings.as_bytes()),
-        ] {
+    async fn bring(&self, machine: &Machine) -> Result<(), StepError> {
+        let (directory, host) = (self.directory.as_str(), &machine.host);
+        let bring = async |step, bytes: &[u8]| {
             let length = bytes.len().to_string();
-            let arguments = [directory, &length];
-            self.remote.run(host, step, &arguments, bytes).await?;
-        }
+            self.remote
+                .run(host, step, &[directory, &length], bytes)
+                .await
+        };
+        bring(Step::CopyProgram, &self.program).await?;
+        let [first, second] = match (&self.for_slaves, self.gives_secret(machine).await?) {
+            (Some(for_slaves), false) => for_slaves,
+            (_, true) | (None, false) => &self.settings,
+        };
+        bring(Step::WriteSettings, first.as_bytes()).await?;
+        bring(Step::WriteSecondSettings, second.as_bytes()).await?;
         let files = self
             .certificates
             .as_ref()
-            .map(|certificates| certificates.of(name));
+            .map(|certificates| certificates.of(&machine.name));
         for (file, text) in files.into_iter().flatten() {
             let length = text.len().to_string();
             let arguments = [directory, &length, CERTIFICATES, file];
@@ -167,10 +193,13 @@ impl Load {
         self.remote.run(host, Step::Stop, &[directory], &[]).await
     }
 
-    async fn start(&self, host: &Host, name: &str, daemon: &[String]) -> Result<(), StepError> {
-        let mut arguments = vec![self.directory.as_str(), name];
+    async fn start(&self, machine: &Machine, daemon: &[String]) -> Result<(), StepError> {
+        let mut arguments = vec![self.directory.as_str(), &machine.name];
         arguments.extend(daemon.iter().map(String::as_str));
-        self.remote.run(host, Step::Start, &arguments, &[]).await
+        let remote = &self.remote;
+        remote
+            .run(&machine.host, Step::Start, &arguments, &[])
+            .await
     }
 }
 
@@ -183,9 +212,9 @@ impl Deployment {
         ));
         let load = Arc::clone(&self.load);
         let all = self.plan.machines.iter().map(|_| true).collect();
-        self.on_each(all, move |host, name| {
+        self.on_each(all, move |machine| {
             let load = Arc::clone(&load);
-            async move { load.bring(&host, &name).await }
+            async move { Ok(load.bring(&machine).await?) }
         })
         .await;
         if let Err(failure) = self.start_master().await {
@@ -201,14 +230,14 @@ impl Deployment {
     }
 
     /// Does something on each of the chosen machines that has not failed, on all at the same time.
-    async fn on_each<F>(&mut self, chosen: Vec<bool>, work: impl Fn(Host, String) -> F)
+    async fn on_each<F>(&mut self, chosen: Vec<bool>, work: impl Fn(Machine) -> F)
     where
-        F: Future<Output = Result<(), StepError>> + Send + 'static,
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let mut tasks = JoinSet::new();
         for (index, machine) in self.plan.machines.iter().enumerate() {
             if chosen[index] && self.failures[index].is_none() {
-                let work = work(machine.host.clone(), machine.name.clone());
+                let work = work(machine.clone());
                 tasks.spawn(async move { (index, work.await) });
             }
         }
@@ -216,7 +245,7 @@ impl Deployment {
             if let Err(error) = outcome {
                 let host = &self.plan.machines[index].host;
                 output::note(format!("{host}: {error}"));
-                self.failures[index] = Some(error.into());
+                self.failures[index] = Some(error);
             }
         }
     }
@@ -229,7 +258,7 @@ impl Deployment {
         output::note(format!("Starting the master on {}.", machine.host));
         let arguments = self.plan.master_arguments();
         let load = &self.load;
-        load.start(&machine.host, &machine.name, &arguments).await?;
+        load.start(machine, &arguments).await?;
         let began = Instant::now();
         loop {
             let look = tokio::time::timeout(LOOK_LIMIT, self.client.master_view());
@@ -257,10 +286,17 @@ impl Deployment {
         };
         let slaves: Vec<bool> = self.plan.machines.iter().map(|m| m.is_slave).collect();
         output::note("Starting the slaves.");
-        let (load, arguments) = (Arc::clone(&self.load), self.plan.slave_arguments());
-        self.on_each(slaves, move |host, name| {
-            let (load, arguments) = (Arc::clone(&load), arguments.clone());
-            async move { load.start(&host, &name, &arguments).await }
+        let (load, client) = (Arc::clone(&self.load), self.client.clone());
+        let (arguments, slave_port) = (self.plan.slave_arguments(), self.plan.slave_port);
+        let deadline = self.deadline.as_secs();
+        self.on_each(slaves, move |machine| {
+            let (load, client) = (Arc::clone(&load), client.clone());
+            let arguments = arguments.clone();
+            async move {
+                let bounds = (slave_port, deadline);
+                load.bring_token(&machine, &client, bounds).await?;
+                Ok(load.start(&machine, &arguments).await?)
+            }
         })
         .await;
         self.wait_for_slaves(&before).await;

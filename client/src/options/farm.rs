@@ -7,9 +7,13 @@ use std::path::PathBuf;
 
 /// What `deploy` does, for those who use it for the first time.
 pub(super) const DEPLOY_HELP: &str = "\
-Copies this program and your settings file (with its secret, mode 0600) into the remote directory
-of each machine, stops the daemons there, starts the master and then the slaves, and waits until all
-have registered. An earlier deployment is replaced; the new farm goes on with its builds.
+Copies this program and your settings file (mode 0600) into the remote directory of each machine,
+stops the daemons there, starts the master and then the slaves, and waits until all have registered.
+An earlier deployment is replaced; the new farm goes on with its builds.
+
+Only the master's machine gets the farm's secret. Machines of slaves get the sections [general] and
+[slave] without it, and a join token each, which is good for one slave at that address and ends soon;
+a secret that an earlier deployment brought there is gone then. With --secret-to-slaves they get all.
 
 Machines are written [USER@]HOST[:SSH-PORT] and must accept your login without a prompt: by key, and
 listed in your known_hosts. Slaves and master find each other by these names. `localhost` is this
@@ -92,6 +96,9 @@ pub(crate) struct DeployOptions {
     /// Directory for all files on each machine; relative to the home directory unless absolute
     #[arg(long, value_name = "DIR", default_value = ".clusterrunner")]
     pub(crate) remote_directory: String,
+    /// Give slaves the farm's secret instead of a join token each, so that they share what set-ups make
+    #[arg(long)]
+    pub(crate) secret_to_slaves: bool,
     /// An option for ssh, as in ssh_config; may be repeated
     #[arg(short = 'o', long = "ssh-option", value_name = "KEY=VALUE")]
     pub(crate) ssh_options: Vec<String>,

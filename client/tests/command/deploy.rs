@@ -157,6 +157,11 @@ fn a_farm_is_deployed_by_ssh_and_replaced_by_the_next_one() {
         let names = crate::run::names(&directory.join("bin"));
         assert_eq!(names, ["clusterrunner"], "nothing half-done is left");
     }
+    // A machine without the master gets no secret.
+    let settings = |directory: &PathBuf| fs::read_to_string(directory.join("clusterrunner.conf"));
+    let has_secret = |directory| settings(directory).unwrap().contains(SECRET);
+    let with_secret: Vec<bool> = deployer.deployed.iter().map(has_secret).collect();
+    assert_eq!(with_secret, [true, false]);
     let first = deployer.slaves(&servers[0].address);
     assert_eq!(first.len(), 2, "{first:?}");
     assert!(keys(&first).iter().all(Option::is_some), "{first:?}");

@@ -178,6 +178,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Seconds<1>>("heartbeat_interval", SLAVE),
     key_of::<Amount>("heartbeat_failure_threshold", SLAVE),
     key_of::<bool>("drain_on_stop", SLAVE),
+    key_of::<bool>("end_when_unknown", SLAVE),
     key_of::<RuntimeChoice>("container_runtime", SLAVE),
     key_of::<Vec<String>>("container_flags", SLAVE),
     key_of::<Vec<String>>("container_build_flags", SLAVE),

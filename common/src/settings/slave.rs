@@ -33,6 +33,8 @@ pub struct SlaveSettings {
     pub heartbeat_interval: Duration,
     /// Whether a signal lets it finish what it runs before it ends.
     pub drain_on_stop: bool,
+    /// Whether it ends when its master knows neither its key nor what it joins with.
+    pub end_when_unknown: bool,
     /// The file with the token with which it joins its master.
     pub join_token_file: Option<PathBuf>,
     /// Whether it forgets the master that it has joined, to join another. No setting, but an option of the command line.
@@ -67,6 +69,7 @@ pub fn load_slave(
         max_console_size: layers.get::<Bound>("max_console_size")?.0,
         heartbeat_interval: layers.get::<Seconds<1>>("heartbeat_interval")?.0,
         drain_on_stop: layers.get("drain_on_stop")?,
+        end_when_unknown: layers.get("end_when_unknown")?,
         join_token_file: layers.path_if_set("join_token_file")?,
         forgets_master: false,
         containers: ContainerSettings::read(&layers)?,

@@ -64,6 +64,8 @@ impl Cluster {
             ProjectFact::CollaboratorRemoved { user } => self.share_project(id, *user, false),
             ProjectFact::Deleted => self.delete_project(id),
             ProjectFact::CodeCommitted { commit } => self.note_code(id, commit),
+            // Only the audit log has it.
+            ProjectFact::RefsPushed(_) => {}
             ProjectFact::SecretSet { name, secret } => {
                 self.set_secret(id, name.clone(), (**secret).clone(), at);
             }

@@ -2,6 +2,7 @@
 
 use super::bookmarks::Markable;
 use super::projects::{NewProject, ProjectChange};
+use super::pushed_refs::PushedRefs;
 use super::secrets::NewSecret;
 use super::ssh_keys::NewSshKey;
 use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
@@ -136,6 +137,13 @@ pub enum ProjectCommand {
         project: ProjectId,
         /// The commit, as a full id.
         commit: String,
+    },
+    /// Branches and tags of the project's own repository are pushed or removed.
+    PushRefs {
+        /// The project.
+        project: ProjectId,
+        /// Which.
+        refs: PushedRefs,
     },
     /// The sealed value of a secret lies with the master: builds get it from now on.
     SetSecret {

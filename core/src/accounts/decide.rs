@@ -5,6 +5,7 @@ use super::command::ProjectCommand;
 use super::facts::{AccountFact, ProjectFact};
 use super::project_names;
 use super::projects::{NewProject, ProjectChange};
+use super::pushed_refs::PushedRefs;
 use crate::Cluster;
 use crate::accounts::owner::Owner;
 use crate::accounts::refusal::AccountRefusal;
@@ -36,6 +37,7 @@ impl Cluster {
             ProjectCommand::AddCollaborator { project, user } => self.shared(project, user),
             ProjectCommand::RemoveCollaborator { project, user } => self.unshared(project, user),
             ProjectCommand::CommitCode { project, commit } => self.committed(project, commit),
+            ProjectCommand::PushRefs { project, refs } => self.refs_pushed(project, refs),
             ProjectCommand::SetSecret {
                 project,
                 name,
@@ -163,6 +165,14 @@ impl Cluster {
             true => vec![Fact::Project(id, committed)],
             false => Vec::new(),
         })
+    }
+
+    fn refs_pushed(&self, id: ProjectId, refs: PushedRefs) -> Result<Vec<Fact>, AccountRefusal> {
+        match self.project(id) {
+            None => Err(AccountRefusal::UnknownProject(id)),
+            Some(_) if refs.is_empty() => Ok(Vec::new()),
+            Some(_) => Ok(vec![Fact::Project(id, ProjectFact::RefsPushed(refs))]),
+        }
     }
 
     fn bookmarked(&self, user: UserId, what: Markable) -> Result<Vec<Fact>, AccountRefusal> {

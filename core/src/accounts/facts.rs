@@ -5,6 +5,7 @@ use super::users::{ApiToken, NewToken, NewUser, PasswordHash, UserChange};
 use crate::accounts::bookmarks::Markable;
 use crate::accounts::owner::Owner;
 use crate::accounts::projects::{NewProject, ProjectChange};
+use crate::accounts::pushed_refs::PushedRefs;
 use crate::accounts::secrets::NewSecret;
 use clusterrunner_common::ids::{TokenId, UserId};
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,8 @@ pub enum ProjectFact {
         /// The commit, as a full id.
         commit: String,
     },
+    /// Branches and tags of its own repository were pushed or removed.
+    RefsPushed(PushedRefs),
     /// A secret of its builds has another value, or is new. It stays without builds from now on.
     SecretSet {
         /// The name.
@@ -130,6 +133,7 @@ impl fmt::Display for ProjectFact {
             }
             Self::Deleted => f.write_str(" deleted"),
             Self::CodeCommitted { commit } => write!(f, " has code of commit {commit}"),
+            Self::RefsPushed(refs) => write!(f, ": {refs}"),
             Self::SecretSet { name, secret } => {
                 let forks = if secret.allow_forks {
                     ", also for forks"

@@ -16,6 +16,7 @@ impl Command {
             | Self::Project { by, .. }
             | Self::App { by, .. }
             | Self::SlaveKey { by, .. }
+            | Self::SignIn { by, .. }
             | Self::CancelBuild { by, .. }
             | Self::NoteOnBuild { by, .. }
             | Self::DescribeBuild { by, .. }

@@ -101,7 +101,7 @@ impl Request {
 }
 
 /// What was started under names that begin with `prefix`, in the order of the names. `listed` is what the provider said
-/// at `listed_at`.
+/// when it was asked at `listed_at`, however long it took for the answer.
 #[must_use]
 pub fn requests(
     prefix: &str,

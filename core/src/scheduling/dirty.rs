@@ -56,6 +56,7 @@ impl Cluster {
             Fact::Account(..)
             | Fact::Project(..)
             | Fact::SlaveKey(_)
+            | Fact::SignIn(_)
             | Fact::Farm(FarmFact::IdsReserved { .. })
             | Fact::Slave(_, SlaveFact::Forgotten | SlaveFact::Ended) => {}
             Fact::Farm(_) | Fact::Slave(..) => self.attend_to_all(),

@@ -125,3 +125,31 @@ fn a_token_that_was_used_and_has_no_key_any_more_is_over() {
     let places: Vec<_> = found.iter().map(|request| &request.place).collect();
     assert_eq!(places, [&Place::Over, &Place::Starting]);
 }
+
+/// The answer to a slave that joined was lost, and the token was for one slave.
+#[test]
+fn who_asks_again_with_the_same_key_and_token_is_answered_again() {
+    let mut farm = Scenario::default();
+    make_token(&mut farm, "cr-a-1");
+    farm.tell(connects(1, 1));
+    let used = |farm: &Scenario| {
+        let mut tokens = farm.cluster.slave_keys().tokens();
+        tokens.next().unwrap().1.used
+    };
+    farm.tell(connects(1, 1));
+    assert_eq!(used(&farm), 1);
+    // Its next life is at another port.
+    farm.lose(2);
+    let mut again = connects(1, 1);
+    if let Command::ConnectSlave { url, session, .. } = &mut again {
+        url.push('7');
+        session.0.push_str(" again");
+    }
+    let key = PublicKey([1; 32]).fingerprint();
+    let moved = format!("key {key} is now at a:17");
+    let connected = "slave 3 connected: a:17, life 1 again, 2 executors";
+    farm.tell(again).check_facts(&[&moved, connected]);
+    assert_eq!(used(&farm), 1);
+    let used_up = Refusal::Key(KeyRefused::TokenUsedUp(TokenId(1), 1));
+    farm.check_refused(connects(3, 1), &used_up);
+}

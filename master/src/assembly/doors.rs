@@ -4,6 +4,7 @@ use super::error::ServeError;
 use super::further_ports::FurtherPorts;
 use super::ssh_port::SshDoor;
 use crate::coordinator::ClusterHandle;
+use crate::http::door::door;
 use crate::http::server::{self, Apis, Families};
 use crate::push::Pushes;
 use clusterrunner_common::auth::strangers::Strangers;
@@ -38,9 +39,9 @@ impl Doors {
         router_port: Option<u16>,
     ) -> Result<(), ServeError> {
         let hooks = self.pushes.listen().map_err(ServeError::Pushes)?;
-        let (router, binder) = (apis.router.clone(), apis.binder.clone());
         let strangers = Strangers::new(self.limits.unproved_requests);
-        let families = Families::new(apis, router_port, strangers);
+        let (router, binder) = (apis.router.clone(), door(&strangers, apis.binder.clone()));
+        let families = Families::new(apis, router_port, &strangers);
         let (door, stop) = ((self.tls.clone(), self.limits), self.stop);
         tokio::join!(
             Box::pin(server::serve(

@@ -1,5 +1,6 @@
 //! Ports beside that of all the APIs: for a part of them each.
 
+use crate::http::door::Door;
 use crate::http::{binder, server};
 use crate::router::Router;
 use clusterrunner_common::daemon::{ListenError, listen_for};
@@ -46,7 +47,7 @@ impl FurtherPorts {
     pub(super) async fn serve(
         self,
         router: Router,
-        binder: binder::Router,
+        binder: Door<binder::Router>,
         door: (Option<TlsDoor>, ServingLimits),
         stop: CancellationToken,
     ) {

@@ -1,7 +1,8 @@
 //! The lines of the log that tell of events.
 
 use clusterrunner_core::event::{
-    BuildFact, Event, Fact, FarmFact, IncarnationCause, InstanceFact, Loss, SlaveFact, Subject,
+    BuildFact, Event, Fact, FarmFact, IncarnationCause, InstanceFact, Loss, SignInFact, SlaveFact,
+    Subject,
 };
 use tracing::Level;
 
@@ -53,6 +54,7 @@ fn level(fact: &Fact) -> Level {
             | InstanceFact::Crashed { .. }
             | InstanceFact::Failed { .. },
         ) => Level::WARN,
+        Fact::SignIn(SignInFact::Failed(_)) => Level::WARN,
         Fact::Instance(_, InstanceFact::Forgotten) => Level::DEBUG,
         Fact::Farm(FarmFact::IdsReserved { .. })
         | Fact::Account(..)
@@ -60,7 +62,8 @@ fn level(fact: &Fact) -> Level {
         | Fact::Template(..)
         | Fact::Instance(..)
         | Fact::App(..)
-        | Fact::SlaveKey(_) => Level::INFO,
+        | Fact::SlaveKey(_)
+        | Fact::SignIn(_) => Level::INFO,
         Fact::Farm(FarmFact::MasterStarted { .. }) => Level::DEBUG,
     }
 }

@@ -4,6 +4,7 @@
 mod attempts;
 mod log_in;
 mod passwords;
+mod sign_ins;
 
 pub(crate) use attempts::TooMany;
 pub(crate) use passwords::{Demand, WrongPassword};
@@ -25,6 +26,7 @@ use clusterrunner_core::command::Command;
 use clusterrunner_core::event::{Event, Fact};
 use clusterrunner_core::refusal::Refusal;
 use passwords::{HashingError, Password, Passwords};
+use sign_ins::Failures;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,6 +40,7 @@ pub(crate) struct Accounts {
     registration: Registration,
     passwords: Passwords,
     attempts: Attempts,
+    failures: Failures,
 }
 
 /// A user that is to be created. Its password does not show.
@@ -131,6 +134,7 @@ impl Accounts {
             registration,
             passwords: Passwords::default(),
             attempts: Attempts::default(),
+            failures: Failures::default(),
         }
     }
 

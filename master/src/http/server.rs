@@ -4,19 +4,18 @@ use super::binder;
 use super::claims::{Family, owner};
 use super::clusterrunner;
 use super::deis;
+use super::door::{Door, door};
 use super::git::GitHttp;
 use super::own_port;
 use super::page::Page;
 use super::polyaxon;
-use crate::coordinator::asked_from;
 use crate::router::{Claim, Router};
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::response::Response;
-use clusterrunner_common::auth::strangers::{Counting, Strangers};
+use clusterrunner_common::auth::strangers::Strangers;
 use clusterrunner_common::http::around::{Answering, Inside};
 use clusterrunner_common::http::limits::ServingLimits;
-use clusterrunner_common::http::peer::Peer;
 use clusterrunner_common::http::serve_secured;
 use clusterrunner_common::http::tls::TlsDoor;
 use futures_util::future::Either;
@@ -46,7 +45,7 @@ pub(crate) struct Families {
     /// The port that instances have for themselves, if there is one.
     router_port: Option<u16>,
     /// All but what instances are asked: that is the business of their programs.
-    apis: Counting<Owners>,
+    apis: Door<Owners>,
 }
 
 /// The APIs, each of which owns a part of the paths.
@@ -91,30 +90,6 @@ impl Service<Request> for Families {
     }
 
     fn call(&mut self, request: Request) -> Answering {
-        if request.method().is_safe() {
-            return self.answer(request);
-        }
-        let address = request
-            .extensions()
-            .get()
-            .and_then(|Peer(address)| *address);
-        Box::pin(asked_from(address, self.answer(request)))
-    }
-}
-
-impl Families {
-    /// The APIs, of which each address may ask so much without proof.
-    pub(crate) fn new(apis: Apis, router_port: Option<u16>, strangers: Strangers) -> Self {
-        let router = apis.router.clone();
-        let apis = strangers.before(Owners(Arc::new(apis)));
-        Self {
-            router,
-            router_port,
-            apis,
-        }
-    }
-
-    fn answer(&mut self, request: Request) -> Answering {
         if let Some(claim) = self.router.claim(&request) {
             let is_path = matches!(claim, Claim::Path);
             if let Some(port) = self.router_port.filter(|_| is_path)
@@ -125,7 +100,21 @@ impl Families {
             return self.router.give(claim, request);
         }
         match self.apis.call(request) {
-            Either::Left(answering) | Either::Right(answering) => answering,
+            Either::Left(Either::Left(answering) | Either::Right(answering))
+            | Either::Right(answering) => answering,
+        }
+    }
+}
+
+impl Families {
+    /// The APIs, of which each address may ask so much without proof.
+    pub(crate) fn new(apis: Apis, router_port: Option<u16>, strangers: &Strangers) -> Self {
+        let router = apis.router.clone();
+        let apis = door(strangers, Owners(Arc::new(apis)));
+        Self {
+            router,
+            router_port,
+            apis,
         }
     }
 }

@@ -40,8 +40,9 @@ struct NotStarted {
 /// What came of it.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// What the provider listed afterwards, if it did.
-    pub(super) listed: Option<Vec<Listed>>,
+    /// What the provider listed afterwards, if it did, and the moment before which nothing was started that could be missing
+    /// in that.
+    pub(super) listed: Option<(Vec<Listed>, Timestamp)>,
     /// Whether the provider has ended what it was to end.
     pub(super) has_ended: bool,
     /// What failed.
@@ -72,6 +73,8 @@ impl Hand {
         let Some(listed) = listed else { return outcome };
         self.stop(listed_ones, &listed, &mut outcome).await;
         let mut not_started = None;
+        // Providers take their time, to start and to list: what is started from here on may be missing in the list.
+        let began = Timestamp::now();
         for _ in 0..plan.start {
             if let Err(failure) = self.start().await {
                 outcome.failures.push((Part::Starts, failure.what));
@@ -79,9 +82,9 @@ impl Hand {
                 break;
             }
         }
-        self.list(&mut outcome).await;
+        self.list(&mut outcome, began).await;
         // It may have been started all the same.
-        if let (Some((token, name)), Some(listed)) = (not_started, &outcome.listed)
+        if let (Some((token, name)), Some((listed, _))) = (not_started, &outcome.listed)
             && !listed.iter().any(|one| one.name == name)
             && let Err(failure) = self.tokens.end(token).await
         {
@@ -93,13 +96,14 @@ impl Hand {
     /// Asks the provider what there is.
     pub(super) async fn look(self: Arc<Self>) -> Outcome {
         let mut outcome = Outcome::default();
-        self.list(&mut outcome).await;
+        self.list(&mut outcome, Timestamp::now()).await;
         outcome
     }
 
-    async fn list(&self, outcome: &mut Outcome) {
+    /// Asks what there is, of which something may be missing that was started since `began`.
+    async fn list(&self, outcome: &mut Outcome, began: Timestamp) {
         match self.provider.list(&self.prefix).await {
-            Ok(listed) => outcome.listed = Some(listed),
+            Ok(listed) => outcome.listed = Some((listed, began)),
             Err(error) => outcome.failures.push((Part::Lists, error.to_string())),
         }
     }
@@ -182,6 +186,7 @@ impl Hand {
                 ),
                 ("CLUSTERRUNNER_LABELS", labels.join(",")),
                 ("CLUSTERRUNNER_PORT", "0".to_owned()),
+                ("CLUSTERRUNNER_END_WHEN_UNKNOWN", "True".to_owned()),
             ]),
             labels,
         };
@@ -211,3 +216,6 @@ impl Hand {
         self.events.record([(Timestamp::now(), entry)]);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,11 +161,11 @@ impl PoolsTender {
             memory.note_failure(part, now, what);
             kept.next_list = later;
         }
-        if let Some(listed) = outcome.listed {
+        if let Some((listed, began)) = outcome.listed {
             memory.note_success(Part::Lists);
             kept.next_list = later;
             kept.listed = listed;
-            kept.listed_at = now;
+            kept.listed_at = began;
             kept.pool.is_listed = true;
         }
     }

@@ -4,7 +4,7 @@
 use super::building::NotTaken;
 use super::meeting::Hook;
 use super::names::Service;
-use super::updates::{Meaning, Update, meaning, short};
+use super::updates::{Meaning, Update, meaning, pushed_refs, short};
 use super::{NotOpened, Opened, Pushed, Pushes, may_use, told};
 use crate::consoles::ConsoleFailure;
 use crate::read::app_story;
@@ -107,8 +107,10 @@ impl Pushes {
                 let sentence = "Push a branch first, and then tags.".to_owned();
                 return Err(NotTaken::Refused(sentence));
             }
+            let writer = own.writer(opened.project).await;
+            self.note(opened, updates).await?;
             return Ok(Taken {
-                writer: own.writer(opened.project).await,
+                writer,
                 branch: None,
             });
         };
@@ -116,11 +118,24 @@ impl Pushes {
         let mut under_way = self.queue(opened, &commit, short(&branch), hook).await?;
         let image = self.follow(&mut under_way, &commit, hook).await?;
         let version = self.release(opened, &commit, image, hook).await?;
+        self.note(opened, updates).await?;
         self.tell_how_it_runs(opened, version, hook).await?;
         Ok(Taken {
             writer: own.writer(opened.project).await,
             branch: Some(branch),
         })
+    }
+
+    /// Has it noted which refs git is about to move.
+    async fn note(&self, opened: &Opened, updates: &[Update]) -> Result<(), NotTaken> {
+        let by = Actor::User(opened.caller.id);
+        let command = ProjectCommand::PushRefs {
+            project: opened.project,
+            refs: pushed_refs(updates),
+        };
+        let cluster = &self.parts.cluster;
+        cluster.command(Command::Project { by, command }).await?;
+        Ok(())
     }
 
     /// Has git store the commit where slaves can be given it.

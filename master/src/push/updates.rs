@@ -2,6 +2,7 @@
 
 use clusterrunner_common::git::CommitId;
 use clusterrunner_common::text::printable::plain;
+use clusterrunner_core::accounts::pushed_refs::PushedRefs;
 use serde::{Deserialize, Serialize};
 
 /// How many refs one push may change.
@@ -72,6 +73,12 @@ pub(crate) fn meaning(updates: &[Update]) -> Result<Meaning, String> {
         branch: update.name.clone(),
         commit: commit.map_err(|_| "git has named no commit.".to_owned())?,
     })
+}
+
+/// What is told of these updates.
+pub(super) fn pushed_refs(updates: &[Update]) -> PushedRefs {
+    let refs = updates.iter();
+    PushedRefs::of(refs.map(|update| (plain(&update.name).into(), update.removes())))
 }
 
 /// The name of a branch as people say it.

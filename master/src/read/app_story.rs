@@ -132,6 +132,7 @@ fn of_project(app: &App, fact: &ProjectFact, cluster: &Cluster) -> Option<String
         | ProjectFact::Changed(_)
         | ProjectFact::Deleted
         | ProjectFact::CodeCommitted { .. }
+        | ProjectFact::RefsPushed(_)
         | ProjectFact::SecretSet { .. }
         | ProjectFact::SecretRemoved { .. } => None,
     }

@@ -41,7 +41,11 @@ pub(crate) fn entries(event: &Event, cluster: &Cluster) -> Vec<(Timestamp, Entry
         Fact::Template(template, fact) => Some(of_template_fact(*template, fact)),
         Fact::Instance(instance, fact) => Some(of_instance_fact(*instance, fact)),
         Fact::App(project, fact) => of_app_fact(*project, fact),
-        Fact::Farm(_) | Fact::Account(..) | Fact::Project(..) | Fact::SlaveKey(_) => None,
+        Fact::Farm(_)
+        | Fact::Account(..)
+        | Fact::Project(..)
+        | Fact::SlaveKey(_)
+        | Fact::SignIn(_) => None,
     };
     entry.into_iter().map(|entry| (at, entry)).collect()
 }

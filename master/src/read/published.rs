@@ -129,6 +129,7 @@ impl<P> Published<P> {
                     | Fact::Instance(..)
                     | Fact::App(..)
                     | Fact::SlaveKey(_)
+                    | Fact::SignIn(_)
                     | Fact::Slave(_, SlaveFact::Hosts(_) | SlaveFact::HasSnapshots { .. }),
                 ) => {}
                 // What happens to a slave may matter to any build, such as one that waits for a slave.

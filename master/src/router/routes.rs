@@ -99,6 +99,7 @@ impl Routes {
                 | Fact::Account(..)
                 | Fact::Project(..)
                 | Fact::SlaveKey(_)
+                | Fact::SignIn(_)
                 | Fact::Template(..) => {}
             }
         }

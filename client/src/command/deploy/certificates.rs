@@ -1,6 +1,7 @@
 //! What each machine needs to speak HTTPS, made from the authority that lies here: its key goes nowhere.
 
 use super::plan::Plan;
+use super::settings_text::{begins, place, sets};
 use crate::command::tls::store::{CA_FILE, CA_KEY_FILE, CA_SUBJECT, Machine, Store};
 use crate::command::tls::trouble;
 use crate::output;
@@ -106,11 +107,7 @@ pub(super) fn settings(
     https: &HttpsSettings,
     is_first: bool,
 ) -> String {
-    let place = match directory.starts_with('/') {
-        true => directory.to_owned(),
-        false => format!("~/{directory}"),
-    };
-    let there = |file: &str| format!("{}/{CERTIFICATES}/{file}", place.trim_end_matches('/'));
+    let there = |file: &str| place(directory, &format!("{CERTIFICATES}/{file}"));
     let is_same_authority = matches!(
         (&https.authorities, &https.client_authorities),
         (Some(Authorities::File(a)), Some(b)) if a == b
@@ -134,7 +131,7 @@ pub(super) fn settings(
     if is_same_authority {
         set.push(format!("{CLIENT_CA} = {}", there(CA_FILE)));
     }
-    let section = rest.iter().position(|line| begins_general(line));
+    let section = rest.iter().position(|line| begins(line, "general"));
     let (before, after) = rest.split_at(section.map_or(0, |at| at + 1));
     let title = section.is_none().then_some("[general]");
     let lines = before
@@ -146,23 +143,6 @@ pub(super) fn settings(
         .chain(after.iter().copied())
         .map(|line| format!("{line}\n"))
         .collect()
-}
-
-/// Whether a line of a settings file begins the section `general`, however it is written.
-fn begins_general(line: &str) -> bool {
-    let line = line.trim_start_matches('\u{feff}').trim();
-    let named = line.strip_prefix('[').and_then(|line| line.split_once(']'));
-    named.is_some_and(|(name, rest)| {
-        let is_end = rest.trim_start().is_empty() || rest.trim_start().starts_with(['#', ';']);
-        is_end && name.trim().trim_matches(['"', '\'']) == "general"
-    })
-}
-
-/// Whether a line of a settings file sets a key.
-fn sets(line: &str, key: &str) -> bool {
-    let line = line.trim_start_matches('\u{feff}').trim_start();
-    let set = line.split_once(['=', ':']);
-    set.is_some_and(|(name, _)| name.trim().trim_matches(['"', '\'']) == key)
 }
 
 #[cfg(test)]
@@ -211,7 +191,7 @@ mod tests {
             assert_eq!(there.matches("https_ca_file").count(), 1, "{there}");
         }
         for line in ["[generals]", "# [general]", "general = [general]"] {
-            assert!(!begins_general(line), "{line}");
+            assert!(!begins(line, "general"), "{line}");
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Plan {
 }
 
 /// What runs on one machine.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
     pub(crate) host: Host,
     /// By which the other machines find it.

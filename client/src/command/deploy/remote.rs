@@ -39,6 +39,11 @@ pub(crate) enum Step {
     /// A file of a certificate, or its key, comes on standard input; nobody else can read it. Arguments: directory, length,
     /// the directory in that, the name of the file.
     WriteCertificate,
+    /// Says with its status whether the directory is that of the settings of whoever deploys. Arguments: directory, the name of
+    /// a file that lies beside those.
+    FindOwnSettings,
+    /// The token with which the slave joins comes on standard input; nobody else can read it. Arguments as for a certificate.
+    WriteJoinToken,
     /// Ends what runs there. Arguments: directory.
     Stop,
     /// Starts a daemon that outlives the connection. Arguments: directory, name of the machine, and
@@ -68,7 +73,8 @@ test "$(wc -c < "$new")" -eq "$2" || { echo "only a part of them arrived" >&2; e
 chmod 600 "$new"
 if test -s "$new"; then mv -f -- "$new" clusterrunner-rust.conf; else rm -f clusterrunner-rust.conf; fi"#
             }
-            Self::WriteCertificate => {
+            Self::FindOwnSettings => r#"set -eu; cd -- "$1"; test -e "$2" || exit 3"#,
+            Self::WriteCertificate | Self::WriteJoinToken => {
                 r#"set -eu; umask 077; cd -- "$1"; mkdir -p -- "$3"; cd -- "$3"
 new=".$4.$$"; trap 'rm -f -- "$new"' EXIT; cat > "$new"
 test "$(wc -c < "$new")" -eq "$2" || { echo "only a part of it arrived" >&2; exit 1; }
@@ -102,6 +108,8 @@ impl fmt::Display for Step {
             Self::WriteSettings => "writing the settings",
             Self::WriteSecondSettings => "writing the second settings file",
             Self::WriteCertificate => "writing the certificate",
+            Self::FindOwnSettings => "looking whose settings are there",
+            Self::WriteJoinToken => "writing the join token",
             Self::Stop => "stopping what ran",
             Self::Start => "starting the daemon",
         })

@@ -169,6 +169,7 @@ fn defaults_of_slave_and_client() {
     assert!(isolation.allowed.has("PATH") && !isolation.allowed.has("JAVA_HOME"));
     assert_eq!(slave.service.max_setup_cache_bytes, Some(10 << 30));
     assert_eq!(slave.heartbeat_interval, Duration::from_secs(5));
+    assert!(!slave.drain_on_stop && !slave.end_when_unknown);
     assert_eq!(slave.join_token_file, None);
     assert_eq!(slave.general.default_http_timeout, Duration::from_secs(120));
     assert!(

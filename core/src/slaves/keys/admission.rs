@@ -9,11 +9,16 @@ use clusterrunner_common::ids::{PublicKey, TokenId};
 use std::collections::BTreeSet;
 
 impl StoredJoinToken {
-    /// Whether a slave at an address may join with it.
-    fn check(&self, id: TokenId, address: &str) -> Result<(), KeyRefused> {
-        if self.is_used_up() {
-            return Err(KeyRefused::TokenUsedUp(id, self.said.uses()));
+    /// Whether one more slave may join with it.
+    fn check_uses(&self, id: TokenId) -> Result<(), KeyRefused> {
+        match self.is_used_up() {
+            true => Err(KeyRefused::TokenUsedUp(id, self.said.uses())),
+            false => Ok(()),
         }
+    }
+
+    /// Whether a slave at an address may join with it.
+    fn check_address(&self, id: TokenId, address: &str) -> Result<(), KeyRefused> {
         match &self.said.address {
             Some(pattern) if !address_pattern::matches(pattern, address) => {
                 Err(KeyRefused::OtherAddress {
@@ -57,11 +62,17 @@ impl Cluster {
             (_, Some(Joining::Secret)) => {}
             (_, Some(Joining::Token(_)) | None) => self.check_free(address, key)?,
         }
+        // A slave that did not hear the answer asks again, maybe from another address: it has joined with that token.
+        let has_joined = known.is_some_and(|known| Some(known.by) == joins);
         if let Some((id, token)) = token {
-            token.check(id, address)?;
+            token.check_address(id, address)?;
+            if !has_joined {
+                token.check_uses(id)?;
+            }
         }
         let address = address.to_owned();
         let fact = match joins {
+            Some(Joining::Token(_)) if has_joined => KeyFact::Moved { key, address },
             Some(by) => {
                 if known.is_none() {
                     self.check_room(&address, by)?;

@@ -169,6 +169,7 @@ pub(super) fn check_history(farm: &Scenario) {
             | Fact::App(..)
             | Fact::Project(..)
             | Fact::SlaveKey(_)
+            | Fact::SignIn(_)
             | Fact::Farm(FarmFact::MasterStarted { .. })
             | Fact::Farm(FarmFact::IdsReserved { .. })
             | Fact::Build(_, BuildFact::StatusPosted { .. })

@@ -117,7 +117,7 @@ impl Counts {
 }
 
 /// What one subscriber has of the internet: the address itself, or 64 bits of one that is longer.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(long) => {
             let network = long.to_bits() & !u128::from(u64::MAX);

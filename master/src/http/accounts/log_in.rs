@@ -49,15 +49,18 @@ impl Accounts {
     ) -> Result<LoggedIn, AccountError> {
         let attempt = self.attempts.begin(name, from, now())?;
         let known = self.known(name).await?;
+        let user = known.as_ref().map(|known| known.id);
         let is_right = self.is_right(known.as_ref(), password).await;
         if matches!(is_right, Err(AccountError::Busy)) {
             // Nobody has learned anything of the password.
             attempt.forgive();
             return Err(AccountError::Busy);
         }
-        let known = known.filter(|_| matches!(is_right, Ok(true)));
-        is_right?;
-        let known = known.ok_or(AccountError::WrongCredentials)?;
+        let Some(known) = known.filter(|_| matches!(is_right, Ok(true))) else {
+            is_right?;
+            self.note_failure(user, from).await?;
+            return Err(AccountError::WrongCredentials);
+        };
         let logged_in = self.note_log_in(known).await?;
         attempt.forgive();
         Ok(logged_in)
@@ -80,7 +83,10 @@ impl Accounts {
                 attempt.forgive();
                 Ok(())
             }
-            Ok(false) => Err(AccountError::WrongPresent),
+            Ok(false) => {
+                self.note_failure(known.map(|known| known.id), from).await?;
+                Err(AccountError::WrongPresent)
+            }
             Err(error) => {
                 attempt.forgive();
                 Err(error)
@@ -99,8 +105,9 @@ impl Accounts {
     ) -> Result<bool, AccountError> {
         let attempt = self.attempts.begin(token, from, now())?;
         let holder = tokens::holder(token, &self.cluster, Timestamp::now()).await?;
-        if holder.is_some() {
-            attempt.forgive();
+        match holder {
+            Some(_) => attempt.forgive(),
+            None => self.note_failure(None, from).await?,
         }
         Ok(holder.is_some())
     }
@@ -108,8 +115,8 @@ impl Accounts {
     /// What somebody gets for a text that must not be guessed; each one that brings nothing counts as a log-in.
     ///
     /// # Errors
-    /// There were too many.
-    pub(crate) fn trying<T>(
+    /// There were too many, or the master is going down.
+    pub(crate) async fn trying<T>(
         &self,
         text: &str,
         from: Option<IpAddr>,
@@ -117,8 +124,9 @@ impl Accounts {
     ) -> Result<Option<T>, AccountError> {
         let attempt = self.attempts.begin(text, from, now())?;
         let got = get();
-        if got.is_some() {
-            attempt.forgive();
+        match got {
+            Some(_) => attempt.forgive(),
+            None => self.note_failure(None, from).await?,
         }
         Ok(got)
     }

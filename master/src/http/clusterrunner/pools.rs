@@ -1,6 +1,7 @@
 //! Slaves on demand, and how it goes with them.
 
 use super::Api;
+use super::requests::sees_farm;
 use crate::read::pools::PoolSeen;
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -15,16 +16,7 @@ pub(super) async fn list(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
 ) -> Json<PoolsBody> {
-    let sees_all = match caller {
-        Caller::Secret(_) => true,
-        Caller::User(user) => user.is_superuser,
-        Caller::BinderKey
-        | Caller::ReadToken
-        | Caller::Slave
-        | Caller::SlaveKey(_)
-        | Caller::JoinToken(_)
-        | Caller::Nobody => false,
-    };
+    let sees_all = sees_farm(caller);
     let pools = api.pools.all().into_iter();
     let shown = |view: PoolView| match sees_all {
         true => view,

@@ -1,6 +1,7 @@
 //! Those who are told of builds, and how it goes with them.
 
 use super::Api;
+use super::requests::sees_farm;
 use crate::read::metrics::NoticeOutcome;
 use crate::read::receivers::{FailedAttempt, Sent, Standing};
 use axum::extract::State;
@@ -18,17 +19,7 @@ pub(super) async fn list(
     Extension(caller): Extension<Caller>,
 ) -> Json<ReceiversBody> {
     let receivers = api.receivers.standing();
-    let sees_all = !api.private.exist()
-        || match caller {
-            Caller::Secret(_) => true,
-            Caller::User(user) => user.is_superuser,
-            Caller::BinderKey
-            | Caller::ReadToken
-            | Caller::Slave
-            | Caller::SlaveKey(_)
-            | Caller::JoinToken(_)
-            | Caller::Nobody => false,
-        };
+    let sees_all = !api.private.exist() || sees_farm(caller);
     let shown = |view: ReceiverView| match sees_all {
         true => view,
         false => without_builds(view),

@@ -182,6 +182,20 @@ pub(super) fn is_operator(caller: Caller) -> bool {
     access(caller, Subject::Slaves, false) == Access::Admin
 }
 
+/// Whether a caller may see what is said of the farm to those who run it: it has the secret, or is a superuser.
+pub(super) fn sees_farm(caller: Caller) -> bool {
+    match caller {
+        Caller::Secret(_) => true,
+        Caller::User(user) => user.is_superuser,
+        Caller::BinderKey
+        | Caller::ReadToken
+        | Caller::Slave
+        | Caller::SlaveKey(_)
+        | Caller::JoinToken(_)
+        | Caller::Nobody => false,
+    }
+}
+
 /// The requests for which the session of this caller is enough: what a token is enough for, and for a session of an
 /// operator all but what slaves send.
 #[must_use]

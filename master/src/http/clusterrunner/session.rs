@@ -5,6 +5,7 @@ use super::requests::is_operator;
 use super::{Api, shapes};
 use crate::coordinator::Gone;
 use crate::http::accounts::AccountError;
+use crate::http::caller::actor;
 use crate::http::sessions::{Holder, LINK_LASTS, Session};
 use crate::http::tokens;
 use axum::extract::State;
@@ -17,6 +18,7 @@ use clusterrunner_common::auth::gate::{
 };
 use clusterrunner_common::http::peer::Peer;
 use clusterrunner_core::access::{Caller, SecretProof};
+use clusterrunner_core::accounts::sign_ins::{SignInFact, SignedInWith};
 use clusterrunner_core::accounts::users::Role;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -56,28 +58,38 @@ pub(super) async fn begin(
     if !is_of_this_origin(&headers) {
         return Err(ApiError::Forbidden(OTHER_ORIGIN));
     }
-    let holder = match (given.username, given.password, given.token, given.link) {
+    let (holder, signed_in_with) = match (given.username, given.password, given.token, given.link) {
         (Some(name), Some(password), None, None) => {
             let logged_in = api.accounts.log_in(&name, password, from).await?;
-            Holder::Password(tokens::digest(&logged_in.token))
+            (Holder::Password(tokens::digest(&logged_in.token)), None)
         }
         (None, None, Some(token), None) => {
             let token = token.trim().to_owned();
             match api.accounts.is_token(&token, from).await? {
-                true => Holder::Token(tokens::digest(&token)),
+                true => (
+                    Holder::Token(tokens::digest(&token)),
+                    Some(SignedInWith::Token),
+                ),
                 false => return Err(ApiError::SignIn("The token is not valid.")),
             }
         }
         (None, None, None, Some(link)) => {
             let follow = || api.sessions.follow(&link);
-            let holder = api.accounts.trying(&link, from, follow)?;
-            holder.ok_or(ApiError::SignIn(
+            let holder = api.accounts.trying(&link, from, follow).await?;
+            let holder = holder.ok_or(ApiError::SignIn(
                 "The link was followed before or is too old: `clusterrunner open` makes another one.",
-            ))?
+            ))?;
+            (holder, Some(SignedInWith::Link))
         }
         _ => return Err(ApiError::invalid(FORMS)),
     };
     let (cookie, session) = api.sessions.begin(holder).await?;
+    // A log-in with a password is noted already.
+    if let Some(signed_in_with) = signed_in_with {
+        let by = actor(session.caller);
+        let signed_in = SignInFact::SignedIn(signed_in_with);
+        api.accounts.note_sign_in(by, signed_in).await?;
+    }
     Ok((with(cookie), Json(body_of(&session))))
 }
 
@@ -91,6 +103,15 @@ pub(super) async fn end(
     // Without the token for changes only the cookie goes.
     let session = session.filter(|_| proof == Proof::Session);
     let cookie = api.sessions.end(session.as_deref());
+    if let Some(Extension(session)) = session {
+        let by = actor(session.caller);
+        let noted = api.accounts.note_sign_in(by, SignInFact::SignedOut).await;
+        if noted.is_err() {
+            tracing::info!(
+                "somebody signed out as the master went down, which the audit log does not say"
+            );
+        }
+    }
     (with(cookie), Json(SessionBody::default()))
 }
 
@@ -119,6 +140,8 @@ pub(super) async fn link(
         | Caller::Slave
         | Caller::Nobody => return Err(ApiError::WhoAsks),
     };
+    let by = actor(caller);
+    api.accounts.note_sign_in(by, SignInFact::LinkMade).await?;
     Ok(Json(SessionLink {
         link: api.sessions.link(holder),
         expires_in: LINK_LASTS.as_secs(),

@@ -29,6 +29,7 @@ pub(super) async fn pass(
 ) -> Response {
     if is_builder(&api, &request) {
         request.extensions_mut().insert(Builder);
+        proof_holds(request.extensions());
     }
     let caller = match shown(&request) {
         Ok(Shown::Token(token)) => {
@@ -40,6 +41,9 @@ pub(super) async fn pass(
     };
     match caller {
         Ok(caller) => {
+            if caller != Caller::Nobody {
+                proof_holds(request.extensions());
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

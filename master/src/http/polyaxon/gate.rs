@@ -46,6 +46,9 @@ pub(super) async fn pass(
         }
         Err(error) => return error.into_response(),
     };
+    if caller != Caller::Nobody {
+        proof_holds(request.extensions());
+    }
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

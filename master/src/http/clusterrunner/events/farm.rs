@@ -65,7 +65,8 @@ impl Changes for FarmChanges {
             | Fact::Account(..)
             | Fact::Project(..)
             | Fact::Template(..)
-            | Fact::SlaveKey(_) => {}
+            | Fact::SlaveKey(_)
+            | Fact::SignIn(_) => {}
         }
     }
 

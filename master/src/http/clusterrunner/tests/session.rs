@@ -279,3 +279,55 @@ async fn what_does_not_sign_in_is_told_why() {
         assert!(answer["error"].is_string(), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn the_audit_log_tells_who_signed_in_and_out_and_that_others_tried() {
+    let master = Master::with_ann().await;
+    let token = master.create_token("ann", "read").await;
+    master.with_password().await;
+    let browser = master.sign_in(&json!({"token": token})).await.unwrap();
+    let (status, _) = master
+        .call("DELETE", "/v2/session", &browser.headers(), "{}")
+        .await;
+    assert_eq!(status, 200);
+    let (status, link) = master.signed("POST", "/v2/session/link", &json!({})).await;
+    assert_eq!(status, 200, "{link}");
+    master
+        .sign_in(&json!({"link": link["link"]}))
+        .await
+        .unwrap();
+    // All that fail count together, whatever they show. None names what was shown.
+    let wrong = [
+        json!({"username": "ann", "password": "a guess"}),
+        json!({"username": "a stranger", "password": "a guess"}),
+        json!({"token": "0".repeat(40)}),
+        json!({"link": link["link"]}),
+    ];
+    for number in 0..12 {
+        master.sign_in(&wrong[number % 4]).await.err().unwrap();
+    }
+    let (_, all) = master.signed_read("/v2/audit").await;
+    let told: Vec<String> = all["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .skip(2)
+        .map(|entry| {
+            let text = |field: &str| entry[field].as_str().unwrap().to_owned();
+            format!("{}: {}", text("by"), text("what"))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "ann: user 1 logged in",
+            "ann: signed in with a token",
+            "ann: signed out",
+            "the secret: made a link that signs in once",
+            "the secret: signed in with a link",
+            "nobody: 1 sign-in failed from many addresses together, the latest as user 1",
+            "nobody: 10 sign-ins have failed within an hour from many addresses together",
+        ]
+    );
+}

@@ -84,7 +84,8 @@ impl Changes for BuildChanges {
             | Fact::Template(..)
             | Fact::Instance(..)
             | Fact::App(..)
-            | Fact::SlaveKey(_) => {}
+            | Fact::SlaveKey(_)
+            | Fact::SignIn(_) => {}
         }
     }
 
