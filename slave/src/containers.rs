@@ -9,6 +9,7 @@ mod client;
 mod environment;
 mod error;
 mod images;
+mod limits;
 mod running;
 mod trial;
 

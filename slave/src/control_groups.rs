@@ -4,11 +4,13 @@
 mod group;
 mod hierarchy;
 mod joining;
+mod watched;
 
 pub(crate) use group::Group;
 pub(crate) use hierarchy::Controller;
+pub(crate) use watched::WatchedLimits;
 
-use hierarchy::{Version, parents};
+use hierarchy::{Version, group_of, parents};
 use joining::hand_on;
 use std::collections::BTreeSet;
 use std::fs;
@@ -131,6 +133,12 @@ impl Drop for Groups {
             }
         }
     }
+}
+
+/// The group that limits a process so, which somebody else has made: it stays theirs. None where it is not seen from here.
+pub(crate) fn group_of_process(pid: u32, controller: Controller) -> Option<Group> {
+    let (directory, version) = group_of(pid, controller)?;
+    Some(Group { directory, version })
 }
 
 /// Kills what is in groups whose names begin so, and removes them: an earlier life has left them. Blocks.

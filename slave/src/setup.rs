@@ -34,6 +34,7 @@ use clusterrunner_common::process::console;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::work::SetupJob;
 use contained::Contained;
+use enclosing::End;
 use job::job;
 use masked::Masked;
 use std::ffi::OsString;
@@ -238,21 +239,23 @@ impl Setup {
         let began_at = Timestamp::now();
         let restored = self.restore(order, (job, setup_build.0), project, &said, stop);
         let limit = job.setup_timeout_s.map(Duration::from_secs);
-        let ended = match restored.await {
+        let end = match restored.await {
             Ok(Some(cached)) if cached.is_restored && job.setup_once => {
                 self.give_project(project).await?;
                 say(
                     &said,
                     "setup_build is not run: what it makes was restored (setup_once)",
                 );
-                Ended::Exited(0)
+                End::from(Ended::Exited(0))
             }
             Ok(cached) => {
                 self.give_project(project).await?;
                 let ran = self.run_setup_build(build, setup_build, (file, limit), project, stop);
-                let mut ended = ran.await?;
+                let mut end = ran.await?;
                 if let Some(cached) = cached {
-                    if cached.is_restored && !matches!(ended, Ended::Exited(0) | Ended::Canceled) {
+                    if cached.is_restored
+                        && !matches!(end.ended, Ended::Exited(0) | Ended::Canceled)
+                    {
                         let again = said.try_clone().map_err(|source| SetupError::Output {
                             path: output.clone(),
                             source,
@@ -261,28 +264,29 @@ impl Setup {
                         self.give_project(project).await?;
                         let ran =
                             self.run_setup_build(build, setup_build, (again, limit), project, stop);
-                        ended = ran.await?;
-                        if ended == Ended::Exited(0) {
+                        end = ran.await?;
+                        if end.ended == Ended::Exited(0) {
                             self.keep_anew(&cached, &said, stop).await;
                         }
-                    } else if !cached.is_restored && ended == Ended::Exited(0) {
+                    } else if !cached.is_restored && end.ended == Ended::Exited(0) {
                         self.keep(&cached, &said, stop).await;
                     }
                 }
-                ended
+                end
             }
-            Err(SetupError::Canceled) => Ended::Canceled,
+            Err(SetupError::Canceled) => End::from(Ended::Canceled),
             Err(error) => return Err(error),
         };
         let step = EndedStep {
             kind: StepKind::Setup,
-            ended,
+            ended: end.ended,
+            hit: end.hit,
             limit,
             began_at,
             output: output.clone(),
         };
         self.steps.deliver(build, step).await;
-        let how = match ended {
+        let how = match end.ended {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(code) => format!("exited with {code}"),
             Ended::Signaled(signal) => format!("was killed by signal {signal}"),
@@ -290,7 +294,7 @@ impl Setup {
             Ended::Canceled => return Err(SetupError::Canceled),
         };
         Err(SetupError::Failed {
-            how,
+            how: how + &end.told(),
             output: self.end_of_output(output, project).await,
         })
     }
@@ -321,7 +325,7 @@ impl Setup {
         (file, limit): (File, Option<Duration>),
         project: &mut Project,
         stop: &CancellationToken,
-    ) -> Result<Ended, SetupError> {
+    ) -> Result<End, SetupError> {
         let mut command = self.command(build, setup_build, project);
         if !gets_secrets {
             command.variables = Arc::new(command.variables.without_secrets());
@@ -336,17 +340,17 @@ impl Setup {
             let ran = ran?;
             // What it has left running is for the atoms.
             self.isolator.keep(build, ran.enclosure);
-            return Ok(ran.ended);
+            return Ok(ran.end);
         };
         let contained = self.contained(build, command, project, Arc::clone(&image), true);
         let ran = contained.run(file, stop, limit).await;
         Masked::end(masked).await;
-        let (ended, changed) = ran.map_err(failed(&image))?;
-        if let Some(changed) = changed {
+        let ran = ran.map_err(failed(&image))?;
+        if let Some(changed) = ran.changed {
             // What was installed in the container is there for the atoms, too.
             project.image = Some(changed.into());
         }
-        Ok(ended)
+        Ok(ran.end)
     }
 
     /// Makes anew what is gone of the data directory. What can not be made the set-up will miss.

@@ -15,7 +15,7 @@ use std::fs;
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-const IMAGE: &str = "localhost/box:1";
+pub(crate) const IMAGE: &str = "localhost/box:1";
 
 /// What busybox needs to be a system.
 const DOCKERFILE: &str = "FROM scratch\nCOPY busybox /bin/busybox\n\
@@ -110,12 +110,17 @@ impl Images {
         assert_eq!(images, [IMAGE]);
     }
 
-    pub(crate) async fn farm(&self, slaves: &[u32]) -> Farm {
-        let slave = format!(
+    /// What a slave needs to run them.
+    pub(crate) fn settings(&self) -> String {
+        format!(
             "container_runtime = podman\ncontainer_flags = {}\ncontainer_run_flags = {}\ncontainer_network = host\n",
             self.flags().join(", "),
             RUN_FLAGS.join(", "),
-        );
+        )
+    }
+
+    pub(crate) async fn farm(&self, slaves: &[u32]) -> Farm {
+        let slave = self.settings();
         let extra = Extra {
             slave: &slave,
             ..Extra::default()

@@ -73,6 +73,8 @@ pub struct Walls {
     pub temporary: PathBuf,
     /// An empty file.
     pub empty: PathBuf,
+    /// Whether it may make namespaces and mounts of its own.
+    pub nested_sandboxes: bool,
 }
 
 /// A user.

@@ -18,6 +18,8 @@ pub struct IsolationSettings {
     pub allowed: AllowedVariables,
     /// Files and directories in hidden places that commands may read.
     pub shown: Vec<PathBuf>,
+    /// Whether commands at the level `user` may make namespaces and mounts of their own.
+    pub nested_sandboxes: bool,
 }
 
 impl IsolationSettings {
@@ -42,6 +44,7 @@ impl IsolationSettings {
             },
             run_as: layers.get_if_set("run_as")?,
             allowed: AllowedVariables::with(names),
+            nested_sandboxes: layers.get("nested_sandboxes")?,
             shown: shown.map_or_else(Vec::new, |Paths(paths)| paths),
         })
     }

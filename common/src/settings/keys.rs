@@ -192,6 +192,7 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<bool>("isolation_network", SLAVE),
     key_of::<Names>("environment_allow", SLAVE),
     key_of::<Paths>("isolation_shows", SLAVE),
+    key_of::<bool>("nested_sandboxes", SLAVE),
     key_of::<Number<u32, 0, 10_000>>("max_instances", SLAVE),
     key_of::<Ports>("instance_ports", SLAVE),
     key_of::<Seconds<1>>("instance_start_timeout", SLAVE),

@@ -40,7 +40,7 @@ impl AtomOutcome {
     #[must_use]
     pub fn timed_out_after(&self) -> Option<u64> {
         match self.trouble? {
-            AtomTrouble::TimedOut { after_s } => Some(after_s),
+            AtomTrouble::TimedOut { after_s, .. } => Some(after_s),
             AtomTrouble::Poison { .. } | AtomTrouble::Limit { .. } => None,
         }
     }
@@ -54,6 +54,9 @@ pub enum AtomTrouble {
     TimedOut {
         /// Its limit.
         after_s: u64,
+        /// The limit of what it may use that it hit before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hit: Option<LimitHit>,
     },
     /// Slaves were lost whenever they ran it.
     Poison {
@@ -71,7 +74,10 @@ impl std::fmt::Display for AtomTrouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Limit { hit } => write!(f, "{hit}"),
-            Self::TimedOut { after_s } => write!(f, "timed out after {after_s} s"),
+            Self::TimedOut { after_s, hit } => {
+                write!(f, "timed out after {after_s} s")?;
+                hit.map_or(Ok(()), |hit| write!(f, "; {hit}"))
+            }
             Self::Poison { slaves_lost } => {
                 write!(
                     f,
@@ -79,5 +85,24 @@ impl std::fmt::Display for AtomTrouble {
                 )
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_tells_which_limit_was_hit_before() {
+        let timed_out = |hit| AtomTrouble::TimedOut { after_s: 7, hit };
+        assert_eq!(timed_out(None).to_string(), "timed out after 7 s");
+        let hit = Some(LimitHit::Processes { limit: 40 });
+        let both = "timed out after 7 s; too many processes: limit 40";
+        assert_eq!(timed_out(hit).to_string(), both);
+        // Journals of before have the time alone.
+        let before = r#"{"timed_out":{"after_s":7}}"#;
+        assert_eq!(serde_json::to_string(&timed_out(None)).unwrap(), before);
+        let read: AtomTrouble = serde_json::from_str(before).unwrap();
+        assert_eq!(read, timed_out(None));
     }
 }

@@ -265,7 +265,10 @@ mod tests {
         let atoms: Vec<String> = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
         let cluster = prepared(&request, &atoms);
         let (mut listener, heard) = listener();
-        let timed_out = Some(AtomTrouble::TimedOut { after_s: 9 });
+        let timed_out = Some(AtomTrouble::TimedOut {
+            after_s: 9,
+            hit: None,
+        });
         let events = [
             finished(0, outcome(0, 5, None)),
             finished(1, outcome(1, 6, None)),

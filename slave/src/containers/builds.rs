@@ -4,13 +4,14 @@
 //! ends with the slave, however that ends, and is then removed by the runtime.
 
 use super::client::{Call, SHORT};
+use super::limits::ContainerLimits;
 use super::trial::Availability;
 use super::{ContainerError, ContainerRun, ContainerRuntime, Kind, Mount, Role, environment};
 use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex};
 use clusterrunner_common::lock::lock;
 use clusterrunner_common::process::command::{MARK_VARIABLE, ShellCommand};
-use clusterrunner_common::work::Isolation;
+use clusterrunner_common::work::{Isolation, LimitHit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{getegid, geteuid};
 use std::collections::BTreeMap;
@@ -71,6 +72,7 @@ pub(crate) struct BuildContainer {
     /// The shell that it has.
     shell: String,
     client: Mutex<Client>,
+    limits: Mutex<Option<ContainerLimits>>,
 }
 
 #[derive(Debug)]
@@ -219,6 +221,7 @@ impl BuildContainer {
             name,
             shell: String::new(),
             client: Mutex::new(Client { call, input }),
+            limits: Mutex::default(),
         };
         let output = output.ok_or(ContainerError::EndedAtOnce)?;
         let Some(shell) = first_line(output, stop)? else {
@@ -226,6 +229,8 @@ impl BuildContainer {
             return Err(ContainerError::EndedAtOnce);
         };
         container.shell = shell;
+        let limits = ContainerLimits::of(&container.runtime, &container.name, place.isolation);
+        container.limits = Mutex::new(limits);
         Ok(container)
     }
 
@@ -273,6 +278,11 @@ impl BuildContainer {
             "{prelude}clusterrunner_line=\"{all}\"; set --; eval \"unset clusterrunner_line; $clusterrunner_line\""
         );
         command.arg(script).arg(&self.shell).args(pieces);
+    }
+
+    /// The limit that was hit in it since the last time this was asked.
+    pub(crate) fn hit(&self) -> Option<LimitHit> {
+        lock(&self.limits).as_mut()?.hit()
     }
 
     /// Whether it has ended.

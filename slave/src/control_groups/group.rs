@@ -1,6 +1,6 @@
 //! One control group.
 
-use super::hierarchy::Version;
+use super::hierarchy::{Controller, Version};
 use clusterrunner_common::work::Cpus;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
@@ -75,6 +75,16 @@ impl Group {
         }
     }
 
+    /// How often the limit of a controller was hit.
+    pub(crate) fn num_hit(&self, controller: Controller) -> u64 {
+        match controller {
+            Controller::Memory => self.num_ended_for_memory(),
+            Controller::Pids => self.num_refused_processes(),
+            // Who needs more is slowed down, and not told.
+            Controller::Cpu => 0,
+        }
+    }
+
     /// How many of its processes the system has ended, as they needed more memory than they may have.
     pub(crate) fn num_ended_for_memory(&self) -> u64 {
         let file = match self.version {
@@ -85,7 +95,7 @@ impl Group {
     }
 
     /// How often it could start no further process.
-    pub(crate) fn num_refused_processes(&self) -> u64 {
+    fn num_refused_processes(&self) -> u64 {
         self.number("pids.events", "max ")
     }
 

@@ -18,7 +18,7 @@ pub(crate) enum Controller {
 }
 
 impl Controller {
-    /// All.
+    /// Each of them, in the order in which a group that has made room hands them on.
     pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
 
     pub(super) fn name(self) -> &'static str {
@@ -37,6 +37,20 @@ pub(super) enum Version {
     One,
     /// A group is for all controllers.
     Two,
+}
+
+/// The group with this controller that a process is in, where it is seen from here and not the outermost one.
+pub(super) fn group_of(pid: u32, controller: Controller) -> Option<(PathBuf, Version)> {
+    let of_process = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let root = Path::new(GROUPS);
+    let has_second = root.join("cgroup.controllers").exists();
+    let found = parents_in(&of_process, root, has_second, controller);
+    let is_inner = |directory: &Path| {
+        let below = directory.strip_prefix(root).unwrap_or(root);
+        below != Path::new("") && below != Path::new(controller.name())
+    };
+    let mut found = found.into_iter();
+    found.find(|(directory, _)| is_inner(directory))
 }
 
 /// The groups of this process in which one with this controller can be made perhaps, the better one first.

@@ -10,6 +10,7 @@ use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use clusterrunner_common::process::command::Ended;
 use clusterrunner_common::process::console::Capped;
+use clusterrunner_common::work::LimitHit;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +25,8 @@ const AT_MOST: Duration = Duration::from_secs(10);
 pub(crate) struct EndedStep {
     pub(crate) kind: StepKind,
     pub(crate) ended: Ended,
+    /// The limit of what it may use that it failed at.
+    pub(crate) hit: Option<LimitHit>,
     /// How long it might run.
     pub(crate) limit: Option<Duration>,
     /// By this machine's clock.
@@ -63,7 +66,7 @@ impl StepDeliveries {
         let cut = spawn_blocking(move || cut(&output, max)).await;
         let cut = cut.map_err(io::Error::other).and_then(|cut| cut);
         let (file, output_bytes) = cut.map_err(|error| error.to_string())?;
-        let (exit_code, trouble) = how(step.ended, step.limit);
+        let (exit_code, trouble) = how(step.ended, step.limit, step.hit);
         let end = StepEnd {
             exit_code,
             trouble,
@@ -112,12 +115,20 @@ impl StepDeliveries {
 }
 
 /// The exit code of a step, or what is said in its place.
-fn how(ended: Ended, limit: Option<Duration>) -> (Option<i32>, Option<String>) {
+fn how(
+    ended: Ended,
+    limit: Option<Duration>,
+    hit: Option<LimitHit>,
+) -> (Option<i32>, Option<String>) {
     let trouble = match (ended, limit) {
         (Ended::Exited(_) | Ended::Signaled(_), _) => None,
         (Ended::TimedOut, Some(limit)) => Some(format!("timed out after {} s", limit.as_secs())),
         (Ended::TimedOut, None) => Some("timed out".to_owned()),
         (Ended::Canceled, _) => Some("canceled".to_owned()),
+    };
+    let trouble = match (trouble, hit) {
+        (Some(trouble), Some(hit)) => Some(format!("{trouble}; {hit}")),
+        (trouble, hit) => trouble.or_else(|| Some(hit?.to_string())),
     };
     (ended.exit_code(), trouble)
 }
@@ -146,12 +157,20 @@ mod tests {
     #[test]
     fn how_a_step_ended_is_a_number_or_a_word() {
         let limit = Some(Duration::from_secs(3));
-        assert_eq!(how(Ended::Exited(2), limit), (Some(2), None));
-        assert_eq!(how(Ended::Signaled(9), None), (Some(-9), None));
+        assert_eq!(how(Ended::Exited(2), limit, None), (Some(2), None));
+        assert_eq!(how(Ended::Signaled(9), None, None), (Some(-9), None));
         let after = Some("timed out after 3 s".to_owned());
-        assert_eq!(how(Ended::TimedOut, limit), (None, after));
+        assert_eq!(how(Ended::TimedOut, limit, None), (None, after));
+        let hit = Some(LimitHit::Processes { limit: 40 });
+        let too_many = "too many processes: limit 40";
         assert_eq!(
-            how(Ended::Canceled, None),
+            how(Ended::Exited(2), None, hit),
+            (Some(2), Some(too_many.to_owned()))
+        );
+        let both = format!("timed out after 3 s; {too_many}");
+        assert_eq!(how(Ended::TimedOut, limit, hit), (None, Some(both)));
+        assert_eq!(
+            how(Ended::Canceled, None, None),
             (None, Some("canceled".to_owned()))
         );
     }

@@ -126,6 +126,7 @@ impl Isolator {
             readable: readable.collect(),
             temporary: scratch,
             empty: self.empty_file()?,
+            nested_sandboxes: self.settings.nested_sandboxes,
         })
     }
 

@@ -1,5 +1,7 @@
 //! Commands of a build that run once on a slave, `setup_build` and `teardown_build`, in a container of the job's image.
 
+use super::cached::say;
+use super::enclosing::End;
 use crate::containers::{BuildContainer, BuildContainers, ContainerError, ContainerPlace};
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::command::{Ended, ShellCommand};
@@ -35,8 +37,16 @@ pub(super) struct Contained {
     pub(super) keeps_changes: bool,
 }
 
+/// What has run in a container.
+#[derive(Debug)]
+pub(super) struct ContainedEnd {
+    pub(super) end: End,
+    /// The image that its changes are.
+    pub(super) changed: Option<String>,
+}
+
 impl Contained {
-    /// Runs it to its end, as [`ShellCommand::run`] does. Says also which image its changes are.
+    /// Runs it to its end, as [`ShellCommand::run`] does, and says behind its output which limit it failed at.
     ///
     /// # Errors
     /// When there is no container, or the command can not be run in it.
@@ -45,7 +55,7 @@ impl Contained {
         output: File,
         stop: &CancellationToken,
         limit: Option<Duration>,
-    ) -> Result<(Ended, Option<String>), ContainerError> {
+    ) -> Result<ContainedEnd, ContainerError> {
         let runtime = self.containers.runtime().await?;
         let stop = stop.clone();
         let run = move || {
@@ -58,14 +68,22 @@ impl Contained {
                 isolation: &self.isolation,
             };
             let container = BuildContainer::start(runtime, &place, &|| stop.is_cancelled())?;
+            let said = output.try_clone();
             let ended = self.run_in(&container, output, &stop, limit)?;
+            let hit = container.hit().filter(|_| ended != Ended::Exited(0));
+            if let (Some(hit), Ok(said)) = (hit, &said) {
+                say(said, format!("clusterrunner: {hit}"));
+            }
             let changed = match ended {
                 Ended::Exited(0) if self.keeps_changes => self
                     .containers
                     .keep_changes(self.build, &container, &place)?,
                 _ => None,
             };
-            Ok((ended, changed))
+            Ok(ContainedEnd {
+                end: End { ended, hit },
+                changed,
+            })
         };
         spawn_blocking(run).await.map_err(broken_off)?
     }

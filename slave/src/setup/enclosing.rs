@@ -8,7 +8,7 @@ use crate::work::Project;
 use clusterrunner_common::ids::BuildId;
 use clusterrunner_common::process::command::{Ended, ShellCommand};
 use clusterrunner_common::process::variables::BuildVariables;
-use clusterrunner_common::work::{Isolation, IsolationLevel, SetupJob};
+use clusterrunner_common::work::{Isolation, IsolationLevel, LimitHit, SetupJob};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,8 +18,30 @@ use tokio_util::sync::CancellationToken;
 
 /// What has run, and what it may have left running.
 pub(super) struct Ran {
-    pub(super) ended: Ended,
+    pub(super) end: End,
     pub(super) enclosure: Option<Enclosure>,
+}
+
+/// How a command of a set-up or teardown has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) ended: Ended,
+    /// The limit of what it may use that it failed at.
+    pub(super) hit: Option<LimitHit>,
+}
+
+impl From<Ended> for End {
+    fn from(ended: Ended) -> Self {
+        Self { ended, hit: None }
+    }
+}
+
+impl End {
+    /// The limit, behind a message.
+    pub(super) fn told(&self) -> String {
+        let hit = self.hit.map(|hit| format!(" ({hit})"));
+        hit.unwrap_or_default()
+    }
 }
 
 impl Setup {
@@ -107,13 +129,15 @@ impl Setup {
         }
         let said = file.try_clone();
         let ended = command.run(file, stop, limit, self.kill_grace).await?;
+        let mut hit = None;
         if let Some(enclosure) = &mut enclosure {
             enclosure.check(ended)?;
-            let hit = enclosure.hit().filter(|_| ended != Ended::Exited(0));
+            hit = enclosure.hit().filter(|_| ended != Ended::Exited(0));
             if let (Some(hit), Ok(said)) = (hit, &said) {
                 say(said, format!("clusterrunner: {hit}"));
             }
         }
-        Ok(Ran { ended, enclosure })
+        let end = End { ended, hit };
+        Ok(Ran { end, enclosure })
     }
 }

@@ -98,13 +98,13 @@ impl Setup {
                 None => {
                     let enclosure = self.enclosed(build, project, &command).await?;
                     let run = self.run_enclosed(command, enclosure, (file, limit), &cut_off);
-                    run.await.map(|ran| ran.ended)
+                    run.await.map(|ran| ran.end)
                 }
                 Some(image) => {
                     let contained =
                         self.contained(build, command, project, Arc::clone(image), false);
                     let run = contained.run(file, &cut_off, limit);
-                    run.await.map(|(ended, _)| ended).map_err(failed(image))
+                    run.await.map(|ran| ran.end).map_err(failed(image))
                 }
             }
         };
@@ -114,21 +114,22 @@ impl Setup {
             cut_off.cancel();
             std::future::pending::<()>().await;
         };
-        let ended = tokio::select! {
-            ended = run => ended,
-            () = limit => Ok(Ended::TimedOut),
+        let end = tokio::select! {
+            end = run => end,
+            () = limit => Ok(Ended::TimedOut.into()),
         };
         Masked::end(masked).await;
-        let ended = ended.map_err(|error| not_run(&error))?;
+        let end = end.map_err(|error| not_run(&error))?;
         let step = EndedStep {
             kind: StepKind::Teardown,
-            ended,
+            ended: end.ended,
+            hit: end.hit,
             limit: project.teardown_timeout,
             began_at,
             output: output.clone(),
         };
         self.steps.deliver(build, step).await;
-        let how = match (ended, project.teardown_timeout) {
+        let how = match (end.ended, project.teardown_timeout) {
             (Ended::Exited(0), _) => return Ok(()),
             (Ended::Exited(code), _) => format!("exited with {code}"),
             (Ended::Signaled(signal), _) => format!("was killed by signal {signal}"),
@@ -138,7 +139,7 @@ impl Setup {
             (Ended::Canceled | Ended::TimedOut, _) => "timed out and was killed".to_owned(),
         };
         let output = last_lines(output, self.max_output).await;
-        Err(format!("teardown_build {how}{output}"))
+        Err(format!("teardown_build {how}{}{output}", end.told()))
     }
 
     /// Ends what a build has of containers.

@@ -13,7 +13,8 @@
 //! * `--only PART,...` measures these parts: `atoms`, `sleeping`, `single`, `many`, `prompt`, `follow`, and those that
 //!   are not measured otherwise: `warm` (the trivial atoms in forks of `worker: bash`, in turns), `growth` (what an atom costs in a small and in a large build),
 //!   `slow-link` (25 ms each way between slave and master; root only), `memory` (of a master with
-//!   10,000 ended builds and 100,000 waiting atoms).
+//!   10,000 ended builds and 100,000 waiting atoms), `levels` (what an atom costs at each level of isolation; root only,
+//!   with containers only if `--image IMAGE` names one, and with what `--slave-settings FILE` adds to the slave's).
 #![expect(clippy::print_stdout, reason = "it is what this program is for")]
 #![expect(
     clippy::expect_used,
@@ -41,6 +42,7 @@ mod wait;
 
 mod floor;
 mod follow;
+mod levels;
 mod numbers;
 mod options;
 mod slow_link;
@@ -85,6 +87,12 @@ async fn measure(options: &Options) {
         let (farm, _line) = slow_link::start(EXECUTORS).await;
         let bench = Bench::of(farm);
         return bench.sleeping_atoms("   slow link, 25 ms each way:").await;
+    }
+    if options.wants("levels") {
+        levels::measure(options).await;
+    }
+    if options.wants_only("levels") {
+        return;
     }
     let mut bench = Bench::start().await;
     println!("files in {}", bench.farm.path("").display());

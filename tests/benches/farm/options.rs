@@ -1,7 +1,7 @@
 //! What is to be measured.
 
 /// The parts of the benchmark, in the order in which they are measured.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "atoms",
     "warm",
     "sleeping",
@@ -12,6 +12,7 @@ const PARTS: [&str; 10] = [
     "growth",
     "slow-link",
     "memory",
+    "levels",
 ];
 
 /// Those that are measured if none are named: the others take long, or a network of their own.
@@ -29,6 +30,10 @@ pub(crate) struct Options {
     pub(crate) peers: Vec<(String, String)>,
     /// Whether this process is the one in a network of its own.
     pub(crate) in_own_network: bool,
+    /// The image of containers, if they are measured.
+    pub(crate) image: Option<String>,
+    /// A file with further settings of the slave.
+    pub(crate) slave_settings: Option<String>,
 }
 
 impl Options {
@@ -40,6 +45,8 @@ impl Options {
             parts: Vec::new(),
             peers: Vec::new(),
             in_own_network: false,
+            image: None,
+            slave_settings: None,
         };
         let mut arguments = std::env::args().skip(1);
         let next = |arguments: &mut std::iter::Skip<std::env::Args>, what: &str| {
@@ -64,6 +71,10 @@ impl Options {
                     let (name, command) = peer.split_once('=').expect("NAME=COMMAND");
                     options.peers.push((name.to_owned(), command.to_owned()));
                 }
+                "--image" => options.image = Some(next(&mut arguments, "an image")),
+                "--slave-settings" => {
+                    options.slave_settings = Some(next(&mut arguments, "a file of settings"));
+                }
                 "--in-own-network" => options.in_own_network = true,
                 number => options
                     .sizes
@@ -81,6 +92,11 @@ impl Options {
             options.sizes = vec![1000, 10_000, 50_000];
         }
         options
+    }
+
+    /// Whether nothing but this part is to be measured.
+    pub(crate) fn wants_only(&self, part: &str) -> bool {
+        self.parts == [part]
     }
 
     /// Whether a part is to be measured.

@@ -48,7 +48,16 @@ impl Place {
 
     /// One whose slave is started by another program; that is told of a file with what nobody is to learn.
     pub(super) async fn started_by(program: fn(&Path) -> Vec<String>) -> Option<Self> {
-        Self::made(1, &format!("run_as = {USER}\n"), program).await
+        Self::started_by_with(1, "", program).await
+    }
+
+    /// The same, with more settings.
+    pub(super) async fn started_by_with(
+        executors: u32,
+        slave: &str,
+        program: fn(&Path) -> Vec<String>,
+    ) -> Option<Self> {
+        Self::made(executors, &format!("run_as = {USER}\n{slave}"), program).await
     }
 
     async fn made(executors: u32, slave: &str, program: fn(&Path) -> Vec<String>) -> Option<Self> {

@@ -7,6 +7,7 @@ use super::cells::{IN, SECRET, beside};
 use crate::containers::{Images, contained};
 use crate::farm::Farm;
 use crate::job::Job;
+use clusterrunner_common::api::BuildView;
 use std::fs;
 
 struct Place {
@@ -26,6 +27,12 @@ impl Place {
     async fn prints(&self, job: &Job) -> String {
         let build = self.farm.runs(job).await;
         self.farm.consoles(build.id).await.concat()
+    }
+
+    /// The troubles of the atoms of a build.
+    async fn troubles(&self, build: &BuildView) -> Vec<Option<String>> {
+        let atoms = self.farm.atoms(build.id).await.into_iter();
+        atoms.map(|atom| atom.trouble).collect()
     }
 
     async fn check(&self, attack: &str, expected: Cell) {
@@ -53,6 +60,10 @@ async fn a_container_has_its_limits() {
     place.check(&eats, Open).await;
     let limited = contained(&eats).atoms(1).with("memory", "64 MiB");
     let build = place.farm.runs(&limited).await.fails(&[(1, 137)]);
+    assert_eq!(
+        place.troubles(&build).await,
+        [Some("out of memory: 64 MiB limit".to_owned())]
+    );
     assert!(!place.farm.consoles(build.id).await[0].contains(IN));
 
     let many =
@@ -60,6 +71,22 @@ async fn a_container_has_its_limits() {
     place.check(&many, Open).await;
     let limited = contained(&many).atoms(1).with("pids", 40);
     place.check_job(&limited, Stopped).await;
+    let fails = contained(&format!("({many}); exit 3"))
+        .atoms(2)
+        .with("pids", 40);
+    let build = place.farm.runs(&fails).await.fails(&[(1, 3), (2, 3)]);
+    let told = Some("too many processes: limit 40".to_owned());
+    assert_eq!(place.troubles(&build).await, [told.clone(), told]);
+    // What was told of one atom is not told of the next.
+    let once = contained(&format!(
+        "[ -e /tmp/once ] || ({many}); touch /tmp/once; exit 3"
+    ));
+    let build = place.farm.runs(&once.atoms(2).with("pids", 40)).await;
+    let troubles = place.troubles(&build).await;
+    assert_eq!(troubles.iter().flatten().count(), 1, "{troubles:?}");
+    let setup = contained("true").atoms(1).with("memory", "64 MiB");
+    let build = place.farm.runs(&setup.setup(&eats)).await;
+    build.errs(&["setup_build ", "(out of memory: 64 MiB limit)"]);
 
     let quota = "for group in $(sed 's/.*://' /proc/self/cgroup); do
         for root in /sys/fs/cgroup /sys/fs/cgroup/cpu; do

@@ -28,13 +28,20 @@ system = ctypes.CDLL(None, use_errno=True).syscall
     )
 }
 
-/// What the slave starts its life with: a key in the keyring of its session, and a file that nobody closes.
-fn with_a_key(file: &std::path::Path) -> Vec<String> {
+/// What the slave starts its life with: a key in the keyring of its session, a terminal, and a file that nobody closes.
+pub(super) fn with_a_key(file: &std::path::Path) -> Vec<String> {
     let script = format!(
         "import ctypes, os, sys
 system = ctypes.CDLL(None, use_errno=True).syscall
 assert system({KEYCTL}, 1, None) > 0, os.strerror(ctypes.get_errno())
 assert system({ADD_KEY}, b\"user\", b\"canary\", b\"{SECRET}\", {}, -3) > 0
+import fcntl, pty, termios
+# Out of its group, of which it may not be the first process.
+os.setpgid(0, os.getpgid(os.getppid()))
+os.setsid()
+ours, terminal = pty.openpty()
+fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+os.set_inheritable(ours, True)
 os.dup2(os.open(\"{}\", os.O_RDONLY), 9, inheritable=True)
 import resource
 resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -126,6 +133,34 @@ if child > 0:
     }
 }
 
+/// Where the slave's owner says so, and a job does not.
+#[tokio::test]
+async fn nested_sandboxes() {
+    let Some(place) = Place::with(1, "run_as = nobody\nnested_sandboxes = True\n").await else {
+        return;
+    };
+    let secret = place.farm.path("home/.netrc");
+    let hidden = secret.parent().unwrap();
+    let outside = place.outside();
+    let inside = format!(
+        "mount -t tmpfs none /mnt && echo mounted; umount {hidden} 2> /dev/null; mount -o remount,rw,bind / 2> /dev/null
+         cat {secret} 2> /dev/null; touch {outside}/x 2> /dev/null && echo wrote; true",
+        hidden = hidden.display(),
+        secret = secret.display(),
+        outside = outside.display(),
+    );
+    let nests = format!("unshare --user --map-root-user --mount --pid --fork sh -c '{inside}'");
+    let (build, _, consoles) = place.run("user", job(nests).atoms(1)).await;
+    build.passes();
+    assert_eq!(consoles, ["mounted\n"]);
+    // What has nothing to do with sandboxes is refused as before.
+    let rest = python(&format!(
+        "if system({ADD_KEY}, b\"user\", b\"name\", b\"x\", 1, -4) > 0: print(\"{IN}\")"
+    ));
+    place.check(rest, [Open, Open, Stopped]).await;
+    std::fs::remove_dir_all(outside).unwrap();
+}
+
 #[tokio::test]
 async fn calls_that_open_ways_into_the_kernel() {
     let Some(place) = Place::new(1).await else {
@@ -151,6 +186,23 @@ thread.start()
 thread.join()'";
     let (_, _, consoles) = place.run("user", job(works).atoms(1)).await;
     assert_eq!(consoles, ["works\n"]);
+}
+
+/// They lead to the host of a virtual machine, and no network is in between.
+#[tokio::test]
+async fn sockets_to_the_host_of_a_virtual_machine() {
+    let Some(place) = Place::new(1).await else {
+        return;
+    };
+    let opens = format!(
+        "python3 -c 'import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM); print(\"{IN}\")' 2>&1; true"
+    );
+    let (_, _, consoles) = place.run("none", job(&opens).atoms(1)).await;
+    if consoles.concat().contains(IN) {
+        place.check(&opens, [Open; 3]).await;
+    }
+    let without = job(&opens).atoms(1).with("network", false);
+    place.check_job(&without, [Stopped; 3]).await;
 }
 
 /// They are in no directory, so nothing hides them from who has the machine's network.

@@ -2,7 +2,7 @@
 
 use super::cells::Cell::{Open, Stopped};
 use super::cells::{IN, Place};
-use crate::job::job;
+use crate::job::{Job, job};
 use crate::processes;
 use crate::wait::wait_for;
 use clusterrunner_common::api::AtomView;
@@ -82,6 +82,46 @@ if len(children) < 300: raise SystemExit(3)
         let (_, atoms, _) = place.run(level, small).await;
         assert_eq!(troubles(&atoms), [None], "{level}");
     }
+}
+
+/// What waits for a process that it could not start hits both limits. Set-up and teardown are told of as atoms are.
+#[tokio::test]
+async fn a_limit_is_told_with_what_came_of_it() {
+    let Some(place) = Place::new(1).await else {
+        return;
+    };
+    let many = "i=0; while [ $i -lt 60 ]; do sleep 30 & i=$((i + 1)); done";
+    let waits = job(format!("trap '' EXIT; ({many}); sleep 30"))
+        .atoms(1)
+        .with("pids", 30)
+        .with("timeout", 2);
+    let (build, atoms, _) = place.run("limits", waits).await;
+    let told = "timed out after 2 s; too many processes: limit 30";
+    assert_eq!(troubles(&atoms), [Some(told)]);
+    let failed = build.failed_atoms.as_deref().unwrap();
+    assert_eq!(failed[0].trouble.as_deref(), Some(told));
+
+    let limited = |job: Job| job.atoms(1).with("memory", "64 MiB");
+    let told = "out of memory: 64 MiB limit";
+    let setup = limited(job("true")).setup(eats(200));
+    let (build, ..) = place.run("user", setup).await;
+    let steps = place.farm.client().steps(build.id).await.unwrap();
+    let troubles: Vec<_> = steps.iter().map(|step| step.trouble.as_deref()).collect();
+    assert_eq!(troubles.last(), Some(&Some(told)), "{steps:#?}");
+    build.errs(&["setup_build ", &format!("({told})")]);
+
+    let teardown = limited(job("true")).teardown(eats(200));
+    let (build, ..) = place.run("limits", teardown).await;
+    let build = build.passes();
+    wait_for("the teardown is told", async || {
+        let steps = place.farm.client().steps(build.id).await.unwrap();
+        let mut steps = steps.iter();
+        steps
+            .any(|step| step.trouble.as_deref() == Some(told))
+            .then_some(())
+    })
+    .await;
+    place.farm.wait_for_rest().await;
 }
 
 #[tokio::test]

@@ -9,17 +9,35 @@ use std::io;
 enum Verdict {
     /// It is refused, so that programs do without what they wanted.
     Refused,
+    /// It is refused, unless sandboxes may be nested: it makes, enters or changes namespaces and mounts.
+    OfSandboxes,
     /// It fails as on a system that does not have it, so that programs take the older call.
     Unknown,
-    /// It is refused with one of these flags in its first argument.
+    /// The same, with one of these flags in its first argument.
     RefusedWith(u32),
+    /// It is refused without the network, with this first argument.
+    OfNetwork(u32),
+    /// It fails without the network as on a system that does not have it: its arguments are not to be seen from here.
+    HiddenNetwork,
 }
 
-use Verdict::{Refused, RefusedWith, Unknown};
+use Verdict::{HiddenNetwork, OfNetwork, OfSandboxes, Refused, RefusedWith, Unknown};
 
 /// Namespaces that a process enters with a new one; and the one of time, which has no room in the flags of `clone`.
 const NAMESPACES: u32 = 0x7e02_0000;
 const NEW_TIME: u32 = 0x80;
+
+/// Sockets that lead to the host of a virtual machine, and are of no network.
+const TO_THE_HOST: u32 = libc::AF_VSOCK.unsigned_abs();
+
+/// What a command may do all the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Openings {
+    /// It may make namespaces and mounts.
+    pub(super) nested_sandboxes: bool,
+    /// It has the machine's network.
+    pub(super) network: bool,
+}
 
 /// The numbers of one kind of programs, and what becomes of these calls.
 struct Calls {
@@ -59,12 +77,12 @@ fn all() -> Vec<Calls> {
 }
 
 fn native() -> Vec<(u32, Verdict)> {
-    const CALLS: [(c_long, Verdict); 26] = [
+    const CALLS: [(c_long, Verdict); 27] = [
         (libc::SYS_clone, RefusedWith(NAMESPACES)),
         (libc::SYS_unshare, RefusedWith(NAMESPACES | NEW_TIME)),
         // Its flags are not to be seen from here.
         (libc::SYS_clone3, Unknown),
-        (libc::SYS_setns, Refused),
+        (libc::SYS_setns, OfSandboxes),
         // The keyring of a user is for all its commands.
         (libc::SYS_keyctl, Refused),
         (libc::SYS_add_key, Refused),
@@ -77,17 +95,18 @@ fn native() -> Vec<(u32, Verdict)> {
         (libc::SYS_io_uring_register, Unknown),
         (libc::SYS_open_by_handle_at, Refused),
         (libc::SYS_kexec_load, Refused),
-        (libc::SYS_mount, Refused),
-        (libc::SYS_umount2, Refused),
-        (libc::SYS_pivot_root, Refused),
-        (libc::SYS_open_tree, Refused),
-        (libc::SYS_move_mount, Refused),
-        (libc::SYS_fsopen, Refused),
-        (libc::SYS_fsconfig, Refused),
-        (libc::SYS_fsmount, Refused),
-        (libc::SYS_fspick, Refused),
-        (libc::SYS_mount_setattr, Refused),
+        (libc::SYS_mount, OfSandboxes),
+        (libc::SYS_umount2, OfSandboxes),
+        (libc::SYS_pivot_root, OfSandboxes),
+        (libc::SYS_open_tree, OfSandboxes),
+        (libc::SYS_move_mount, OfSandboxes),
+        (libc::SYS_fsopen, OfSandboxes),
+        (libc::SYS_fsconfig, OfSandboxes),
+        (libc::SYS_fsmount, OfSandboxes),
+        (libc::SYS_fspick, OfSandboxes),
+        (libc::SYS_mount_setattr, OfSandboxes),
         (libc::SYS_quotactl, Refused),
+        (libc::SYS_socket, OfNetwork(TO_THE_HOST)),
     ];
     let calls = CALLS.into_iter();
     calls
@@ -97,17 +116,19 @@ fn native() -> Vec<(u32, Verdict)> {
 
 #[cfg(target_arch = "x86_64")]
 fn former() -> Vec<(u32, Verdict)> {
-    const REFUSED: [u32; 21] = [
-        346, 288, 286, 287, 357, 336, 374, 342, 283, 21, 52, 22, 217, 428, 429, 430, 431, 432, 433,
-        442, 131,
-    ];
+    const OF_SANDBOXES: [u32; 12] = [346, 21, 22, 52, 217, 428, 429, 430, 431, 432, 433, 442];
+    const REFUSED: [u32; 9] = [288, 286, 287, 357, 336, 374, 342, 283, 131];
     let flags = [
         (120, RefusedWith(NAMESPACES)),
         (310, RefusedWith(NAMESPACES | NEW_TIME)),
+        (359, OfNetwork(TO_THE_HOST)),
+        (102, HiddenNetwork),
     ];
     let unknown = [435, 425, 426, 427].map(|number| (number, Unknown));
     let refused = REFUSED.map(|number| (number, Refused));
-    flags.into_iter().chain(unknown).chain(refused).collect()
+    let of_sandboxes = OF_SANDBOXES.map(|number| (number, OfSandboxes));
+    let others = unknown.into_iter().chain(refused).chain(of_sandboxes);
+    flags.into_iter().chain(others).collect()
 }
 
 /// Where the call's number, its architecture and the lower half of its first argument are in what the filter sees.
@@ -153,22 +174,19 @@ const fn end_with(errno: i32) -> sock_filter {
 const ALLOW: sock_filter = step(END, libc::SECCOMP_RET_ALLOW);
 
 impl Calls {
-    fn steps(&self) -> Vec<sock_filter> {
+    fn steps(&self, openings: Openings) -> Vec<sock_filter> {
         let mut steps = vec![step(LOAD, NUMBER)];
         if let Some(below) = self.below {
             steps.extend([unless(IS_FROM, below, 1), end_with(ENOSYS)]);
         }
         for (number, verdict) in &self.verdicts {
             match verdict {
-                Refused => steps.extend([unless(IS, *number, 1), end_with(EPERM)]),
-                Unknown => steps.extend([unless(IS, *number, 1), end_with(ENOSYS)]),
-                RefusedWith(flags) => steps.extend([
-                    unless(IS, *number, 4),
-                    step(LOAD, FIRST_ARGUMENT),
-                    unless(HAS, *flags, 1),
-                    end_with(EPERM),
-                    ALLOW,
-                ]),
+                OfSandboxes | RefusedWith(_) if openings.nested_sandboxes => {}
+                OfNetwork(_) | HiddenNetwork if openings.network => {}
+                Refused | OfSandboxes => steps.extend([unless(IS, *number, 1), end_with(EPERM)]),
+                Unknown | HiddenNetwork => steps.extend([unless(IS, *number, 1), end_with(ENOSYS)]),
+                RefusedWith(flags) => steps.extend(refuse_with(*number, unless(HAS, *flags, 1))),
+                OfNetwork(first) => steps.extend(refuse_with(*number, unless(IS, *first, 1))),
             }
         }
         steps.push(ALLOW);
@@ -176,11 +194,22 @@ impl Calls {
     }
 }
 
+/// Refuses a call if a condition holds of its first argument.
+fn refuse_with(number: u32, condition: sock_filter) -> [sock_filter; 5] {
+    [
+        unless(IS, number, 4),
+        step(LOAD, FIRST_ARGUMENT),
+        condition,
+        end_with(EPERM),
+        ALLOW,
+    ]
+}
+
 /// The filter. Programs of a kind that it does not know can make no call at all.
-fn program() -> Vec<sock_filter> {
+fn program(openings: Openings) -> Vec<sock_filter> {
     let mut program = Vec::new();
     for calls in all() {
-        let steps = calls.steps();
+        let steps = calls.steps(openings);
         let length = u8::try_from(steps.len()).unwrap_or(u8::MAX);
         program.extend([
             step(LOAD, ARCHITECTURE),
@@ -192,10 +221,10 @@ fn program() -> Vec<sock_filter> {
     program
 }
 
-/// Has this process, and all that it starts, make none of these calls any more. It must not be able to get more rights.
+/// Has this process, and all that it starts, make none of these calls any more, but for what is open. It must not be able to get more rights.
 #[expect(unsafe_code, reason = "no crate in use has a call for it")]
-pub(super) fn refuse_calls() -> io::Result<()> {
-    let mut program = program();
+pub(super) fn refuse_calls(openings: Openings) -> io::Result<()> {
+    let mut program = program(openings);
     let filter = sock_fprog {
         len: u16::try_from(program.len()).map_err(io::Error::other)?,
         filter: program.as_mut_ptr(),
@@ -244,11 +273,20 @@ mod tests {
         }
     }
 
+    const STRICT: Openings = Openings {
+        nested_sandboxes: false,
+        network: true,
+    };
+
     #[test]
     fn calls_come_to_what_they_are_to() {
         const CLONE_VM_AND_MORE: u32 = 0x003d_0f00;
         const NEW_USER: u32 = 0x1000_0000;
-        let program = program();
+        let strict = program(STRICT);
+        let nesting = program(Openings {
+            nested_sandboxes: true,
+            ..STRICT
+        });
         let refused = libc::SECCOMP_RET_ERRNO | 1;
         let unknown = libc::SECCOMP_RET_ERRNO | 38;
         let number = |number: c_long| u32::try_from(number).unwrap();
@@ -265,24 +303,63 @@ mod tests {
             (libc::SYS_keyctl, 0, refused),
             (libc::SYS_mount_setattr, 0, refused),
         ] {
-            let found = outcome(&program, NATIVE, number(call), argument);
+            let found = outcome(&strict, NATIVE, number(call), argument);
+            assert_eq!(found, expected, "{call} {argument:x}");
+        }
+        // Nested sandboxes are made with some of them, and with no others.
+        for (call, argument, expected) in [
+            (libc::SYS_clone, NEW_USER | 17, libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_unshare, NEW_USER, libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_mount, 0, libc::SECCOMP_RET_ALLOW),
+            (libc::SYS_clone3, 0, unknown),
+            (libc::SYS_io_uring_setup, 0, unknown),
+            (libc::SYS_keyctl, 0, refused),
+            (libc::SYS_bpf, 0, refused),
+        ] {
+            let found = outcome(&nesting, NATIVE, number(call), argument);
             assert_eq!(found, expected, "{call} {argument:x}");
         }
         // A kind of programs that is not known.
-        assert_eq!(outcome(&program, 1, 0, 0), unknown);
+        for program in [strict, nesting] {
+            assert_eq!(outcome(&program, 1, 0, 0), unknown);
+        }
+    }
+
+    #[test]
+    fn without_the_network_nothing_leads_to_the_host() {
+        let alone = program(Openings {
+            network: false,
+            ..STRICT
+        });
+        let connected = program(STRICT);
+        let socket = u32::try_from(libc::SYS_socket).unwrap();
+        let (refused, unknown) = (libc::SECCOMP_RET_ERRNO | 1, libc::SECCOMP_RET_ERRNO | 38);
+        for (architecture, number, first, expected) in [
+            (NATIVE, socket, TO_THE_HOST, refused),
+            (NATIVE, socket, 2, libc::SECCOMP_RET_ALLOW),
+            #[cfg(target_arch = "x86_64")]
+            (FORMER, 359, TO_THE_HOST, refused),
+            #[cfg(target_arch = "x86_64")]
+            (FORMER, 102, 1, unknown),
+            (1, 0, 0, unknown),
+        ] {
+            assert_eq!(outcome(&alone, architecture, number, first), expected);
+            let found = outcome(&connected, architecture, number, first);
+            assert!(found == libc::SECCOMP_RET_ALLOW || architecture == 1);
+        }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn programs_for_32_bits_are_no_way_around() {
-        let program = program();
+        let program = program(STRICT);
         let refused = libc::SECCOMP_RET_ERRNO | 1;
         let (read, clone, keyctl) = (3, 120, 288);
         let of_former = |number, argument| outcome(&program, FORMER, number, argument);
         assert_eq!(of_former(read, 0), libc::SECCOMP_RET_ALLOW);
         assert_eq!(of_former(clone, 0x1000_0011), refused);
         assert_eq!(of_former(keyctl, 0), refused);
-        assert_eq!(native().len(), former().len() - 1);
+        assert_eq!(native().len(), former().len() - 2);
         // The numbers of a third kind, which has the name of the first one.
         let third = outcome(&program, NATIVE, 0x4000_0000 + 250, 0);
         assert_eq!(third, libc::SECCOMP_RET_ERRNO | 38);

@@ -20,7 +20,10 @@ pub(super) fn be(walls: &Walls, confined: Confined, mut to_say: PipeWriter) -> !
     };
     drop(confined);
     leave_streams();
-    keep_to_itself(walls).ok();
+    if walls.account.is_some() {
+        // Only now: it took power to start a command that is another user.
+        keep_to_itself(walls).ok();
+    }
     let mut status = None;
     loop {
         match wait(WaitOptions::empty()) {
@@ -84,7 +87,7 @@ fn start(walls: &Walls, confined: &Confined, to_say: &PipeWriter) -> Result<Pid,
     }
     let left = leave_rest()
         .and_then(|()| become_user(walls))
-        .and_then(|()| narrow());
+        .and_then(|()| narrow(walls));
     let reason = match left {
         Ok(()) => confined.become_it(),
         Err(reason) => reason,
@@ -113,10 +116,13 @@ fn leave_rest() -> Result<(), String> {
 }
 
 /// Keeps the command from what it needs no rights for. Nothing of ours may come behind it.
-fn narrow() -> Result<(), String> {
+fn narrow(walls: &Walls) -> Result<(), String> {
     let left = scope::leave_abstract_sockets();
     left.map_err(|error| failed("keep it from sockets with abstract names", None, error))?;
-    let refused = filter::refuse_calls();
+    let refused = filter::refuse_calls(filter::Openings {
+        nested_sandboxes: walls.nested_sandboxes,
+        network: walls.network,
+    });
     refused.map_err(|error| failed("keep it from calls of the system", None, error))
 }
 

@@ -165,6 +165,7 @@ fn defaults_of_slave_and_client() {
     assert_eq!(demanded.level, IsolationLevel::None);
     assert_eq!((demanded.memory_bytes, demanded.cpus), (None, None));
     assert_eq!(demanded.pids.map(NonZeroU32::get), Some(2_000));
+    assert!(!isolation.nested_sandboxes);
     assert!(demanded.network && isolation.run_as.is_none() && isolation.shown.is_empty());
     assert!(isolation.allowed.has("PATH") && !isolation.allowed.has("JAVA_HOME"));
     assert_eq!(slave.service.max_setup_cache_bytes, Some(10 << 30));

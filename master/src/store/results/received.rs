@@ -153,8 +153,8 @@ pub fn add_reports(
         let outcome = outcomes.get_mut(report.id.0 as usize);
         match (report.timed_out_after_s, report.hit, outcome) {
             (None, None, _) => {}
-            (Some(after_s), _, Some(outcome)) if outcome.exit_code == TIMED_OUT_EXIT_CODE => {
-                outcome.trouble = Some(AtomTrouble::TimedOut { after_s });
+            (Some(after_s), hit, Some(outcome)) if outcome.exit_code == TIMED_OUT_EXIT_CODE => {
+                outcome.trouble = Some(AtomTrouble::TimedOut { after_s, hit });
             }
             (None, Some(hit), Some(outcome)) if outcome.exit_code != 0 => {
                 outcome.trouble = Some(AtomTrouble::Limit { hit });
@@ -169,6 +169,7 @@ pub fn add_reports(
 mod tests {
     use super::*;
     use crate::store::results::test_blocks::{BUILD, DURATION_MS, EXIT_CODE, block, both};
+    use clusterrunner_common::work::LimitHit;
 
     fn archive() -> Vec<u8> {
         let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -286,12 +287,13 @@ mod tests {
         let report = |id| AtomReport {
             id: AtomId(id),
             timed_out_after_s: Some(7),
-            hit: None,
+            hit: Some(LimitHit::Processes { limit: 40 }),
         };
         let mut outcomes = [outcome(1, 0), outcome(TIMED_OUT_EXIT_CODE, 0)];
         add_reports(&mut outcomes, &[report(1)]).unwrap();
         let trouble = outcomes[1].trouble.unwrap();
-        assert_eq!(trouble, AtomTrouble::TimedOut { after_s: 7 });
+        let hit = Some(LimitHit::Processes { limit: 40 });
+        assert_eq!(trouble, AtomTrouble::TimedOut { after_s: 7, hit });
         assert_eq!(outcomes[0], outcome(1, 0));
         for misfit in [0, 2] {
             add_reports(&mut outcomes, &[report(misfit)]).unwrap_err();

@@ -110,7 +110,7 @@ impl SubjobExecutor {
         let has_ended = matches!(ended, Ended::Exited(_) | Ended::Signaled(_));
         let is_to_stop = || !has_ended || self.is_to_stop(stop);
         was_used_up |= !running.finish_console(has_left_some, &is_to_stop);
-        let hit = over(&mut enclosure, &mut running, ended)?;
+        let hit = over((&mut enclosure, container.as_deref()), &mut running, ended)?;
         self.put_back(running, hand_out.build, (ended, mark));
         let is_enclosed = enclosure.is_some();
         // All that it has left running goes now.

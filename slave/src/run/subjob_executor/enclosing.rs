@@ -2,6 +2,7 @@
 
 use super::running::Running;
 use super::{RunError, SubjobExecutor};
+use crate::containers::BuildContainer;
 use crate::isolation::{Enclosed, Enclosure};
 use crate::work::RunOrder;
 use clusterrunner_common::process::command::Ended;
@@ -41,7 +42,7 @@ impl SubjobExecutor {
 
 /// The limit that a command has hit which has ended; an error where it was not even started.
 pub(super) fn over(
-    enclosure: &mut Option<Enclosure>,
+    (enclosure, container): (&mut Option<Enclosure>, Option<&BuildContainer>),
     running: &mut Running,
     ended: Ended,
 ) -> Result<Option<LimitHit>, RunError> {
@@ -50,6 +51,6 @@ pub(super) fn over(
             enclosure.check(ended)?;
             Ok(enclosure.hit())
         }
-        None => Ok(running.hit()),
+        None => Ok(container.map_or_else(|| running.hit(), BuildContainer::hit)),
     }
 }

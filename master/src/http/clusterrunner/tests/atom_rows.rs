@@ -159,7 +159,10 @@ async fn rows_stay_when_their_build_is_archived() {
     let master = Master::start();
     master.working_on(numbered(2)).await;
     master.finish(0, outcome(3)).await;
-    let trouble = Some(AtomTrouble::TimedOut { after_s: 2 });
+    let trouble = Some(AtomTrouble::TimedOut {
+        after_s: 2,
+        hit: None,
+    });
     let timed_out = AtomOutcome {
         trouble,
         ..outcome(124)
