@@ -7,6 +7,7 @@ mod build_request;
 mod given_secrets;
 mod hunt_end;
 mod master_mark;
+mod pool_terms;
 pub mod product_build;
 mod reports;
 mod setup_job;
@@ -23,6 +24,7 @@ pub use build_request::{BuildRequest, ENV, INHERITED_ENV, ProjectSource, Reposit
 pub use given_secrets::{GivenSecret, GivenSecrets, SecretValue};
 pub use hunt_end::HuntEnd;
 pub use master_mark::{MasterMark, Seen};
+pub use pool_terms::PoolTerms;
 pub use reports::{FinishedAttempt, ReportedState};
 pub use setup_job::SetupJob;
 pub use working_tree::WorkingTree;

@@ -12,13 +12,13 @@ pub mod requests;
 pub mod scene;
 pub mod sharing;
 mod standing;
-pub mod terms;
+mod terms;
 #[cfg(test)]
 mod tests;
 
+pub use clusterrunner_common::work::PoolTerms;
 pub use memory::Memory;
 pub use planning::{Pool, PoolPlan, plan};
 pub use reason::{EndReason, Standing};
 pub use requests::{Listed, ListedState, Place, Request};
 pub use scene::Scene;
-pub use terms::PoolTerms;

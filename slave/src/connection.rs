@@ -3,8 +3,9 @@
 use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectory;
 use crate::deliver::held_results::HeldResults;
-use crate::master::api::{Backoff, ConnectError, Failures, MasterApi};
+use crate::master::api::{ConnectError, MasterApi};
 use crate::master::registration::Registration;
+use crate::master::retrying::{Backoff, Failures};
 use crate::run::consoles::Consoles;
 use crate::supervisor::Supervisor;
 use crate::work::Command;

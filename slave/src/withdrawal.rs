@@ -2,8 +2,9 @@
 //! that it runs is delivered and cleared away.
 
 use crate::coordinator::{WorkHandle, WorkView};
-use crate::master::api::{Backoff, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::Backoff;
 use tokio_util::sync::CancellationToken;
 
 /// Waits until it is asked to withdraw, does so, and cancels `stop` where there is no master that

@@ -1,11 +1,12 @@
 //! What is to be done now: for all pools together, since one slave can do what another pool's slave could.
 
+use super::PoolTerms;
 use super::memory::{LONGEST_PAUSE, Memory, Part};
 use super::reason::{EndReason, Standing, since};
 use super::requests::{END_GRACE, Place, Request, Stage};
 use super::scene::{Scene, SlaveSeen};
 use super::sharing::{Offer, Share, Shares, share};
-use super::terms::{PoolTerms, ms};
+use super::terms::ms;
 use clusterrunner_common::ids::{SlaveId, TokenId};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

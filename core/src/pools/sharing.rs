@@ -1,7 +1,8 @@
 //! Which executors take what waits: those that are there, those that are to come, and new ones.
 
+use super::PoolTerms;
 use super::scene::{Demand, Scene, SlaveSeen};
-use super::terms::{PoolTerms, ms};
+use super::terms::ms;
 use clusterrunner_common::ids::SlaveId;
 use std::collections::{BTreeMap, BTreeSet};
 

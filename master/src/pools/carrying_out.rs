@@ -60,7 +60,11 @@ impl Hand {
         let mut outcome = Outcome::default();
         for gone in plan.forget {
             if let Some(failure) = gone.failure {
-                tracing::warn!(pool = self.settings.name, name = gone.name, "{failure}");
+                tracing::warn!(
+                    pool = self.settings.terms.name,
+                    name = gone.name,
+                    "{failure}"
+                );
                 self.record("POOL_SLAVE_FAILED", &gone.name, failure);
             }
             if let Err(failure) = self.tokens.end(gone.token).await {
@@ -150,7 +154,7 @@ impl Hand {
 
     fn told_end(&self, end: &End) {
         tracing::info!(
-            pool = self.settings.name,
+            pool = self.settings.terms.name,
             name = end.name,
             "ended: {}",
             end.reason
@@ -162,27 +166,27 @@ impl Hand {
     async fn start(&self) -> Result<(), NotStarted> {
         let settings = &self.settings;
         let name = fresh(&self.prefix);
-        let good_for = settings.start_timeout * 2 + self.provider.may_queue_for();
+        let good_for = settings.terms.start_timeout * 2 + self.provider.may_queue_for();
         let created = self.tokens.create(name.clone(), good_for).await;
         let (token, text) = created.map_err(|failure| NotStarted {
             what: format!("could not make a join token: {failure}"),
             token: None,
         })?;
         let (host, port) = &self.master;
-        let labels: Vec<String> = settings.labels.iter().cloned().collect();
+        let labels: Vec<String> = settings.terms.labels.iter().cloned().collect();
         let order = Order {
             name: name.clone(),
-            pool: settings.name.clone(),
+            pool: settings.terms.name.clone(),
             farm: self.farm.clone(),
             master_url: format!("{host}:{port}"),
-            executors: settings.executors,
+            executors: settings.terms.executors,
             join_token: text,
             environment: BTreeMap::from([
                 ("CLUSTERRUNNER_MASTER_HOSTNAME", host.clone()),
                 ("CLUSTERRUNNER_MASTER_PORT", port.to_string()),
                 (
                     "CLUSTERRUNNER_NUM_EXECUTORS",
-                    settings.executors.to_string(),
+                    settings.terms.executors.to_string(),
                 ),
                 ("CLUSTERRUNNER_LABELS", labels.join(",")),
                 ("CLUSTERRUNNER_PORT", "0".to_owned()),
@@ -192,7 +196,7 @@ impl Hand {
         };
         match self.provider.start(&order).await {
             Ok(()) => {
-                tracing::info!(pool = settings.name, name, "started a slave");
+                tracing::info!(pool = settings.terms.name, name, "started a slave");
                 self.record("POOL_SLAVE_STARTED", &name, "");
                 Ok(())
             }
@@ -207,7 +211,7 @@ impl Hand {
 
     fn record(&self, tag: &'static str, name: &str, why: &str) {
         let entry = Entry::new(tag)
-            .with("pool", self.settings.name.as_str())
+            .with("pool", self.settings.terms.name.as_str())
             .with("name", name);
         let entry = match why {
             "" => entry,

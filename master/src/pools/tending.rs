@@ -13,9 +13,7 @@ use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::settings::PoolSettings;
 use clusterrunner_core::pools::memory::Part;
 use clusterrunner_core::pools::requests::requests;
-use clusterrunner_core::pools::{
-    Listed, Memory, Place, Pool, PoolPlan, PoolTerms, Request, Scene, plan,
-};
+use clusterrunner_core::pools::{Listed, Memory, Place, Pool, PoolPlan, Request, Scene, plan};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -80,7 +78,7 @@ impl PoolsTender {
         let kept = pools.iter().map(|settings| Kept {
             hand: Arc::new(Hand {
                 provider: PoolsProvider::new(settings, &surroundings.directory),
-                prefix: pool_prefix(&farm, &settings.name),
+                prefix: pool_prefix(&farm, &settings.terms.name),
                 farm: farm.clone(),
                 master: settings
                     .master_url
@@ -94,7 +92,7 @@ impl PoolsTender {
                 settings: settings.clone(),
             }),
             pool: Pool {
-                terms: terms(settings),
+                terms: settings.terms.clone(),
                 memory: Memory::default(),
                 requests: Vec::new(),
                 is_listed: false,
@@ -156,7 +154,7 @@ impl PoolsTender {
         }
         let later = Instant::now() + kept.hand.settings.list_interval;
         for (part, what) in outcome.failures {
-            let name = &kept.hand.settings.name;
+            let name = &kept.hand.settings.terms.name;
             tracing::warn!(pool = name, error = what, "a provider failed");
             memory.note_failure(part, now, what);
             kept.next_list = later;
@@ -274,7 +272,7 @@ impl Kept {
             return;
         }
         self.told = reason;
-        let name = &self.hand.settings.name;
+        let name = &self.hand.settings.terms.name;
         let (wanted, there) = (plan.wanted_slaves, plan.counts.joined);
         match reason {
             "paused" | "queue_stands" => {
@@ -289,12 +287,12 @@ impl Kept {
         let memory = &self.pool.memory;
         let slaves = self.pool.requests.iter();
         PoolSeen {
-            name: settings.name.clone(),
+            name: settings.terms.name.clone(),
             provider: self.hand.provider.kind(),
-            min_slaves: settings.min_slaves,
-            max_slaves: settings.max_slaves,
-            executors: settings.executors,
-            labels: settings.labels.clone(),
+            min_slaves: settings.terms.min_slaves,
+            max_slaves: settings.terms.max_slaves,
+            executors: settings.terms.executors,
+            labels: settings.terms.labels.clone(),
             wanted_slaves: plan.wanted_slaves,
             wanted_executors: plan.wanted_executors,
             counts: plan.counts,
@@ -324,19 +322,6 @@ fn started(request: &Request, scene: &Scene) -> StartedSeen {
         name: request.name.clone(),
         state,
         slave,
-    }
-}
-
-fn terms(settings: &PoolSettings) -> PoolTerms {
-    PoolTerms {
-        name: settings.name.clone(),
-        min_slaves: settings.min_slaves,
-        max_slaves: settings.max_slaves,
-        executors: settings.executors,
-        labels: settings.labels.clone(),
-        idle_timeout: settings.idle_timeout,
-        target_wait: settings.target_wait,
-        start_timeout: settings.start_timeout,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Bringing packed results to the master, however often that takes.
 
 use super::parcel::Parcel;
-use crate::master::api::{Backoff, Failures, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::{Backoff, Failures};
 use crate::master::upload::Upload;
 use crate::run::consoles::Consoles;
 use crate::work::HandOut;

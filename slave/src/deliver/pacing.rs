@@ -1,6 +1,6 @@
 //! When calls to the master may begin after some have failed.
 
-use crate::master::api::Backoff;
+use crate::master::retrying::Backoff;
 use tokio::time::Instant;
 
 /// Paces many calls side by side. A master that does not hear one does not hear the others either, so calls that fail

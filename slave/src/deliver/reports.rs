@@ -2,8 +2,9 @@
 
 use super::delivery::is_of_registration;
 use super::pacing::Pacing;
-use crate::master::api::{Failures, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::Failures;
 use clusterrunner_common::api::{SlaveState, StateReportBody};
 use clusterrunner_common::ids::{BuildId, SlaveId};
 use clusterrunner_common::lock::lock;

@@ -1,8 +1,9 @@
 //! Brings what set-up and teardown print to the master, once, when they have ended.
 
 use super::delivery::{Verdict, verdict};
-use crate::master::api::{Backoff, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::Backoff;
 use crate::master::upload::Upload;
 use clusterrunner_common::api::{ErrorCode, StepEnd, StepKind, StepReport};
 use clusterrunner_common::clock::Timestamp;

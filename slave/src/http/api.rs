@@ -4,7 +4,7 @@ use super::error::ApiError;
 use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectory;
 use crate::deliver::reports::Reports;
-use crate::master::api::Dialect;
+use crate::master::dialect::Dialect;
 use crate::master::identity::Identity;
 use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;

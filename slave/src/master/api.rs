@@ -1,6 +1,7 @@
 //! The calls that a slave makes to its master.
 
 use crate::master::clock::MasterClock;
+use crate::master::dialect::{Dialect, Original};
 use crate::master::identity::{Identity, NotOurs, Way};
 use crate::master::lineage::Lineage;
 use crate::master::upload::Upload;
@@ -17,112 +18,13 @@ use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::git::PackRequest;
 use clusterrunner_common::ids::{BuildId, ExecutorIndex, SessionId, SlaveId};
-use clusterrunner_common::lock::lock;
 use clusterrunner_common::work::{FinishedAttempt, IsolationLevel};
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-/// First pause after a failed call that is made again until it succeeds.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// Longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// Growing pauses between tries.
-#[derive(Debug)]
-pub(crate) struct Backoff(Duration);
-
-impl Backoff {
-    /// Pauses of 0.2 s, doubling up to 5 s.
-    pub(crate) fn quick() -> Self {
-        Self(FIRST_PAUSE)
-    }
-
-    /// Pauses of 1 s, doubling up to 5 s.
-    pub(crate) fn slow() -> Self {
-        Self(Duration::from_secs(1))
-    }
-
-    /// Waits for the next try.
-    pub(crate) async fn pause(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-    }
-
-    /// How long the next pause is, for who waits otherwise.
-    pub(crate) fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-        pause
-    }
-}
-
-/// Tells a new kind of failure from the same one again: each is worth a line in the log once, not
-/// at every try.
-#[derive(Debug, Default)]
-pub(crate) struct Failures {
-    last: Option<Kind>,
-}
-
-/// A kind of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A call failed, with this status if there was an answer.
-    Call(Option<StatusCode>),
-    /// Another master answers.
-    OtherMaster,
-}
-
-impl Failures {
-    /// Whether this failure is of another kind than the last one.
-    pub(crate) fn is_new(&mut self, error: &CallError) -> bool {
-        self.is_of_new_kind(Kind::Call(error.status()))
-    }
-
-    /// The same where another master answers.
-    pub(crate) fn is_other_master(&mut self) -> bool {
-        self.is_of_new_kind(Kind::OtherMaster)
-    }
-
-    fn is_of_new_kind(&mut self, kind: Kind) -> bool {
-        self.last.replace(kind) != Some(kind)
-    }
-
-    /// All is well; says whether it was not.
-    pub(crate) fn are_over(&mut self) -> bool {
-        self.last.take().is_some()
-    }
-}
-
-/// Whether the master is one of the original: what it says of itself at each connect.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Dialect(Arc<Mutex<Option<Original>>>);
-
-/// A master of the original.
-#[derive(Clone, Debug)]
-pub(crate) struct Original {
-    /// The life of its process. Calls name it: in another life, this id may be another slave's.
-    pub(crate) session: Option<String>,
-}
-
-impl Dialect {
-    pub(crate) fn is_original(&self) -> bool {
-        self.original().is_some()
-    }
-
-    fn original(&self) -> Option<Original> {
-        let original = lock(&self.0);
-        original.clone()
-    }
-
-    pub(crate) fn learn(&self, original: Option<Original>) {
-        *lock(&self.0) = original;
-    }
-}
+use std::sync::Arc;
 
 /// The master, as this slave talks to it.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! The id under which the master knows this slave, and doubts about it.
 
-use super::api::Backoff;
+use super::retrying::Backoff;
 use clusterrunner_common::ids::SlaveId;
 use std::sync::Arc;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard, watch};

@@ -3,8 +3,9 @@
 use super::Supervisor;
 use crate::instances::Placement;
 use crate::keeper::{log_directory, piece_of};
-use crate::master::api::{Backoff, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::Backoff;
 use clusterrunner_common::api::instances::{LogPiece, LogsReport, MAX_LOGS_REPORT};
 use clusterrunner_common::disk::beneath::remove_all;
 use clusterrunner_common::lock::lock;

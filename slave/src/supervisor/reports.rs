@@ -2,8 +2,9 @@
 
 use super::Supervisor;
 use crate::instances::Placement;
-use crate::master::api::{Backoff, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::Backoff;
 use clusterrunner_common::api::instances::{InstanceReport, InstancesReport};
 use clusterrunner_common::ids::SessionId;
 use reqwest::StatusCode;

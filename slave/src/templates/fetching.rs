@@ -1,8 +1,9 @@
 //! Bringing a snapshot from the master: what is there already is not asked for again, and the whole is checked.
 
 use super::{TemplateError, disk};
-use crate::master::api::{Backoff, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::Backoff;
 use clusterrunner_common::api::instances::SnapshotRequest;
 use clusterrunner_common::caller::CallError;
 use clusterrunner_common::disk::regular_file::open_itself;

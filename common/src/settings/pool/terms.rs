@@ -6,7 +6,7 @@ use super::super::values::{Labels, Seconds, Value};
 use super::Slaves;
 use super::section::PoolSection;
 use super::values::{Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit};
-use std::collections::BTreeSet;
+use crate::work::PoolTerms;
 use std::time::Duration;
 
 /// The longest time before the end of a job at which Slurm signals it.
@@ -15,22 +15,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(65_535);
 /// A pool: slaves that are started when work waits, and ended when they are idle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSettings {
-    /// The name of the section.
-    pub name: String,
-    /// How many slaves are there at least.
-    pub min_slaves: u32,
-    /// How many slaves are there at most.
-    pub max_slaves: u32,
-    /// How many executors each slave has.
-    pub executors: u32,
-    /// The labels of its slaves.
-    pub labels: BTreeSet<String>,
-    /// For how long a slave is idle before it is ended.
-    pub idle_timeout: Duration,
-    /// Within which time all that waits is to be done.
-    pub target_wait: Duration,
-    /// For how long a slave may take to join.
-    pub start_timeout: Duration,
+    /// What it may do.
+    pub terms: PoolTerms,
     /// How often the provider is asked what there is.
     pub list_interval: Duration,
     /// Host and port by which slaves reach the master, where that is not its own name and port.
@@ -170,16 +156,18 @@ pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError>
         }),
     };
     Ok(PoolSettings {
-        name: section.name.clone(),
-        min_slaves,
-        max_slaves,
-        executors: value::<Count>(section, "executors")?.map_or(1, |set| set.0),
-        labels: value::<Labels>(section, "labels")?
-            .map(|labels| labels.0)
-            .unwrap_or_default(),
-        idle_timeout: seconds(section, "idle_timeout", 300)?,
-        target_wait: seconds(section, "target_wait", 120)?,
-        start_timeout: seconds(section, "start_timeout", 300)?,
+        terms: PoolTerms {
+            name: section.name.clone(),
+            min_slaves,
+            max_slaves,
+            executors: value::<Count>(section, "executors")?.map_or(1, |set| set.0),
+            labels: value::<Labels>(section, "labels")?
+                .map(|labels| labels.0)
+                .unwrap_or_default(),
+            idle_timeout: seconds(section, "idle_timeout", 300)?,
+            target_wait: seconds(section, "target_wait", 120)?,
+            start_timeout: seconds(section, "start_timeout", 300)?,
+        },
         list_interval: seconds(section, "list_interval", 15)?,
         master_url: value::<MasterUrl>(section, "master_url")?.map(|url| (url.0, url.1)),
         provider,

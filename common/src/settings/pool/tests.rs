@@ -26,12 +26,13 @@ fn a_pool_of_commands() {
     let [pool] = all.as_slice() else {
         panic!("{all:?}")
     };
+    let terms = &pool.terms;
     assert_eq!(
-        (pool.min_slaves, pool.max_slaves, pool.executors),
+        (terms.min_slaves, terms.max_slaves, terms.executors),
         (0, 4, 8)
     );
-    assert_eq!(pool.labels.iter().collect::<Vec<_>>(), ["big", "gpu"]);
-    assert_eq!(pool.idle_timeout, Duration::from_secs(300));
+    assert_eq!(terms.labels.iter().collect::<Vec<_>>(), ["big", "gpu"]);
+    assert_eq!(terms.idle_timeout, Duration::from_secs(300));
     assert_eq!(pool.master_url, Some(("farm".to_owned(), 43000)));
     let PoolProvider::Command(command) = &pool.provider else {
         panic!("{pool:?}")
