@@ -44,6 +44,12 @@ impl Memory {
         self.last_failure = Some((at, what));
     }
 
+    /// Something went wrong with a slave that had worked for a while: told, and no reason to pause.
+    pub(super) fn note_mishap(&mut self, at: Timestamp, what: String) {
+        self.failed += 1;
+        self.last_failure = Some((at, what));
+    }
+
     /// A slave has joined that was asked for at this time.
     pub(super) fn note_joined(&mut self, asked: Timestamp) {
         if self.last_failure.as_ref().is_none_or(|(at, _)| asked > *at) {

@@ -2,9 +2,10 @@
 
 use super::super::error::SettingsError;
 use super::super::keys::Count;
+use super::super::section::NamedSection;
 use super::super::values::{Labels, Seconds, Value};
 use super::Slaves;
-use super::section::PoolSection;
+use super::kubernetes::{self, KubernetesPool};
 use super::values::{Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,8 +42,10 @@ pub struct PoolSettings {
 pub enum PoolProvider {
     /// Commands of the operator.
     Command(CommandPool),
-    /// Slurm.
+    /// Jobs of a Slurm cluster.
     Slurm(SlurmPool),
+    /// Jobs of a Kubernetes cluster, of one pod each.
+    Kubernetes(KubernetesPool),
 }
 
 /// Commands that start and end slaves.
@@ -77,21 +80,30 @@ pub struct SlurmPool {
     pub timeout: Duration,
 }
 
-fn value<T: Value>(section: &PoolSection, key: &str) -> Result<Option<T>, SettingsError> {
+pub(super) fn value<T: Value>(
+    section: &NamedSection,
+    key: &str,
+) -> Result<Option<T>, SettingsError> {
     section.find(key).map(T::read).transpose()
 }
 
-fn text(section: &PoolSection, key: &str) -> Result<Option<String>, SettingsError> {
+fn text(section: &NamedSection, key: &str) -> Result<Option<String>, SettingsError> {
     Ok(value::<OneLine>(section, key)?.map(|text| text.0))
 }
 
-fn seconds(section: &PoolSection, key: &str, usual: u64) -> Result<Duration, SettingsError> {
+/// What runs a slave on its machine.
+pub(super) fn slave_command(section: &NamedSection) -> Result<String, SettingsError> {
+    let set = text(section, "slave_command")?;
+    Ok(set.unwrap_or_else(|| "clusterrunner slave".to_owned()))
+}
+
+fn seconds(section: &NamedSection, key: &str, usual: u64) -> Result<Duration, SettingsError> {
     let set = value::<Seconds<1>>(section, key)?;
     Ok(set.map_or(Duration::from_secs(usual), |set| set.0))
 }
 
 /// The pool of a section, or what is wrong with it.
-pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError> {
+pub(super) fn read(section: &NamedSection) -> Result<PoolSettings, SettingsError> {
     let needed = |key: &str| section.wrong(format!("expected the setting \"{key}\""));
     let kind = value(section, "provider")?.ok_or_else(|| needed("provider"))?;
     let min_slaves = value::<Slaves>(section, "min_slaves")?.map_or(0, |set| set.0);
@@ -109,14 +121,24 @@ pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError>
         "time_limit",
         "drain_before",
         "options",
-        "slave_command",
     ];
-    let (foreign, other) = match kind {
-        Kind::Command => (&of_slurm[..], "slurm"),
-        Kind::Slurm => (&of_command[..], "command"),
-    };
-    if let Some(found) = foreign.iter().find_map(|key| section.find(key)) {
-        return Err(found.wrong(format!("it has a meaning with provider = {other} alone")));
+    let own = [
+        (Kind::Command, "command", &of_command[..]),
+        (Kind::Slurm, "slurm", &of_slurm[..]),
+        (Kind::Kubernetes, "kubernetes", &kubernetes::OWN_KEYS[..]),
+    ];
+    for (_, other, keys) in own.iter().filter(|(of, ..)| *of != kind) {
+        if let Some(found) = keys.iter().find_map(|key| section.find(key)) {
+            return Err(found.wrong(format!("it has a meaning with provider = {other} alone")));
+        }
+    }
+    if let Some(found) = section
+        .find("slave_command")
+        .filter(|_| kind == Kind::Command)
+    {
+        return Err(
+            found.wrong("it has no meaning with provider = command: start_command does that")
+        );
     }
     let timeout = seconds(section, "command_timeout", 60)?;
     let command = |key: &str| text(section, key)?.ok_or_else(|| needed(key));
@@ -135,10 +157,10 @@ pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError>
             options: value::<SlurmOptions>(section, "options")?
                 .map(|options| options.0)
                 .unwrap_or_default(),
-            slave_command: text(section, "slave_command")?
-                .unwrap_or_else(|| "clusterrunner slave".to_owned()),
+            slave_command: slave_command(section)?,
             timeout,
         }),
+        Kind::Kubernetes => PoolProvider::Kubernetes(kubernetes::read(section, timeout)?),
     };
     Ok(PoolSettings {
         name: section.name.clone(),

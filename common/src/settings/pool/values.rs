@@ -8,15 +8,19 @@ use super::super::values::{Found, Value};
 pub(super) enum Kind {
     Command,
     Slurm,
+    Kubernetes,
 }
 
 impl Value for Kind {
     fn read(found: &Found) -> Result<Self, SettingsError> {
-        let kind: String = found.parse("command or slurm")?;
+        let kind: String = found.parse("command, slurm or kubernetes")?;
         match kind.to_ascii_lowercase().as_str() {
             "command" => Ok(Self::Command),
             "slurm" => Ok(Self::Slurm),
-            _ => Err(found.wrong(format!("expected command or slurm, found \"{kind}\""))),
+            "kubernetes" => Ok(Self::Kubernetes),
+            _ => Err(found.wrong(format!(
+                "expected command, slurm or kubernetes, found \"{kind}\""
+            ))),
         }
     }
 }
