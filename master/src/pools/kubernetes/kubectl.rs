@@ -51,7 +51,12 @@ impl Kubectl {
 
     pub(super) async fn create(&self, body: &Value) -> Result<Value, ApiError> {
         // The server checks what it gets.
-        let arguments = ["create", "--filename=-", "--output=json", "--validate=false"];
+        let arguments = [
+            "create",
+            "--filename=-",
+            "--output=json",
+            "--validate=false",
+        ];
         let printed = self.run(&arguments, &body.to_string()).await?;
         read("create", &printed)
     }
