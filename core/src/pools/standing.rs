@@ -35,12 +35,12 @@ impl Pool {
                 why: why.clone(),
             };
         }
-        let hindered = self.requests.iter().filter_map(|one| match one.place {
+        let mut hindered = self.requests.iter().filter_map(|one| match one.place {
             Place::Starting => one.complaint.as_ref(),
             _ => None,
         });
         let slaves = hindered.clone().count() as u64;
-        if let Some(why) = hindered.into_iter().next() {
+        if let Some(why) = hindered.next() {
             let why = why.clone();
             return Standing::Hindered { slaves, why };
         }

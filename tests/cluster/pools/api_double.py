@@ -12,6 +12,7 @@ certificate, key, token_file, address, directory = sys.argv[1:]
 lock = threading.RLock()
 jobs, pods, secrets, events, processes = {}, {}, {}, [], {}
 asked = set()  # verbs and resources
+bodies = []  # what was made, as it was sent
 started = 0
 faults = {
     "away": False,  # connections end without an answer
@@ -291,6 +292,7 @@ class Api(Handler):
             return 200, listed(kind, parse_qs(url.query))
         if verb == "delete":
             return 200, delete_job(name[0], body)
+        bodies.append(json.loads(json.dumps(body)))
         return 201, create_job(body) if kind == "jobs" else create_secret(body)
 
     do_GET = do_POST = do_DELETE = serve
@@ -304,7 +306,7 @@ class Test(Handler):
     def do_GET(self):
         with lock:
             shown = {"jobs": sorted(name for name, job in jobs.items() if "conditions" not in job["status"])}
-            shown.update(all=sorted(jobs), secrets=sorted(secrets), asked=sorted(asked), started=started)
+            shown.update(all=sorted(jobs), secrets=sorted(secrets), asked=sorted(asked), started=started, bodies=bodies)
             self.answer(200, shown)
 
     def do_POST(self):

@@ -113,6 +113,12 @@ impl ApiDouble {
         self.texts("asked").await
     }
 
+    /// What was made, as it was sent.
+    pub(crate) async fn bodies(&self) -> Vec<Value> {
+        let shown = self.shown().await;
+        shown["bodies"].as_array().unwrap().clone()
+    }
+
     /// How many pods ran.
     pub(crate) async fn started(&self) -> u64 {
         self.shown().await["started"].as_u64().unwrap()

@@ -5,6 +5,7 @@ use super::{
     QUICK, Swept, number_of, pool, repository, settings_of_slaves, wait_for_nothing, wait_for_pool,
 };
 use crate::farm::Farm;
+use crate::kubernetes_files::unknown_fields;
 use crate::processes;
 use crate::program::clusterrunner;
 use crate::wait::{wait_for, wait_for_at_most};
@@ -213,6 +214,10 @@ async fn quotas_are_told_in_the_words_of_the_cluster() {
         "list pods",
     ];
     assert_eq!(cluster.asked().await, used);
+    for body in cluster.bodies().await {
+        let unknown = unknown_fields(&body);
+        assert!(unknown.is_empty(), "{unknown:#?}");
+    }
 }
 
 /// What `kubectl` is asked for, told to the server of the double.

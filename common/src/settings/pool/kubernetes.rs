@@ -4,7 +4,7 @@
 use super::super::error::SettingsError;
 use super::super::section::NamedSection;
 use super::super::values::{Found, Value};
-use super::terms::{slave_command, value};
+use super::values::{slave_command, value};
 use crate::text::host_name::is_host;
 use reqwest::Url;
 use std::collections::BTreeMap;

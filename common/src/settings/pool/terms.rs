@@ -6,7 +6,9 @@ use super::super::section::NamedSection;
 use super::super::values::{Labels, Seconds, Value};
 use super::Slaves;
 use super::kubernetes::{self, KubernetesPool};
-use super::values::{Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit};
+use super::values::{
+    Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit, slave_command, text, value,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -78,23 +80,6 @@ pub struct SlurmPool {
     pub slave_command: String,
     /// How long a command of Slurm may take.
     pub timeout: Duration,
-}
-
-pub(super) fn value<T: Value>(
-    section: &NamedSection,
-    key: &str,
-) -> Result<Option<T>, SettingsError> {
-    section.find(key).map(T::read).transpose()
-}
-
-fn text(section: &NamedSection, key: &str) -> Result<Option<String>, SettingsError> {
-    Ok(value::<OneLine>(section, key)?.map(|text| text.0))
-}
-
-/// What runs a slave on its machine.
-pub(super) fn slave_command(section: &NamedSection) -> Result<String, SettingsError> {
-    let set = text(section, "slave_command")?;
-    Ok(set.unwrap_or_else(|| "clusterrunner slave".to_owned()))
 }
 
 fn seconds(section: &NamedSection, key: &str, usual: u64) -> Result<Duration, SettingsError> {

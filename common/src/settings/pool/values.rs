@@ -1,7 +1,27 @@
 //! The texts of these sections, read as what they mean.
 
 use super::super::error::SettingsError;
+use super::super::section::NamedSection;
 use super::super::values::{Found, Value};
+
+/// What a section says under a key.
+pub(super) fn value<T: Value>(
+    section: &NamedSection,
+    key: &str,
+) -> Result<Option<T>, SettingsError> {
+    section.find(key).map(T::read).transpose()
+}
+
+/// A text of one line.
+pub(super) fn text(section: &NamedSection, key: &str) -> Result<Option<String>, SettingsError> {
+    Ok(value::<OneLine>(section, key)?.map(|text| text.0))
+}
+
+/// What runs a slave on its machine.
+pub(super) fn slave_command(section: &NamedSection) -> Result<String, SettingsError> {
+    let set = text(section, "slave_command")?;
+    Ok(set.unwrap_or_else(|| "clusterrunner slave".to_owned()))
+}
 
 /// What starts the slaves of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
