@@ -29,6 +29,7 @@ mod pool;
 mod runtimes;
 mod second_file;
 mod secret_file;
+mod section;
 mod service;
 mod serving;
 mod slave;
@@ -51,7 +52,10 @@ pub use master::{MasterSettings, OnFinish, load_master};
 pub use notify::{CommitStatuses, Forge, NotifyReceiver, NotifyTarget, WRITTEN_KEY, Webhook};
 pub use origins::{Reader, SettingOrigin, SettingValue, SettingWithOrigin, settings_with_origins};
 pub use overrides::Overrides;
-pub use pool::{CommandPool, PoolProvider, PoolSettings, SlurmPool};
+pub use pool::{
+    CommandPool, KubernetesAccess, KubernetesPool, PoolProvider, PoolSettings, SlurmPool,
+    Toleration,
+};
 pub use runtimes::{RUNTIMES, RuntimeChoice};
 pub use second_file::second_file;
 use secret_file::ensure_secret;

@@ -5,9 +5,11 @@
 //! and lists. Nothing is stored here: each start has a join token in the journal, which has the name that the provider
 //! lists ([`names`]).
 
+mod api_error;
 mod carrying_out;
 mod command;
 mod joining;
+mod kubernetes;
 mod names;
 mod provider;
 mod providers;

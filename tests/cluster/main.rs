@@ -74,6 +74,7 @@ mod joining;
 mod journal;
 mod json_forms;
 mod kill_points;
+mod kubernetes_files;
 mod languages;
 mod large_consoles;
 mod launching;

@@ -37,7 +37,7 @@ pub(crate) async fn run(options: PoolsOptions, common: CommonOptions) -> Result<
 
 fn row(pool: &PoolView) -> Vec<Cell> {
     let there = pool.busy + pool.idle;
-    let is_bad = matches!(pool.reason.as_str(), "paused" | "queue_stands");
+    let is_bad = matches!(pool.reason.as_str(), "paused" | "queue_stands" | "hindered");
     vec![
         Cell::from(pool.name.as_str()),
         Cell::from(pool.provider.as_str()),

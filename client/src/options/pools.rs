@@ -5,7 +5,7 @@ use clap::Args;
 
 pub(super) const HELP: &str = "\
 A section [pool NAME] of the master's settings says how slaves are started when work waits and ended when they are
-idle: by Slurm, or by commands of yours. docs/pools.md has a first pool in five minutes.
+idle: by Slurm, as pods of Kubernetes, or by commands of yours. docs/pools.md has a first pool in five minutes.
 
 Examples:
   clusterrunner pools               what each pool wants, has and waits for, and why

@@ -1,4 +1,4 @@
-//! Slaves on demand. Ours.
+//! Slaves on demand.
 
 use crate::ids::SlaveId;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct PoolsBody {
 pub struct PoolView {
     /// The name of its section.
     pub name: String,
-    /// `command` or `slurm`.
+    /// What starts its slaves: `command`, `slurm` or `kubernetes`.
     pub provider: String,
     /// How many slaves it has at least.
     pub min_slaves: u64,
@@ -56,9 +56,9 @@ pub struct PoolView {
 /// Something that failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PoolFailureView {
-    /// When, in seconds since 1970.
+    /// When it failed, in seconds since 1970.
     pub at: f64,
-    /// What.
+    /// What failed, in the provider's words.
     pub message: String,
 }
 

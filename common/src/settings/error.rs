@@ -100,24 +100,16 @@ pub enum SettingsError {
         /// The one that was probably meant, in brackets.
         nearest: Option<String>,
     },
-    /// A section of someone who is to be told of builds that is not complete, or has no good name.
-    #[error("{origin}: section [notify {name}]: {what}")]
-    NotifySection {
+    /// A section with a name, such as `[notify chat]` or `[pool big]`, that is not complete, or has no good name.
+    #[error("{origin}: section [{word} {name}]: {what}")]
+    NamedSection {
         /// The line of its header.
         origin: Origin,
-        /// What stands behind the word `notify`.
+        /// The first word of the header.
+        word: &'static str,
+        /// What stands behind that word.
         name: String,
         /// What is wrong, and what would be right; never a secret.
-        what: String,
-    },
-    /// A section of a pool that is not complete, or has no good name.
-    #[error("{origin}: section [pool {name}]: {what}")]
-    PoolSection {
-        /// The line of its header.
-        origin: Origin,
-        /// What stands behind the word `pool`.
-        name: String,
-        /// What is wrong, and what would be right.
         what: String,
     },
     /// A section that a file has twice.
@@ -231,8 +223,7 @@ impl SettingsError {
         matches!(
             self,
             Self::UnknownSection { .. }
-                | Self::NotifySection { .. }
-                | Self::PoolSection { .. }
+                | Self::NamedSection { .. }
                 | Self::SectionTwice { .. }
                 | Self::NoSection { .. }
         )

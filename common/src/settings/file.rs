@@ -5,8 +5,9 @@
 use super::error::{Origin, SettingsError};
 use super::keys::{self, Key, SECRET_KEYS, SECTIONS, nearest_key};
 use super::lines::{Content, Line, lines};
-use super::notify::NotifySection;
-use super::pool::PoolSection;
+use super::notify::{self, NOTIFY};
+use super::pool::POOL;
+use super::section::NamedSection;
 use super::values::Found;
 use crate::text::nearest::nearest;
 use std::path::Path;
@@ -15,9 +16,9 @@ use std::path::Path;
 pub(super) struct SettingsFile {
     entries: Vec<(&'static str, Found)>,
     /// Whom the master tells of builds.
-    pub(super) notify: Vec<NotifySection>,
+    pub(super) notify: Vec<NamedSection>,
     /// Slaves on demand.
-    pub(super) pools: Vec<PoolSection>,
+    pub(super) pools: Vec<NamedSection>,
     /// What is in it without effect, with its place.
     pub(super) warnings: Vec<String>,
 }
@@ -95,14 +96,16 @@ impl SettingsFile {
             return Ok(Section::Unknown);
         }
         if depth == 1
-            && let Some(begun) = NotifySection::begun(name, &origin)
+            && let Some(begun) = NOTIFY.begun(name, &origin)
         {
-            return self.begin_notify(begun?);
+            begun?.begin_among(&mut self.notify)?;
+            return Ok(Section::Notify);
         }
         if depth == 1
-            && let Some(begun) = PoolSection::begun(name, &origin)
+            && let Some(begun) = POOL.begun(name, &origin)
         {
-            return self.begin_pool(begun?);
+            begun?.begin_among(&mut self.pools)?;
+            return Ok(Section::Pool);
         }
         let meant = nearest(name, SECTIONS).filter(|meant| !present.contains(meant));
         if meant.is_some() || depth > 1 {
@@ -116,36 +119,6 @@ impl SettingsFile {
             "{origin}: no program reads section [{name}]; its settings have no effect"
         ));
         Ok(Section::Unknown)
-    }
-
-    fn begin_notify(&mut self, begun: NotifySection) -> Result<Section, SettingsError> {
-        let first = self.notify.iter().find(|known| known.name == begun.name);
-        if let Some(first) = first
-            && let Origin::File { line: first, .. } = first.origin
-        {
-            return Err(SettingsError::SectionTwice {
-                origin: begun.origin,
-                section: format!("notify {}", begun.name),
-                first,
-            });
-        }
-        self.notify.push(begun);
-        Ok(Section::Notify)
-    }
-
-    fn begin_pool(&mut self, begun: PoolSection) -> Result<Section, SettingsError> {
-        let first = self.pools.iter().find(|known| known.name == begun.name);
-        if let Some(first) = first
-            && let Origin::File { line: first, .. } = first.origin
-        {
-            return Err(SettingsError::SectionTwice {
-                origin: begun.origin,
-                section: format!("pool {}", begun.name),
-                first,
-            });
-        }
-        self.pools.push(begun);
-        Ok(Section::Pool)
     }
 
     /// A setting, wherever it stands.
@@ -271,7 +244,7 @@ impl SettingsFile {
     pub(super) fn holds_secret(&self) -> bool {
         let mut entries = self.entries.iter();
         entries.any(|(_, found)| SECRET_KEYS.contains(&found.key) && !found.is_empty_secret())
-            || self.notify.iter().any(NotifySection::holds_secret)
+            || self.notify.iter().any(notify::holds_secret)
     }
 }
 

@@ -5,9 +5,10 @@ use super::file::SettingsFile;
 use super::home::expand_home;
 use super::keys::{self, Program, nearest_key, no_default, variable};
 use super::location::{default_config_file, read_file};
-use super::notify::{self, NotifySection};
-use super::pool::{self, PoolSection};
+use super::notify;
+use super::pool;
 use super::secret_file::{is_missing, make_missing};
+use super::section::{NamedSection, SectionKind};
 use super::values::{Found, Value};
 use super::{Overrides, SHIPPED_SETTINGS, second_file};
 use std::fmt;
@@ -20,9 +21,9 @@ pub(super) struct Layers<'a> {
     /// The strongest first.
     files: Vec<SettingsFile>,
     /// Whom the master tells of builds.
-    pub(super) notify: Vec<NotifySection>,
+    pub(super) notify: Vec<NamedSection>,
     /// Slaves on demand.
-    pub(super) pools: Vec<PoolSection>,
+    pub(super) pools: Vec<NamedSection>,
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     defaults: SettingsFile,
     /// The settings file that was read, or where it would be.
@@ -75,10 +76,10 @@ impl<'a> Layers<'a> {
         }
         let files: Vec<SettingsFile> = second.into_iter().chain(first).collect();
         let sections: Vec<_> = files.iter().map(|file| &file.notify[..]).collect();
-        let notify = notify::merged(&sections);
+        let notify = SectionKind::merged(&sections);
         notify::check(&notify)?;
         let sections: Vec<_> = files.iter().map(|file| &file.pools[..]).collect();
-        let pools = pool::merged(&sections);
+        let pools = SectionKind::merged(&sections);
         pool::check(&pools)?;
         Ok(Self {
             program,

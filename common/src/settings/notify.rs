@@ -4,19 +4,18 @@
 //! All programs check these sections; only the master reads the files that they name.
 
 mod forge;
-mod section;
 mod target;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use forge::Forge;
-pub(super) use section::NotifySection;
 pub use target::{CommitStatuses, NotifyReceiver, NotifyTarget, Webhook};
 pub use values::WRITTEN_KEY;
 
 use super::error::SettingsError;
 use super::keys::{Key, SECRET_KEYS, key_of};
+use super::section::{NamedSection, SectionKind};
 use target::Draft;
 use values::{Events, HttpUrl, Kind, Private, SigningKey};
 
@@ -36,13 +35,31 @@ const KEYS: &[Key] = &[
     key_of::<String>("ca_file", &[]),
 ];
 
+/// How these sections look.
+pub(super) static NOTIFY: SectionKind = SectionKind {
+    word: "notify",
+    keys: KEYS,
+    longest_name: 64,
+    marks: &['_', '.', '-'],
+    example: "chat",
+    reserved: Some((
+        "on_finish",
+        "this name means the command of the setting on_finish; take another one",
+    )),
+};
+
 /// Those that nobody else may read.
 pub(super) fn is_secret(key: &str) -> bool {
     SECRET_KEYS.contains(&key) || key == "token"
 }
 
+/// Whether others must not read a file with this section.
+pub(super) fn holds_secret(section: &NamedSection) -> bool {
+    section.found.iter().any(|found| is_secret(found.key))
+}
+
 /// What is wrong with the sections, as far as it can be known without the files that they name.
-pub(super) fn check(sections: &[NotifySection]) -> Result<(), SettingsError> {
+pub(super) fn check(sections: &[NamedSection]) -> Result<(), SettingsError> {
     let mistakes = sections
         .iter()
         .filter_map(|section| Draft::of(section).err());
@@ -51,23 +68,11 @@ pub(super) fn check(sections: &[NotifySection]) -> Result<(), SettingsError> {
 
 /// The sections with all that they name.
 pub(super) fn read(
-    sections: &[NotifySection],
+    sections: &[NamedSection],
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<NotifyTarget>, SettingsError> {
     let sections = sections.iter();
     sections
         .map(|section| Draft::of(section)?.opened(environment))
         .collect()
-}
-
-/// A section of several files: what a stronger one sets wins.
-pub(super) fn merged(strongest_first: &[&[NotifySection]]) -> Vec<NotifySection> {
-    let mut all: Vec<NotifySection> = Vec::new();
-    for section in strongest_first.iter().rev().copied().flatten() {
-        match all.iter_mut().find(|known| known.name == section.name) {
-            Some(known) => known.overrule(section),
-            None => all.push(section.clone()),
-        }
-    }
-    all
 }

@@ -3,9 +3,10 @@
 use super::error::{Origin, SettingsError};
 use super::keys::{KEYS, Program, SECRET_KEYS, variable};
 use super::layers::Layers;
-use super::notify::{self, NotifySection};
+use super::notify;
 use super::overrides::Overrides;
 use super::pool;
+use super::section::NamedSection;
 use super::values::Found;
 use std::path::{Path, PathBuf};
 
@@ -124,7 +125,7 @@ pub fn settings_with_origins(
 }
 
 /// What stands in a section that says whom the master tells of builds.
-fn of_section(section: &NotifySection) -> impl Iterator<Item = SettingWithOrigin> {
+fn of_section(section: &NamedSection) -> impl Iterator<Item = SettingWithOrigin> {
     section.found.iter().map(|found| SettingWithOrigin {
         key: format!("notify.{}.{}", section.name, found.key),
         variable: String::new(),

@@ -1,18 +1,20 @@
 //! Slaves on demand: the sections `[pool NAME]` of the settings files. The environment and the command line set nothing in
 //! them.
 
-mod section;
+mod kubernetes;
 mod terms;
 #[cfg(test)]
 mod tests;
 mod values;
 
-pub(super) use section::PoolSection;
+pub use kubernetes::{KubernetesAccess, KubernetesPool, Toleration};
 pub use terms::{CommandPool, PoolProvider, PoolSettings, SlurmPool};
 
 use super::error::SettingsError;
 use super::keys::{Count, Key, key_of};
+use super::section::{NamedSection, SectionKind};
 use super::values::{Found, Labels, Number, Seconds};
+use kubernetes::{AbsolutePath, ApiServer, DnsName, Image, Pairs, Tolerations};
 use values::{Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit};
 
 /// More slaves than a master is made for.
@@ -40,10 +42,32 @@ const KEYS: &[Key] = &[
     key_of::<TimeLimit>("time_limit", &[]),
     key_of::<Seconds<1>>("drain_before", &[]),
     key_of::<SlurmOptions>("options", &[]),
+    key_of::<Image>("image", &[]),
+    key_of::<DnsName>("namespace", &[]),
+    key_of::<DnsName>("service_account", &[]),
+    key_of::<Pairs>("resources", &[]),
+    key_of::<Pairs>("node_selector", &[]),
+    key_of::<Tolerations>("tolerations", &[]),
+    key_of::<AbsolutePath>("pod_template", &[]),
+    key_of::<ApiServer>("api_server", &[]),
+    key_of::<AbsolutePath>("token_file", &[]),
+    key_of::<AbsolutePath>("ca_file", &[]),
+    key_of::<AbsolutePath>("kubectl", &[]),
 ];
 
+/// How these sections look. Names are a part of the names of jobs, which have bounds of their own; without a hyphen no name
+/// begins another one's jobs.
+pub(super) static POOL: SectionKind = SectionKind {
+    word: "pool",
+    keys: KEYS,
+    longest_name: 40,
+    marks: &['_', '.'],
+    example: "big",
+    reserved: None,
+};
+
 /// What is wrong with the sections.
-pub(super) fn check(sections: &[PoolSection]) -> Result<(), SettingsError> {
+pub(super) fn check(sections: &[NamedSection]) -> Result<(), SettingsError> {
     let mistakes = sections
         .iter()
         .filter_map(|section| terms::read(section).err());
@@ -51,24 +75,12 @@ pub(super) fn check(sections: &[PoolSection]) -> Result<(), SettingsError> {
 }
 
 /// The pools, in the order of their sections.
-pub(super) fn read(sections: &[PoolSection]) -> Result<Vec<PoolSettings>, SettingsError> {
+pub(super) fn read(sections: &[NamedSection]) -> Result<Vec<PoolSettings>, SettingsError> {
     sections.iter().map(terms::read).collect()
 }
 
-/// A section of several files: what a stronger one sets wins.
-pub(super) fn merged(strongest_first: &[&[PoolSection]]) -> Vec<PoolSection> {
-    let mut all: Vec<PoolSection> = Vec::new();
-    for section in strongest_first.iter().rev().copied().flatten() {
-        match all.iter_mut().find(|known| known.name == section.name) {
-            Some(known) => known.overrule(section),
-            None => all.push(section.clone()),
-        }
-    }
-    all
-}
-
 /// What stands in the sections, each with the name that people know it by.
-pub(super) fn all_found(sections: &[PoolSection]) -> impl Iterator<Item = (String, &Found)> {
+pub(super) fn all_found(sections: &[NamedSection]) -> impl Iterator<Item = (String, &Found)> {
     sections.iter().flat_map(|section| {
         let found = section.found.iter();
         found.map(|found| (format!("pool.{}.{}", section.name, found.key), found))

@@ -91,6 +91,12 @@ impl Memory {
             .retain(|failed, run| *failed != part || asked <= run.last);
     }
 
+    /// Something went wrong with a slave that had worked for a while: told, and no reason to pause.
+    pub(super) fn note_mishap(&mut self, at: Timestamp, what: String) {
+        self.failed += 1;
+        self.last_failure = Some((at, what));
+    }
+
     /// A slave has joined that was asked for at this time.
     pub(super) fn note_joined(&mut self, asked: Timestamp) {
         self.note_success_of(Part::Starts, asked);

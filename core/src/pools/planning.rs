@@ -67,7 +67,7 @@ pub struct Forgotten {
     /// What was started with it.
     pub name: String,
     /// What went wrong with that, if something did.
-    pub failure: Option<&'static str>,
+    pub failure: Option<String>,
 }
 
 /// What is to be done for a pool, and why.
@@ -87,6 +87,27 @@ pub struct PoolPlan {
     pub forget: Vec<Forgotten>,
     /// Why.
     pub standing: Standing,
+}
+
+impl PoolPlan {
+    /// Of a pool that was not looked at yet.
+    pub const NONE: Self = Self {
+        wanted_executors: 0,
+        wanted_slaves: 0,
+        counts: Counts {
+            joined: 0,
+            idle: 0,
+            starting: 0,
+            queued: 0,
+            leaving: 0,
+            executors: 0,
+            busy: 0,
+        },
+        start: 0,
+        end: Vec::new(),
+        forget: Vec::new(),
+        standing: Standing::NotListed,
+    };
 }
 
 /// What is to be done for each of the pools.
@@ -162,9 +183,14 @@ impl Pool {
                 Some(false) | None => {}
             }
             // Noted once, however long it takes until its token is gone.
-            if let Some(what) = failure_of(&request.place).filter(|_| is_new) {
-                let what = format!("{}: {what}", request.name);
-                self.memory.note_failure(Part::Starts, now, what);
+            let Some(what) = request.failure().filter(|_| is_new) else {
+                continue;
+            };
+            let what = format!("{}: {what}", request.name);
+            match request.place {
+                // It did its work until then: no reason to start no other.
+                Place::Over => self.memory.note_mishap(now, what),
+                _ => self.memory.note_failure(Part::Starts, now, what),
             }
         }
         let names: BTreeSet<&str> = self.requests.iter().map(|one| one.name.as_str()).collect();
@@ -258,7 +284,7 @@ impl Pool {
             Some(Forgotten {
                 token: one.token.filter(|_| is_over)?,
                 name: one.name.clone(),
-                failure: failure_of(&one.place),
+                failure: one.failure(),
             })
         }));
         plan.standing = self.standing(scene, share, &plan);
@@ -323,7 +349,7 @@ impl Pool {
 
     /// Gives up what does not come, or does not go.
     fn give_up(&mut self, scene: &Scene, plan: &mut PoolPlan) {
-        let mut never = Vec::new();
+        let mut never: Vec<&Request> = Vec::new();
         for request in &self.requests {
             let for_ms = self.memory.seen_for(&request.name, scene.now);
             let is_late = for_ms >= ms(self.terms.start_timeout);
@@ -336,7 +362,7 @@ impl Pool {
                     for_ms: ms(self.terms.start_timeout).saturating_add(for_ms),
                 },
                 Place::Starting if is_late => {
-                    never.push(request.name.clone());
+                    never.push(request);
                     EndReason::NeverAppeared { for_ms }
                 }
                 Place::Leaving if request.is_listed && for_ms >= ms(END_GRACE) => {
@@ -349,26 +375,38 @@ impl Pool {
             };
             plan.end.push(request.end(None, reason));
         }
-        if let Some(name) = never.first() {
+        if let Some(first) = never.first() {
             let timeout = self.terms.start_timeout.as_secs();
-            let what = format!("{name}: no slave has joined within {timeout} s");
+            let what = format!("no slave has joined within {timeout} s");
+            let what = format!("{}: {}", first.name, first.explained(&what));
             self.memory.note_failure(Part::Starts, scene.now, what);
         }
-        for name in never {
-            self.memory.seen.insert(name, (Stage::GivenUp, scene.now));
+        for request in never {
+            let given_up = (Stage::GivenUp, scene.now);
+            self.memory.seen.insert(request.name.clone(), given_up);
         }
-    }
-}
-
-fn failure_of(place: &Place) -> Option<&'static str> {
-    match place {
-        Place::Vanished => Some("it ended before a slave had joined"),
-        Place::DiedYoung => Some("its slave was lost soon after it had joined"),
-        _ => None,
     }
 }
 
 impl Request {
+    /// What went wrong with it, now that it is over.
+    fn failure(&self) -> Option<String> {
+        match self.place {
+            Place::Vanished => Some(self.explained("it ended before a slave had joined")),
+            Place::DiedYoung => Some(self.explained("its slave was lost soon after it had joined")),
+            Place::Over if self.complaint.is_some() => Some(self.explained("its slave is gone")),
+            _ => None,
+        }
+    }
+
+    /// What happened, with what the provider says of it.
+    fn explained(&self, what: &str) -> String {
+        match &self.complaint {
+            Some(complaint) => format!("{what} ({complaint})"),
+            None => what.to_owned(),
+        }
+    }
+
     /// Its slave, if that is there.
     fn slave<'s>(&self, scene: &'s Scene) -> Option<&'s SlaveSeen> {
         match self.place {

@@ -26,6 +26,13 @@ pub enum Standing {
         /// What the provider says of that.
         why: Option<String>,
     },
+    /// Something is in the way of what is to start.
+    Hindered {
+        /// Of how many slaves.
+        slaves: u64,
+        /// What, in the provider's words.
+        why: String,
+    },
     /// More is wanted than it may have.
     AtMaximum {
         /// How many slaves it may have.
@@ -67,6 +74,7 @@ impl Standing {
             Self::NotListed => "not_listed",
             Self::Paused { .. } => "paused",
             Self::QueueStands { .. } => "queue_stands",
+            Self::Hindered { .. } => "hindered",
             Self::AtMaximum { .. } => "at_maximum",
             Self::Starting { .. } => "starting",
             Self::Enough { .. } => "enough",
@@ -106,6 +114,9 @@ impl fmt::Display for Standing {
                     Some(why) => write!(f, " ({why})"),
                     None => Ok(()),
                 }
+            }
+            Self::Hindered { slaves, why } => {
+                write!(f, "{} can not start ({why})", several(*slaves, "slave"))
             }
             Self::AtMaximum { max, lacking } => write!(
                 f,

@@ -37,6 +37,33 @@ pub enum ListedState {
     },
     /// The machine or process is there, or is being made.
     Running,
+    /// It is to start, and something is in the way.
+    Hindered {
+        /// What.
+        why: String,
+    },
+    /// It is over, and the provider still says how it ended.
+    Ended {
+        /// What went wrong, if something did.
+        why: Option<String>,
+    },
+}
+
+impl Listed {
+    /// Whether it is not over.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        !matches!(self.state, ListedState::Ended { .. })
+    }
+
+    /// What is wrong with it, in the provider's words.
+    fn complaint(&self) -> Option<String> {
+        match &self.state {
+            ListedState::Queued { .. } | ListedState::Running => None,
+            ListedState::Hindered { why } => Some(why.clone()),
+            ListedState::Ended { why } => why.clone(),
+        }
+    }
 }
 
 /// Something that was started for a pool.
@@ -48,8 +75,10 @@ pub struct Request {
     pub token: Option<TokenId>,
     /// When it was asked for.
     pub created: Timestamp,
-    /// Whether the provider lists it.
+    /// Whether the provider lists it as something that is not over.
     pub is_listed: bool,
+    /// What is wrong with it, in the provider's words.
+    pub complaint: Option<String>,
     /// How far it is.
     pub place: Place,
 }
@@ -119,18 +148,20 @@ pub fn requests(
                 name: token.name.clone(),
                 token: Some(*id),
                 created: token.created,
-                is_listed: listed.is_some(),
+                is_listed: listed.is_some_and(Listed::is_there),
+                complaint: listed.and_then(Listed::complaint),
                 place: place(token, listed, listed_at),
             };
             (token.name.as_str(), request)
         })
         .collect();
-    for (name, _) in listed {
+    for (name, _) in listed.into_iter().filter(|(_, one)| one.is_there()) {
         all.entry(name).or_insert_with(|| Request {
             name: name.to_owned(),
             token: None,
             created: scene.now,
             is_listed: true,
+            complaint: None,
             place: Place::Unknown,
         });
     }
@@ -141,12 +172,13 @@ fn place(token: &TokenSeen, listed: Option<&Listed>, listed_at: Timestamp) -> Pl
     let Some(joined) = token.joined else {
         return match listed.map(|listed| &listed.state) {
             Some(ListedState::Queued { why }) => Place::Queued { why: why.clone() },
-            Some(ListedState::Running) => Place::Starting,
+            Some(ListedState::Running | ListedState::Hindered { .. }) => Place::Starting,
+            Some(ListedState::Ended { .. }) => Place::Vanished,
             None if listed_at.0.saturating_sub(token.created.0) < ms(LIST_LAG) => Place::Starting,
             None => Place::Vanished,
         };
     };
-    match (joined.slave, listed.is_some()) {
+    match (joined.slave, listed.is_some_and(Listed::is_there)) {
         (Some((slave, PoolPresence::Alive)), _) => Place::Joined(slave),
         (Some((_, PoolPresence::Finishing)), _) => Place::Finishing,
         (Some((_, PoolPresence::Ending)), _) | (Some((_, PoolPresence::Leaving)), true) => {
@@ -175,6 +207,7 @@ pub(super) enum Stage {
     Busy,
     Leaving,
     Lost,
+    Over,
 }
 
 impl Stage {
@@ -185,9 +218,8 @@ impl Stage {
             Place::Joined(_) if slave.is_some_and(|slave| slave.is_idle) => Self::Idle,
             Place::Joined(_) | Place::Finishing => Self::Busy,
             Place::Leaving => Self::Leaving,
-            Place::Lost(_) | Place::Unknown | Place::Vanished | Place::DiedYoung | Place::Over => {
-                Self::Lost
-            }
+            Place::Lost(_) | Place::Unknown => Self::Lost,
+            Place::Vanished | Place::DiedYoung | Place::Over => Self::Over,
         }
     }
 }

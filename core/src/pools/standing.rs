@@ -34,6 +34,15 @@ impl Pool {
                 why: why.clone(),
             };
         }
+        let mut hindered = self.requests.iter().filter_map(|one| match one.place {
+            Place::Starting => one.complaint.as_ref(),
+            _ => None,
+        });
+        let slaves = hindered.clone().count() as u64;
+        if let Some(why) = hindered.next() {
+            let why = why.clone();
+            return Standing::Hindered { slaves, why };
+        }
         if share.lacking > 0 {
             let (max, lacking) = (self.terms.max_slaves, share.lacking);
             return Standing::AtMaximum { max, lacking };

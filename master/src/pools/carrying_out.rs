@@ -59,7 +59,7 @@ impl Hand {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         for gone in plan.forget {
-            if let Some(failure) = gone.failure {
+            if let Some(failure) = &gone.failure {
                 tracing::warn!(
                     pool = self.settings.terms.name,
                     name = gone.name,
@@ -89,7 +89,7 @@ impl Hand {
         self.list(&mut outcome, began).await;
         // It may have been started all the same.
         if let (Some((token, name)), Some((listed, _))) = (not_started, &outcome.listed)
-            && !listed.iter().any(|one| one.name == name)
+            && !listed.iter().any(|one| one.name == name && one.is_there())
             && let Err(failure) = self.tokens.end(token).await
         {
             tracing::warn!(error = %failure, "could not end the join token of {name}");

@@ -1,10 +1,12 @@
 //! What each provider does, and what it is told.
 
+use super::api_error::ApiError;
 use super::running::RunError;
 use clusterrunner_core::pools::Listed;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 /// All that a slave which is started needs to know.
 #[derive(Clone, Serialize)]
@@ -43,6 +45,19 @@ pub(super) enum ProviderError {
     /// A command did not end well.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A request to a cluster came to nothing.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A file that the settings name is not what it should be.
+    #[error("{key} {}: {what}", .path.display())]
+    File {
+        /// The setting.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what would be right.
+        what: String,
+    },
     /// What it printed can not be read.
     #[error("{program} printed what is no answer: {what}")]
     Answer {

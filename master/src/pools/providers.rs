@@ -1,6 +1,7 @@
 //! All providers: which one a pool has follows from its settings.
 
 use super::command::CommandProvider;
+use super::kubernetes::KubernetesProvider;
 use super::provider::{Order, Provider, ProviderError};
 use super::slurm::SlurmProvider;
 use clusterrunner_common::settings::{PoolProvider, PoolSettings};
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub(super) enum PoolsProvider {
     Command(CommandProvider),
     Slurm(SlurmProvider),
+    Kubernetes(KubernetesProvider),
 }
 
 impl PoolsProvider {
@@ -23,6 +25,9 @@ impl PoolsProvider {
                 Self::Command(CommandProvider::new(commands.clone(), directory))
             }
             PoolProvider::Slurm(slurm) => Self::Slurm(SlurmProvider::new(slurm.clone())),
+            PoolProvider::Kubernetes(kubernetes) => {
+                Self::Kubernetes(KubernetesProvider::new(kubernetes.clone()))
+            }
         }
     }
 
@@ -31,6 +36,7 @@ impl PoolsProvider {
         match self {
             Self::Command(_) => "command",
             Self::Slurm(_) => "slurm",
+            Self::Kubernetes(_) => "kubernetes",
         }
     }
 
@@ -39,7 +45,7 @@ impl PoolsProvider {
     pub(super) fn may_queue_for(&self) -> Duration {
         match self {
             Self::Command(_) => Duration::from_secs(60 * 60),
-            Self::Slurm(_) => Duration::from_secs(7 * 24 * 60 * 60),
+            Self::Slurm(_) | Self::Kubernetes(_) => Duration::from_secs(7 * 24 * 60 * 60),
         }
     }
 }
@@ -49,6 +55,7 @@ impl Provider for PoolsProvider {
         match self {
             Self::Command(provider) => provider.start(order).await,
             Self::Slurm(provider) => provider.start(order).await,
+            Self::Kubernetes(provider) => provider.start(order).await,
         }
     }
 
@@ -56,6 +63,7 @@ impl Provider for PoolsProvider {
         match self {
             Self::Command(provider) => provider.stop(listed).await,
             Self::Slurm(provider) => provider.stop(listed).await,
+            Self::Kubernetes(provider) => provider.stop(listed).await,
         }
     }
 
@@ -63,6 +71,7 @@ impl Provider for PoolsProvider {
         match self {
             Self::Command(provider) => provider.list(prefix).await,
             Self::Slurm(provider) => provider.list(prefix).await,
+            Self::Kubernetes(provider) => provider.list(prefix).await,
         }
     }
 }

@@ -27,9 +27,9 @@ pub(super) enum RunError {
     /// It could not be started.
     #[error("could not start {program}: {source}")]
     Start {
-        /// Which one.
+        /// Its name in messages.
         program: String,
-        /// Why.
+        /// What the system said.
         #[source]
         source: io::Error,
     },
@@ -46,7 +46,7 @@ pub(super) enum RunError {
     Failed {
         /// Which one.
         program: String,
-        /// How.
+        /// The exit status or the signal that it ended with.
         status: ExitStatus,
         /// The end of what it printed on its standard error.
         complaint: String,

@@ -103,11 +103,15 @@ impl PoolsTender {
             is_at_work: false,
             told: "",
         });
+        let kept: Vec<Kept> = kept.collect();
+        // Who asks before the first look is told which pools there are.
+        let seen = kept.iter().map(|kept| kept.seen(PoolPlan::NONE, None));
+        surroundings.seen.show(seen.collect());
         Self {
             cluster: surroundings.cluster.clone(),
             seen: surroundings.seen.clone(),
             prefix: farm_prefix(&farm),
-            kept: kept.collect(),
+            kept,
         }
     }
 
@@ -193,7 +197,7 @@ impl PoolsTender {
             }
         }
         let seen = self.kept.iter().zip(plans);
-        let seen = seen.map(|(kept, plan)| kept.seen(plan, &scene));
+        let seen = seen.map(|(kept, plan)| kept.seen(plan, Some(&scene)));
         self.seen.show(seen.collect());
         Some(())
     }
@@ -275,14 +279,14 @@ impl Kept {
         let name = &self.hand.settings.terms.name;
         let (wanted, there) = (plan.wanted_slaves, plan.counts.joined);
         match reason {
-            "paused" | "queue_stands" => {
+            "paused" | "queue_stands" | "hindered" => {
                 tracing::warn!(pool = name, wanted, there, "pool: {}", plan.standing);
             }
             _ => tracing::info!(pool = name, wanted, there, "pool: {}", plan.standing),
         }
     }
 
-    fn seen(&self, plan: PoolPlan, scene: &Scene) -> PoolSeen {
+    fn seen(&self, plan: PoolPlan, scene: Option<&Scene>) -> PoolSeen {
         let settings = &self.hand.settings;
         let memory = &self.pool.memory;
         let slaves = self.pool.requests.iter();
@@ -300,7 +304,9 @@ impl Kept {
             last_failure: memory.last_failure().cloned(),
             reason: plan.standing.name(),
             why: plan.standing.to_string(),
-            slaves: slaves.map(|request| started(request, scene)).collect(),
+            slaves: scene.map_or_else(Vec::new, |scene| {
+                slaves.map(|request| started(request, scene)).collect()
+            }),
         }
     }
 }

@@ -28,7 +28,7 @@ impl Pools {
 pub(crate) struct PoolSeen {
     /// The name of its section.
     pub(crate) name: String,
-    /// What starts its slaves: `command` or `slurm`.
+    /// What starts its slaves: `command`, `slurm` or `kubernetes`.
     pub(crate) provider: &'static str,
     /// How many slaves it has at least.
     pub(crate) min_slaves: u32,

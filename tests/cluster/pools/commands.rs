@@ -24,6 +24,8 @@ async fn slaves_come_for_a_build_and_go_when_it_is_over() {
     let mut farm = farm("max_slaves = 2\nlabels = here");
     let _swept = Swept::of(&farm);
     farm.start_master().await;
+    let at_once = farm.client().pools().await.unwrap().pools;
+    assert_eq!(at_once.len(), 1, "a pool is shown before it is looked at");
     let before = wait_for_pool(&farm, "the provider has listed", |pool| {
         pool.reason == "nothing"
     })

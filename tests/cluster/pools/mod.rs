@@ -1,7 +1,9 @@
 //! Slaves on demand: builds for which there are no slaves until they wait.
 
+mod api_double;
 mod commands;
 mod faults;
+mod kubernetes;
 mod slurm;
 mod slurm_cluster;
 

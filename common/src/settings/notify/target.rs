@@ -2,9 +2,9 @@
 
 use super::super::error::SettingsError;
 use super::super::home::expand_home;
+use super::super::section::NamedSection;
 use super::super::values::{Found, Value};
 use super::forge::Forge;
-use super::section::NotifySection;
 use super::values::{Events, HttpUrl, Kind, Private, SigningKey};
 use crate::auth::secret::Secret;
 use crate::disk::regular_file;
@@ -69,7 +69,7 @@ const LONGEST_CA_FILE: u64 = 4 << 20;
 
 /// A section whose files are not read yet.
 pub(super) struct Draft<'a> {
-    section: &'a NotifySection,
+    section: &'a NamedSection,
     events: BTreeSet<BuildEvent>,
     kind: DraftKind,
 }
@@ -94,7 +94,7 @@ enum SecretOrFile {
 type ReadSecret = fn(&Found) -> Result<Secret, SettingsError>;
 
 impl<'a> Draft<'a> {
-    pub(super) fn of(section: &'a NotifySection) -> Result<Self, SettingsError> {
+    pub(super) fn of(section: &'a NamedSection) -> Result<Self, SettingsError> {
         let kind = value(section, "kind")?.unwrap_or(Kind::Webhook);
         let (unused, kind) = match kind {
             Kind::Webhook => {
@@ -174,7 +174,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn statuses(section: &NotifySection, forge: Forge) -> Result<DraftKind, SettingsError> {
+fn statuses(section: &NamedSection, forge: Forge) -> Result<DraftKind, SettingsError> {
     let usual = match forge {
         Forge::GitHub => Some("https://api.github.com"),
         Forge::GitLab => Some("https://gitlab.com/api/v4"),
@@ -223,7 +223,7 @@ fn usual_hosts(api_url: &Url) -> Vec<String> {
     hosts.iter().map(|&host| host.to_owned()).collect()
 }
 
-fn value<T: Value>(section: &NotifySection, key: &str) -> Result<Option<T>, SettingsError> {
+fn value<T: Value>(section: &NamedSection, key: &str) -> Result<Option<T>, SettingsError> {
     section.find(key).map(T::read).transpose()
 }
 
@@ -249,7 +249,7 @@ fn key(found: &Found) -> Result<Secret, SettingsError> {
 
 /// A secret that stands in the section, or in a file.
 fn private(
-    section: &NotifySection,
+    section: &NamedSection,
     [text, file]: [&str; 2],
     read: ReadSecret,
 ) -> Result<Option<SecretOrFile>, SettingsError> {

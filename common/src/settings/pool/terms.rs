@@ -2,10 +2,13 @@
 
 use super::super::error::SettingsError;
 use super::super::keys::Count;
+use super::super::section::NamedSection;
 use super::super::values::{Labels, Seconds, Value};
 use super::Slaves;
-use super::section::PoolSection;
-use super::values::{Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit};
+use super::kubernetes::{self, KubernetesPool};
+use super::values::{
+    Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit, slave_command, text, value,
+};
 use crate::work::PoolTerms;
 use std::time::Duration;
 
@@ -30,8 +33,10 @@ pub struct PoolSettings {
 pub enum PoolProvider {
     /// Commands of the operator.
     Command(CommandPool),
-    /// Slurm.
+    /// Jobs of a Slurm cluster.
     Slurm(SlurmPool),
+    /// Jobs of a Kubernetes cluster, of one pod each.
+    Kubernetes(KubernetesPool),
 }
 
 /// Commands that start and end slaves.
@@ -66,21 +71,13 @@ pub struct SlurmPool {
     pub timeout: Duration,
 }
 
-fn value<T: Value>(section: &PoolSection, key: &str) -> Result<Option<T>, SettingsError> {
-    section.find(key).map(T::read).transpose()
-}
-
-fn text(section: &PoolSection, key: &str) -> Result<Option<String>, SettingsError> {
-    Ok(value::<OneLine>(section, key)?.map(|text| text.0))
-}
-
-fn seconds(section: &PoolSection, key: &str, usual: u64) -> Result<Duration, SettingsError> {
+fn seconds(section: &NamedSection, key: &str, usual: u64) -> Result<Duration, SettingsError> {
     let set = value::<Seconds<1>>(section, key)?;
     Ok(set.map_or(Duration::from_secs(usual), |set| set.0))
 }
 
 /// How long before its end a job is told.
-fn drain_before(section: &PoolSection) -> Result<Duration, SettingsError> {
+fn drain_before(section: &NamedSection) -> Result<Duration, SettingsError> {
     let drain = seconds(section, "drain_before", 120)?;
     let limit = value::<TimeLimit>(section, "time_limit")?;
     let limit = limit.and_then(|limit| limit.seconds());
@@ -106,7 +103,7 @@ fn drain_before(section: &PoolSection) -> Result<Duration, SettingsError> {
 }
 
 /// The pool of a section, or what is wrong with it.
-pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError> {
+pub(super) fn read(section: &NamedSection) -> Result<PoolSettings, SettingsError> {
     let needed = |key: &str| section.wrong(format!("expected the setting \"{key}\""));
     let kind = value(section, "provider")?.ok_or_else(|| needed("provider"))?;
     let min_slaves = value::<Slaves>(section, "min_slaves")?.map_or(0, |set| set.0);
@@ -124,14 +121,24 @@ pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError>
         "time_limit",
         "drain_before",
         "options",
-        "slave_command",
     ];
-    let (foreign, other) = match kind {
-        Kind::Command => (&of_slurm[..], "slurm"),
-        Kind::Slurm => (&of_command[..], "command"),
-    };
-    if let Some(found) = foreign.iter().find_map(|key| section.find(key)) {
-        return Err(found.wrong(format!("it has a meaning with provider = {other} alone")));
+    let own = [
+        (Kind::Command, "command", &of_command[..]),
+        (Kind::Slurm, "slurm", &of_slurm[..]),
+        (Kind::Kubernetes, "kubernetes", &kubernetes::OWN_KEYS[..]),
+    ];
+    for (_, other, keys) in own.iter().filter(|(of, ..)| *of != kind) {
+        if let Some(found) = keys.iter().find_map(|key| section.find(key)) {
+            return Err(found.wrong(format!("it has a meaning with provider = {other} alone")));
+        }
+    }
+    if let Some(found) = section
+        .find("slave_command")
+        .filter(|_| kind == Kind::Command)
+    {
+        return Err(
+            found.wrong("it has no meaning with provider = command: start_command does that")
+        );
     }
     let timeout = seconds(section, "command_timeout", 60)?;
     let command = |key: &str| text(section, key)?.ok_or_else(|| needed(key));
@@ -150,10 +157,10 @@ pub(super) fn read(section: &PoolSection) -> Result<PoolSettings, SettingsError>
             options: value::<SlurmOptions>(section, "options")?
                 .map(|options| options.0)
                 .unwrap_or_default(),
-            slave_command: text(section, "slave_command")?
-                .unwrap_or_else(|| "clusterrunner slave".to_owned()),
+            slave_command: slave_command(section)?,
             timeout,
         }),
+        Kind::Kubernetes => PoolProvider::Kubernetes(kubernetes::read(section, timeout)?),
     };
     Ok(PoolSettings {
         terms: PoolTerms {

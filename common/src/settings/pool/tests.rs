@@ -69,7 +69,7 @@ fn mistakes_are_told_with_their_line_and_the_cure() {
         ),
         (
             "provider = ec2\nmax_slaves = 2".to_owned(),
-            "expected command or slurm, found \"ec2\"",
+            "expected command, slurm or kubernetes, found \"ec2\"",
         ),
         (
             format!("{whole}\nmin_slaves = 3"),
@@ -153,4 +153,119 @@ fn headers_are_checked() {
     let twice = "[pool a]\nprovider = slurm\nmax_slaves = 1\n[pool a]\n";
     let said = pools(twice).unwrap_err();
     assert!(said.contains("[pool a] begins in line 1 already"), "{said}");
+}
+
+#[test]
+fn pools_of_kubernetes() {
+    let text = "[pool a]\nprovider = kubernetes\nmax_slaves = 4\nimage = registry/clusterrunner:1\n\
+                resources = cpu=2, memory=4Gi, nvidia.com/gpu=1\nnode_selector = disk=ssd\n\
+                tolerations = dedicated=ci:NoSchedule, spot\nservice_account = builds\n\
+                [pool b]\nprovider = kubernetes\nmax_slaves = 1\npod_template = /etc/pod.yaml\nkubectl = /usr/bin/kubectl\n\
+                [pool c]\nprovider = kubernetes\nmax_slaves = 1\nimage = a\napi_server = https://10.0.0.1:6443\n\
+                token_file = /t\nca_file = /c\nnamespace = ci\nslave_command = cr slave\n";
+    let all = pools(text).unwrap();
+    let read = |index: usize| match &all[index].provider {
+        PoolProvider::Kubernetes(pool) => pool.clone(),
+        other => panic!("{other:?}"),
+    };
+    let a = read(0);
+    assert_eq!(a.access, KubernetesAccess::OwnPod);
+    assert_eq!(a.resources["nvidia.com/gpu"], "1");
+    assert_eq!(a.node_selector["disk"], "ssd");
+    let toleration = |key: &str, value: Option<&str>, effect: Option<&str>| Toleration {
+        key: key.to_owned(),
+        value: value.map(str::to_owned),
+        effect: effect.map(str::to_owned),
+    };
+    let expected = [
+        toleration("dedicated", Some("ci"), Some("NoSchedule")),
+        toleration("spot", None, None),
+    ];
+    assert_eq!(a.tolerations, expected);
+    assert_eq!(
+        (a.service_account.as_deref(), a.namespace),
+        (Some("builds"), None)
+    );
+    assert_eq!(
+        read(1).access,
+        KubernetesAccess::Kubectl("/usr/bin/kubectl".into())
+    );
+    let c = read(2);
+    assert!(matches!(
+        c.access,
+        KubernetesAccess::Server {
+            token_file: Some(_),
+            ca_file: Some(_),
+            ..
+        }
+    ));
+    assert_eq!(c.slave_command, "cr slave");
+}
+
+#[test]
+fn mistakes_in_pools_of_kubernetes_are_told_with_the_cure() {
+    let whole = "provider = kubernetes\nmax_slaves = 2\nimage = a";
+    for (lines, expected) in [
+        (
+            "provider = kubernetes\nmax_slaves = 2".to_owned(),
+            "expected the setting \"image\", or \"pod_template\"",
+        ),
+        (
+            format!("{whole}\napi_server = http://10.0.0.1"),
+            "expected https://HOST:PORT, or http:// of this machine",
+        ),
+        (
+            format!("{whole}\napi_server = https://a\ntoken_file = /t"),
+            "expected the setting \"namespace\"",
+        ),
+        (
+            format!("{whole}\napi_server = https://a\nnamespace = n"),
+            "expected the setting \"token_file\"",
+        ),
+        (
+            format!("{whole}\ntoken_file = /t"),
+            "it has a meaning with api_server alone",
+        ),
+        (
+            format!("{whole}\nkubectl = /k\nca_file = /t"),
+            "kubectl is set, too; remove one of them",
+        ),
+        (
+            format!("{whole}\nkubectl = kubectl"),
+            "expected a path that begins with a slash",
+        ),
+        (
+            format!("{whole}\nresources = cpu"),
+            "expected a list of NAME=VALUE",
+        ),
+        (
+            format!("{whole}\nresources = cpu=1, cpu=2"),
+            "\"cpu\" is there twice; remove one",
+        ),
+        (
+            format!("{whole}\ntolerations = a:Never"),
+            "expected a list of KEY[=VALUE][:EFFECT]",
+        ),
+        (
+            format!("{whole}\nnamespace = Big"),
+            "expected a name of lower-case letters",
+        ),
+        (
+            format!("{whole}\npartition = x"),
+            "it has a meaning with provider = slurm alone",
+        ),
+        (
+            "provider = slurm\nmax_slaves = 2\nimage = a".to_owned(),
+            "it has a meaning with provider = kubernetes alone",
+        ),
+        (
+            "provider = command\nmax_slaves = 2\nslave_command = a".to_owned(),
+            "start_command does that",
+        ),
+    ] {
+        let said = complaint(&lines);
+        assert!(said.contains(expected), "{lines}: {said}");
+    }
+    let said = pools(&format!("[pool a_b]\n{whole}\n")).unwrap_err();
+    assert!(said.contains("lower-case letters and digits"), "{said}");
 }

@@ -1,22 +1,46 @@
 //! The texts of these sections, read as what they mean.
 
 use super::super::error::SettingsError;
+use super::super::section::NamedSection;
 use super::super::values::{Found, Value};
+
+/// What a section says under a key.
+pub(super) fn value<T: Value>(
+    section: &NamedSection,
+    key: &str,
+) -> Result<Option<T>, SettingsError> {
+    section.find(key).map(T::read).transpose()
+}
+
+/// A text of one line.
+pub(super) fn text(section: &NamedSection, key: &str) -> Result<Option<String>, SettingsError> {
+    Ok(value::<OneLine>(section, key)?.map(|text| text.0))
+}
+
+/// What runs a slave on its machine.
+pub(super) fn slave_command(section: &NamedSection) -> Result<String, SettingsError> {
+    let set = text(section, "slave_command")?;
+    Ok(set.unwrap_or_else(|| "clusterrunner slave".to_owned()))
+}
 
 /// What starts the slaves of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Command,
     Slurm,
+    Kubernetes,
 }
 
 impl Value for Kind {
     fn read(found: &Found) -> Result<Self, SettingsError> {
-        let kind: String = found.parse("command or slurm")?;
+        let kind: String = found.parse("command, slurm or kubernetes")?;
         match kind.to_ascii_lowercase().as_str() {
             "command" => Ok(Self::Command),
             "slurm" => Ok(Self::Slurm),
-            _ => Err(found.wrong(format!("expected command or slurm, found \"{kind}\""))),
+            "kubernetes" => Ok(Self::Kubernetes),
+            _ => Err(found.wrong(format!(
+                "expected command, slurm or kubernetes, found \"{kind}\""
+            ))),
         }
     }
 }

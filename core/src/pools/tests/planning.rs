@@ -269,7 +269,11 @@ fn what_ends_before_it_joins_or_soon_after_is_a_failure() {
     farm.waits(&[], 1, 1).asked("a", None);
     assert_eq!(farm.after(29).plan().forget, []);
     let plan = farm.after(1).plan();
-    let failures: Vec<_> = plan.forget.iter().map(|one| one.failure).collect();
+    let failures: Vec<_> = plan
+        .forget
+        .iter()
+        .map(|one| one.failure.as_deref())
+        .collect();
     assert_eq!(failures, [Some("it ended before a slave had joined")]);
     assert!(matches!(
         plan.standing,
@@ -285,6 +289,76 @@ fn what_ends_before_it_joins_or_soon_after_is_a_failure() {
     let plan = farm.plan();
     assert!(matches!(plan.standing, Standing::Paused { .. }), "{plan:?}");
     assert_eq!(plan.forget.len(), 1);
+}
+
+#[test]
+fn what_is_in_the_way_of_a_start_is_said_at_once_and_when_it_is_given_up() {
+    let mut farm = Farm::new([terms("a")]);
+    let why = "no such image".to_owned();
+    let state = ListedState::Hindered { why };
+    farm.waits(&[], 1, 1).asked("a", Some(state));
+    let plan = farm.plan();
+    let said = plan.standing.to_string();
+    assert_eq!(said, "1 slave can not start (no such image)");
+    assert_eq!((plan.start, plan.counts.starting), (0, 1));
+    let said = farm.after(120).plan().standing.to_string();
+    assert!(
+        said.contains("no slave has joined within 120 s (no such image)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn how_something_ended_is_told_in_the_words_of_its_provider() {
+    let ended = |why: Option<&str>| ListedState::Ended {
+        why: why.map(str::to_owned),
+    };
+    let failures = |plan: &PoolPlan| -> Vec<Option<String>> {
+        let forgotten = plan.forget.iter();
+        forgotten.map(|one| one.failure.clone()).collect()
+    };
+    // Before a slave has joined: no list lags behind where the end is listed.
+    let mut farm = Farm::new([terms("a")]);
+    farm.waits(&[], 1, 1)
+        .asked("a", Some(ended(Some("evicted"))));
+    let plan = farm.plan();
+    let expected = "it ended before a slave had joined (evicted)";
+    assert_eq!(failures(&plan), [Some(expected.to_owned())]);
+    assert!(matches!(plan.standing, Standing::Paused { .. }), "{plan:?}");
+
+    // After it has worked for long: another one is started at once.
+    for (why, failure) in [
+        (Some("evicted"), Some("its slave is gone (evicted)")),
+        (None, None),
+    ] {
+        let mut farm = Farm::new([terms("a")]);
+        let token = farm.joined("a", 1);
+        farm.plan();
+        let at = farm.waits(&[], 1, 1).after(3600).scene.now;
+        farm.listed[0].state = ended(why);
+        assert_eq!(farm.plan().counts.joined, 1, "its slave was not missed yet");
+        farm.presence(token, PoolPresence::Lost(at));
+        let plan = farm.plan();
+        assert_eq!(failures(&plan), [failure.map(str::to_owned)]);
+        assert_eq!((plan.start, plan.counts.leaving), (1, 0), "{plan:?}");
+        let told = farm.pools[0].memory.last_failure();
+        let told = told.map(|(_, what)| what.ends_with("its slave is gone (evicted)"));
+        assert_eq!(told, failure.map(|_| true));
+        farm.plan();
+        assert!(farm.pools[0].memory.failed() <= 1, "it is noted once");
+    }
+}
+
+#[test]
+fn what_ended_in_an_earlier_life_is_nothing_to_end() {
+    let mut farm = Farm::new([terms("a")]);
+    farm.listed.push(Listed {
+        name: "cr-a-old".to_owned(),
+        id: "7".to_owned(),
+        state: ListedState::Ended { why: None },
+    });
+    let plan = farm.plan();
+    assert_eq!((plan.end.len(), plan.counts.leaving), (0, 0));
 }
 
 #[test]

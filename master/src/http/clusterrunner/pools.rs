@@ -30,6 +30,8 @@ pub(super) async fn list(
 fn without_complaints(view: PoolView) -> PoolView {
     let why = match view.reason.as_str() {
         "paused" => "something failed, and the next attempt waits".to_owned(),
+        "hindered" => "something is in the way of what is to start".to_owned(),
+        "queue_stands" => "slaves wait in the provider's queue for long".to_owned(),
         _ => view.why,
     };
     PoolView {

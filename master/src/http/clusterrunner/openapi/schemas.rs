@@ -108,7 +108,7 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
     ),
     (
         "Pool",
-        "name: string, provider: 'command'|'slurm', min_slaves: integer, max_slaves: integer, executors: integer, \
+        "name: string, provider: 'command'|'slurm'|'kubernetes', min_slaves: integer, max_slaves: integer, executors: integer, \
          labels: [string], wanted_slaves: integer, wanted_executors: integer, queued: integer, starting: integer, \
          idle: integer, busy: integer, leaving: integer, busy_executors: integer, failed: integer, reason: string, \
          why: string, last_failure: PoolFailure|null, slaves: [PoolSlave]",
