@@ -6,20 +6,28 @@
 //! One child does one piece of work. It gets the order and gives the answer through pipes (`frames`), which the commands
 //! that it runs do not inherit; so no credentials stand in arguments. A child whose parent dies reads the end of its
 //! input, and ends with all that it started (a death signal would come from the thread that started it, and threads
-//! end). The next one is started ahead, since starting the program takes longer than most of the work.
+//! end).
+//!
+//! Starting the program takes longer than most of the work. So children are split off from a process (`nursery`) that has
+//! started once; where that fails, the program is started for the child. A child that dies takes that process with it:
+//! its successor has other addresses, so that nobody can learn by trying where something lies in memory.
 
+mod birth;
 mod ending;
 mod frames;
 mod inside;
+mod nursery;
+mod running;
 
 pub use inside::{Inside, MemoryLimit, serve};
 
 use crate::git::{PackError, PackRequest, PackSource};
-use crate::lock::lock;
 use crate::process::command::MARK_VARIABLE;
 use crate::process::open_files;
-use ending::{died, end_of, is_stopped, kill};
+use ending::{died, end_of, is_stopped};
 use frames::{FromChild, Head, ToChild, read_frame};
+use nursery::Nursery;
+use running::{Process, Running};
 use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,11 +35,12 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::mpsc;
+use tokio::net::unix::pipe;
+use tokio::process::Command;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -79,16 +88,10 @@ pub struct Children {
     mark: String,
     /// How long the commands that they run have to end.
     grace: Duration,
-    spare: Arc<Mutex<Option<Ready>>>,
-    /// Waits for those that have given their answers, and starts the next one.
+    /// What they are split off from, once there was one.
+    nursery: Arc<Mutex<Option<Nursery>>>,
+    /// Waits for those that have given their answers.
     ending: TaskTracker,
-}
-
-/// A child that waits for its order.
-#[derive(Debug)]
-struct Ready {
-    child: Child,
-    mark: String,
 }
 
 /// One piece of work: what the child is called, and where what it left is found.
@@ -109,35 +112,34 @@ impl Children {
             argument,
             mark: mark.to_owned(),
             grace,
-            spare: Arc::default(),
+            nursery: Arc::default(),
             ending: TaskTracker::new(),
         }
     }
 
-    /// Starts one ahead, if none is there. To be called where there is a runtime.
+    /// Has the first one found what it is split off from. To be called where there is a runtime.
     pub fn get_ready(&self) {
-        let mut spare = self.spare();
-        if spare.is_none() && !self.ending.is_closed() {
-            match self.start() {
-                Ok(ready) => *spare = Some(ready),
+        // Whoever has it now sees to it.
+        if let Ok(mut nursery) = self.nursery.try_lock()
+            && nursery.is_none()
+            && !self.ending.is_closed()
+        {
+            match Nursery::start(self.command(&self.new_mark())) {
+                Ok(started) => *nursery = Some(started),
                 Err(error) => tracing::warn!(%error, "could not start a process ahead"),
             }
         }
     }
 
-    /// Ends the one that waits, and returns when none is left of those that have done their work. To be called when no
-    /// more is wanted of them.
+    /// Returns when none is left of those that have done their work, nor what they were split off from. To be called when
+    /// no more is wanted of them.
     pub async fn rest(&self) {
         self.ending.close();
-        let spare = self.spare().take();
-        if let Some(mut ready) = spare {
-            kill(&mut ready.child).await;
+        let nursery = self.nursery.lock().await.take();
+        if let Some(nursery) = nursery {
+            nursery.end().await;
         }
         self.ending.wait().await;
-    }
-
-    fn spare(&self) -> std::sync::MutexGuard<'_, Option<Ready>> {
-        lock(&self.spare)
     }
 
     /// That of one child alone.
@@ -146,8 +148,7 @@ impl Children {
         format!("{}{}-{random:016x}:", self.mark, self.argument)
     }
 
-    fn start(&self) -> io::Result<Ready> {
-        let mark = self.new_mark();
+    fn command(&self, mark: &str) -> Command {
         let is_ours = |name: &OsString| name.to_string_lossy().starts_with("CLUSTERRUNNER_");
         let mut command = Command::new(&self.program);
         command
@@ -156,33 +157,61 @@ impl Children {
             .env_clear()
             // Our own settings, the secret among them, are nothing that it needs.
             .envs(std::env::vars_os().filter(|(name, _)| !is_ours(name)))
-            .env(MARK_VARIABLE, &mark)
+            .env(MARK_VARIABLE, mark);
+        command
+    }
+
+    fn start(&self, mark: &str) -> io::Result<Running> {
+        let mut child = self
+            .command(mark)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let child = command.spawn()?;
+            .kill_on_drop(true)
+            .spawn()?;
         if let Some(id) = child.id() {
             open_files::lower_limit_of(id);
         }
-        Ok(Ready { child, mark })
+        let none = || io::Error::other("it has no pipes");
+        let input = child.stdin.take().ok_or_else(none)?;
+        let output = child.stdout.take().ok_or_else(none)?;
+        let errors = child.stderr.take().ok_or_else(none)?;
+        Ok(Running {
+            process: Process::Started(child),
+            input: pipe::Sender::from_owned_fd(input.into_owned_fd()?)?,
+            output: pipe::Receiver::from_owned_fd(output.into_owned_fd()?)?,
+            errors: pipe::Receiver::from_owned_fd(errors.into_owned_fd()?)?,
+        })
     }
 
-    /// The child that waits, or a new one.
-    fn take(&self) -> io::Result<Ready> {
-        let spare = self.spare().take();
-        if let Some(mut ready) = spare
-            && matches!(ready.child.try_wait(), Ok(None))
-        {
-            return Ok(ready);
+    /// A child that is split off, or else one that is started.
+    async fn take(&self, mark: &str) -> io::Result<Running> {
+        let mut place = self.nursery.lock().await;
+        let mut nursery = match place.take() {
+            Some(nursery) => nursery,
+            None if self.ending.is_closed() => return self.start(mark),
+            None => Nursery::start(self.command(&self.new_mark()))?,
+        };
+        match nursery.bear(mark).await {
+            Ok(running) => {
+                *place = Some(nursery);
+                Ok(running)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a process could not be split off from one that was started ahead");
+                self.start(mark)
+            }
         }
-        self.start()
     }
 
     /// A child, as soon as there are descriptors, processes and memory for one: others may need them for a while.
-    async fn wait_for_one(&self, stop: &CancellationToken) -> Result<Ready, ChildError> {
+    async fn wait_for_one(
+        &self,
+        mark: &str,
+        stop: &CancellationToken,
+    ) -> Result<Running, ChildError> {
         loop {
-            match self.take() {
+            match self.take(mark).await {
                 Err(error) if is_passing(&error) => {
                     tracing::warn!(%error, "waiting until a process can be started");
                     tokio::select! {
@@ -212,30 +241,37 @@ impl Children {
         packs: Option<Arc<dyn PackSource + Send + Sync>>,
         stop: &CancellationToken,
     ) -> Answered<A> {
-        let Ready { mut child, mark } = match self.wait_for_one(stop).await {
-            Ok(ready) => ready,
+        let mark = self.new_mark();
+        let Running {
+            mut process,
+            input,
+            output,
+            errors,
+        } = match self.wait_for_one(&mark, stop).await {
+            Ok(running) => running,
             Err(error) => {
-                return Answered {
-                    // Nobody has it: what has the common beginning is others'.
-                    mark: self.new_mark(),
-                    answer: Err(error),
-                };
+                let answer = Err(error);
+                return Answered { mark, answer };
             }
         };
-        let answer = self.talk(&mut child, order, &mark, packs, stop).await;
+        let pipes = (input, output, errors);
+        let talk = self.talk(&mut process, pipes, order, &mark, packs, stop);
+        let answer = talk.await;
         match &answer {
-            // It ends by itself now, and is not waited for: the next one is got ready meanwhile.
+            // It ends by itself now, and is not waited for.
             Ok(_) => {
                 self.ending.spawn(async move {
-                    if tokio::time::timeout(END, child.wait()).await.is_err() {
-                        kill(&mut child).await;
+                    if tokio::time::timeout(END, process.wait()).await.is_err() {
+                        process.kill().await;
                     }
                 });
-                let ahead = self.clone();
-                self.ending.spawn(async move { ahead.get_ready() });
             }
-            Err(_) => {
-                kill(&mut child).await;
+            Err(error) => {
+                process.kill().await;
+                if matches!(error, ChildError::Died { .. }) {
+                    let nursery = self.nursery.lock().await.take();
+                    drop(nursery);
+                }
             }
         }
         Answered { mark, answer }
@@ -243,16 +279,13 @@ impl Children {
 
     async fn talk<A: DeserializeOwned>(
         &self,
-        child: &mut Child,
+        process: &mut Process,
+        (input, output, errors): (pipe::Sender, pipe::Receiver, pipe::Receiver),
         order: &impl Serialize,
         mark: &str,
         packs: Option<Arc<dyn PackSource + Send + Sync>>,
         stop: &CancellationToken,
     ) -> Result<A, ChildError> {
-        let none = || ChildError::Start(io::Error::other("it has no pipes"));
-        let input = child.stdin.take().ok_or_else(none)?;
-        let output = child.stdout.take().ok_or_else(none)?;
-        let errors = child.stderr.take().ok_or_else(none)?;
         let mut last_words = tokio::spawn(end_of(errors));
         let head = Head {
             level: tracing::level_filters::LevelFilter::current().to_string(),
@@ -301,10 +334,10 @@ impl Children {
                             .map_err(|error| ChildError::Answer(error.to_string()));
                     }
                     Some(Err(error)) => return Err(ChildError::Answer(error.to_string())),
-                    None => return Err(died(child, &mut last_words).await),
+                    None => return Err(died(process, &mut last_words).await),
                 },
                 () = late => return Err(ChildError::Canceled),
-                _ = looking.tick() => if child.id().is_some_and(is_stopped) {
+                _ = looking.tick() => if process.id().is_some_and(is_stopped) {
                     let how = "was stopped (SIGSTOP): a command of the build may have done that".to_owned();
                     return Err(ChildError::Died { how });
                 },
@@ -328,7 +361,7 @@ impl Drop for AbortOnDrop {
 }
 
 /// Reads what a child says, to its end.
-async fn hear(mut output: ChildStdout, heard: mpsc::Sender<io::Result<FromChild>>) {
+async fn hear(mut output: pipe::Receiver, heard: mpsc::Sender<io::Result<FromChild>>) {
     loop {
         let frame = match read_frame(&mut output).await {
             Ok(Some(frame)) => Ok(frame),
@@ -342,7 +375,7 @@ async fn hear(mut output: ChildStdout, heard: mpsc::Sender<io::Result<FromChild>
     }
 }
 
-async fn write(mut input: ChildStdin, mut pieces: mpsc::Receiver<Vec<u8>>) {
+async fn write(mut input: pipe::Sender, mut pieces: mpsc::Receiver<Vec<u8>>) {
     while let Some(piece) = pieces.recv().await {
         // A child that is gone tells so where its answer is awaited.
         if input.write_all(&piece).await.is_err() {

@@ -30,6 +30,7 @@ mod pusher;
 mod raw;
 mod repository;
 mod skipping;
+mod splitting_off;
 mod steps;
 mod stories;
 mod wait;

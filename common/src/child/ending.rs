@@ -1,12 +1,11 @@
 //! How a child ends: told to, or by itself and why.
 
 use super::ChildError;
-use rustix::process::{Pid, Signal, kill_process_group};
+use super::running::Process;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Child;
 
 /// How much of what a child prints last is kept for the message.
 const LAST_WORDS: usize = 2000;
@@ -14,17 +13,8 @@ const LAST_WORDS: usize = 2000;
 /// How long its last words may take after its end: what it started may hold the pipe open.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Ends a child and its group at once.
-pub(super) async fn kill(child: &mut Child) {
-    // Its own session is its group's; before it has made one, it is alone.
-    if let Some(group) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        kill_process_group(group, Signal::KILL).ok();
-    }
-    child.kill().await.ok();
-}
-
 pub(super) async fn died(
-    child: &mut Child,
+    child: &mut Process,
     last_words: &mut tokio::task::JoinHandle<String>,
 ) -> ChildError {
     // Whatever closed its output: without it, it is of no use.

@@ -1,5 +1,6 @@
 //! The life of a child.
 
+use super::birth::{NURSERY, bear};
 use super::frames::{FromChild, Head, ToChild};
 use crate::git::{PackError, PackRequest, PackSource};
 use crate::lock::lock;
@@ -78,6 +79,16 @@ where
     rustix::thread::set_name(c"clusterrunner").ok();
     // Without it the system chooses for itself.
     std::fs::write("/proc/self/oom_score_adj", OOM_SCORE).ok();
+    let is_split_off = std::env::args_os()
+        .nth(2)
+        .is_some_and(|second| second == NURSERY);
+    if is_split_off {
+        if !bear()? {
+            return Ok(());
+        }
+        // A session of its own.
+        setsid()?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_stack_size(STACK)
@@ -102,8 +113,10 @@ where
         ];
         let _heard: Vec<_> = signals.into_iter().map(signal).collect::<io::Result<_>>()?;
         // What takes its time the first time, and can be done before there is an order: libgit2 begins, and a thread for
-        // it starts.
-        tokio::task::spawn_blocking(crate::git::warm_up).await.ok();
+        // it starts. Who was split off has its order already, and libgit2 has begun.
+        if !is_split_off {
+            tokio::task::spawn_blocking(crate::git::warm_up).await.ok();
+        }
         // Nothing else is to be done meanwhile.
         let Ok(head) = order.recv() else {
             return Ok(());
