@@ -14,6 +14,7 @@ pub mod store;
 
 mod read;
 
+mod polls;
 mod consoles;
 
 pub mod effects;

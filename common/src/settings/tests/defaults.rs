@@ -170,6 +170,10 @@ fn defaults_of_slave_and_client() {
     assert_eq!(slave.service.max_setup_cache_bytes, Some(10 << 30));
     assert_eq!(slave.heartbeat_interval, Duration::from_secs(5));
     assert_eq!(slave.join_token_file, None);
+    assert_eq!(
+        (slave.reachable, slave.poll_length),
+        (true, Duration::from_secs(20))
+    );
     assert_eq!(slave.general.default_http_timeout, Duration::from_secs(120));
     assert!(
         slave
