@@ -14,8 +14,8 @@ pub mod store;
 
 mod read;
 
-mod polls;
 mod consoles;
+mod polls;
 
 pub mod effects;
 

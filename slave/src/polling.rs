@@ -11,9 +11,7 @@ use answering::Answering;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::HeaderName;
-use clusterrunner_common::api::{
-    CallHead, LONGEST_HEAD, LONGEST_PIECE, PollRequest, end_of_head,
-};
+use clusterrunner_common::api::{CallHead, LONGEST_HEAD, LONGEST_PIECE, PollRequest, end_of_head};
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::http::around::Inside;
 use clusterrunner_common::http::peer::Peer;

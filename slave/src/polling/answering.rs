@@ -145,9 +145,9 @@ impl Rest {
 
 /// The headers that say something of the answer, and nothing of a connection.
 fn told(headers: &HeaderMap) -> Vec<(String, String)> {
-    let told = headers.iter().filter(|(name, _)| {
-        **name != header::CONNECTION && **name != header::TRANSFER_ENCODING
-    });
+    let told = headers
+        .iter()
+        .filter(|(name, _)| **name != header::CONNECTION && **name != header::TRANSFER_ENCODING);
     let told = told.filter_map(|(name, value)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
     });

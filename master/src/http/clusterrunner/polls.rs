@@ -74,7 +74,8 @@ pub(super) async fn answer(
         Err(NotTaken::NotYet) => (true, false),
         Err(NotTaken::NotWanted) => (false, false),
         Err(NotTaken::Skips) => {
-            let error = "Parameter 'piece' skips pieces of this answer: they come one after the other.";
+            let error =
+                "Parameter 'piece' skips pieces of this answer: they come one after the other.";
             return Err(ApiError::invalid(error));
         }
     };

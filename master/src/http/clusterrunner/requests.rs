@@ -82,7 +82,12 @@ impl Kind {
             | (
                 "POST",
                 "slave" | "slaves",
-                [Some(_), Some("instances" | "instance_logs" | "calls"), None, ..]
+                [
+                    Some(_),
+                    Some("instances" | "instance_logs" | "calls"),
+                    None,
+                    ..,
+                ]
                 | [Some(_), Some("calls"), Some(_), None, ..],
             ) => Self::OurSlaves,
             ("POST", "slave" | "slaves", [None, ..]) => Self::ConnectSlave,

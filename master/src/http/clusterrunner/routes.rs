@@ -3,9 +3,9 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, audit, badge, builds, console, downloads, events, explanation,
-    health, history, hosting, instances, kept_setups, lists, openapi, plans, polls, pools, projects,
-    reads, receivers, secrets, session, slave_keys, slaves, sources, steps, templates, tested,
-    uploads, working_trees,
+    health, history, hosting, instances, kept_setups, lists, openapi, plans, polls, pools,
+    projects, reads, receivers, secrets, session, slave_keys, slaves, sources, steps, templates,
+    tested, uploads, working_trees,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
