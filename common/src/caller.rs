@@ -1,5 +1,6 @@
 //! Calling a daemon over HTTP, each try signed anew and for the life of the daemon that answers.
 
+mod carrying;
 mod error;
 mod original;
 mod sending;
@@ -7,6 +8,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+pub use carrying::{Carried, Carrier, NotCarried};
 pub use error::CallError;
 
 use crate::auth::secret::Secret;
@@ -45,6 +47,8 @@ pub struct Caller {
     scheme: &'static str,
     timeout: Duration,
     sessions: Sessions,
+    /// Carries calls to those who can not be called.
+    carrier: Option<Arc<dyn Carrier>>,
 }
 
 impl Caller {
@@ -86,6 +90,7 @@ impl Caller {
             scheme: https.scheme(),
             timeout,
             sessions: Sessions::default(),
+            carrier: None,
         })
     }
 
@@ -103,6 +108,15 @@ impl Caller {
     pub fn with_signer(self, signer: Arc<dyn Signer>) -> Self {
         Self {
             signer: Some(signer),
+            ..self
+        }
+    }
+
+    /// The same caller; calls to slaves that poll for them are carried there.
+    #[must_use]
+    pub fn with_carrier(self, carrier: Arc<dyn Carrier>) -> Self {
+        Self {
+            carrier: Some(carrier),
             ..self
         }
     }

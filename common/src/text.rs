@@ -10,4 +10,5 @@ pub mod nearest;
 pub mod path_pattern;
 pub mod printable;
 pub mod shell;
+pub mod slave_address;
 pub mod yaml;

@@ -26,6 +26,7 @@ use crate::http::polyaxon;
 use crate::http::server::Apis;
 use crate::journal::{AuditLog, EndedBuilds, Histories, Journal, Timings};
 use crate::notify::{self, Begun, Watcher};
+use crate::polls::Lines;
 use crate::read::metrics::Measured;
 use crate::read::pools::Pools;
 use crate::read::running::RunningAtoms;
@@ -113,6 +114,7 @@ pub async fn serve(
     let receivers = recovered.coordinator.1.receivers();
     let told = (recovered.coordinator, slave_keys.clone());
     let (coordinator, readers) = Readers::told_by(told, &settings, &launched)?;
+    let lines = Lines::default();
     let farm = Farm {
         space: space(&settings, &directory),
         measured: Measured::default(),
@@ -131,7 +133,10 @@ pub async fn serve(
         session,
         results,
         launched,
-        caller: caller(&settings, secret.clone())?.with_signer(Arc::new(slave_keys)),
+        caller: caller(&settings, secret.clone())?
+            .with_signer(Arc::new(slave_keys))
+            .with_carrier(Arc::new(lines.clone())),
+        lines,
         settings,
         is_output_read,
     };

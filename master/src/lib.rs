@@ -15,6 +15,7 @@ pub mod store;
 mod read;
 
 mod consoles;
+mod polls;
 
 pub mod effects;
 

@@ -8,6 +8,7 @@ use crate::coordinator::WorkHandle;
 use crate::data_directory::DataDirectoryError;
 use crate::http::{self};
 use crate::master::registration::Registration;
+use crate::polling;
 use crate::run::{event_log, misdeeds};
 use crate::setup::TakenTemplates;
 use crate::source::retention;
@@ -167,6 +168,7 @@ pub async fn serve_until_told(
     let routes = http::router(routes_api, &base.gate(), origins);
     let limits = base.settings.service.serving;
     let routes = Strangers::new(limits.unproved_requests).before(routes);
+    let polling = base.polling(&api, &registration, &routes)?;
     let connection = Connection {
         api: api.clone(),
         work: work.clone(),
@@ -184,6 +186,7 @@ pub async fn serve_until_told(
     // It answers until all is cleaned up: reads still work then, and orders are refused.
     let listening = CancellationToken::new();
     let end_listening = listening.clone().drop_guard();
+    let polled = listening.clone();
     let (data, deliveries) = (&base.data, &surroundings.deliveries);
     // It is never refused; at its end the slave does not care.
     let note = |command: Command| {
@@ -193,6 +196,7 @@ pub async fn serve_until_told(
     let door = tls.clone();
     tokio::join!(
         serve_secured(listener, routes, (tls, limits), listening, DRAIN),
+        polling::until(polling, &polled, DRAIN),
         async {
             tokio::join!(
                 work.run(),

@@ -47,6 +47,8 @@ mod connection;
 
 mod http;
 
+mod polling;
+
 #[doc(hidden)]
 pub mod trial;
 

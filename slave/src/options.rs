@@ -13,7 +13,7 @@ use clusterrunner_common::process::stop_signals::StopSignals;
 use clusterrunner_common::process::terminal;
 use clusterrunner_common::settings::{Overrides, SettingsError, SlaveSettings, load_slave};
 use clusterrunner_common::text::host_name::is_host;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Options of `clusterrunner slave` and of `clusterrunner-slave`. What is not given comes from the
@@ -48,6 +48,13 @@ pub struct SlaveOptions {
     /// Setting: bind_address, 0.0.0.0 by default.
     #[arg(long, value_name = "ADDRESS")]
     pub bind_address: Option<IpAddr>,
+
+    /// The master can not call this slave (NAT, a laptop, a pod): poll it for its calls
+    ///
+    /// The slave keeps polls open at the master, and gets its calls through them. It listens on
+    /// 127.0.0.1 only, and runs no instances. Setting: reachable, True by default.
+    #[arg(long)]
+    pub not_reachable: bool,
 
     /// On SIGTERM or Ctrl-C finish and deliver running atoms, take no new work, then end
     ///
@@ -136,6 +143,7 @@ impl SlaveOptions {
                 "join_token_file",
                 self.join_token_file.as_ref().map(|file| file.display()),
             )
+            .set_if_given("reachable", self.not_reachable.then_some("False"))
             .set_if_given("drain_on_stop", self.drain.then_some("True"))
             .set_if_given("eventlog_filename", self.eventlog_file.as_ref())
             .set_if_given("log_level", common.log_level())
@@ -164,7 +172,12 @@ impl SlaveOptions {
 pub async fn run(options: SlaveOptions, common: &CommonOptions) -> anyhow::Result<()> {
     let settings = options.load(common)?;
     settings.general.https.outlive_hangups();
-    let address = SocketAddr::new(settings.service.bind_address, settings.service.port);
+    // Nobody calls one that is not reachable but people on its machine.
+    let host = match settings.reachable {
+        true => settings.service.bind_address,
+        false => Ipv4Addr::LOCALHOST.into(),
+    };
+    let address = SocketAddr::new(host, settings.service.port);
     let listener = listen(address).await?;
     let port = listener.local_addr()?.port();
     let settings = SlaveSettings {

@@ -22,14 +22,14 @@ const DELAY: Duration = Duration::from_millis(50);
 const LONGEST: u64 = 8_000;
 
 /// Listens in the master's place; ends when it is dropped.
-struct BadLine {
+pub(crate) struct BadLine {
     port: u16,
     breaks: Arc<AtomicU32>,
     task: AbortHandle,
 }
 
 impl BadLine {
-    async fn new(address: &str, master: String) -> Self {
+    pub(crate) async fn new(address: &str, master: String) -> Self {
         let listener = TcpListener::bind((address, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let breaks = Arc::new(AtomicU32::new(0));
@@ -51,7 +51,11 @@ impl BadLine {
         }
     }
 
-    fn breaks(&self) -> u32 {
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn breaks(&self) -> u32 {
         self.breaks.load(Ordering::Relaxed)
     }
 }

@@ -90,6 +90,7 @@ mod odd_projects;
 mod operations;
 mod page;
 mod plan;
+mod polling;
 mod polyaxon_code;
 mod polyaxon_logs;
 mod polyaxon_projects;

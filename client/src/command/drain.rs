@@ -10,6 +10,7 @@ use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_client::{Client, ClientError};
 use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::ids::SlaveId;
+use clusterrunner_common::text::slave_address::host_and_port;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -86,8 +87,10 @@ fn chosen(
 }
 
 fn is_meant(slave: &SlaveView, name: &str) -> bool {
-    let host = slave.url.rsplit_once(':').map(|(host, _)| host);
-    slave.id.to_string() == name || slave.url == name || host == Some(name)
+    let address = host_and_port(&slave.url);
+    let host = address.rsplit_once(':').map(|(host, _)| host);
+    let is_address = slave.url == name || address == name;
+    slave.id.to_string() == name || is_address || host == Some(name)
 }
 
 /// Waits until none of the slaves has anything left. One that is not listed any more has nothing.

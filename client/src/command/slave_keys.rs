@@ -9,6 +9,7 @@ use crate::trouble::{Trouble, of_accounts};
 use clusterrunner_client::Client;
 use clusterrunner_client::exit_code::ExitCode;
 use clusterrunner_common::api::slave_keys::{JoinTokenView, SlaveKeyView, SlaveKeysBody};
+use clusterrunner_common::text::slave_address::host_and_port;
 
 /// The fewest digits by which a key is named.
 const FEWEST_DIGITS: usize = 4;
@@ -154,9 +155,10 @@ fn chosen<'k>(
 
 /// Whether a slave is named in full. Numbers of slaves look like beginnings of keys, and come first.
 fn is_meant(key: &SlaveKeyView, name: &str) -> bool {
-    let host = key.address.rsplit_once(':').map(|(host, _)| host);
+    let address = host_and_port(&key.address);
+    let host = address.rsplit_once(':').map(|(host, _)| host);
     let is_number = key.slave_id.is_some_and(|id| id.to_string() == name);
-    is_number || key.address == name || host == Some(name)
+    is_number || key.address == name || address == name || host == Some(name)
 }
 
 #[cfg(test)]

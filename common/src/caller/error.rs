@@ -1,5 +1,6 @@
 //! Why a call failed, and what follows from that for the caller.
 
+use super::NotCarried;
 use crate::api::ErrorCode;
 use crate::auth::signature::SignatureError;
 use crate::http::tls::TlsError;
@@ -25,6 +26,15 @@ pub enum CallError {
         /// The cause.
         #[source]
         source: reqwest::Error,
+    },
+    /// The peer is a slave that polls for its calls, and no answer came.
+    #[error("{url} does not answer: {reason}")]
+    NotCarried {
+        /// The address that was called.
+        url: String,
+        /// The cause.
+        #[source]
+        reason: NotCarried,
     },
     /// The peer is there, but there is no secure connection to it.
     #[error("there is no secure connection to {url}: {reason}")]
@@ -130,6 +140,7 @@ impl CallError {
     pub fn never_arrived(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => source.is_connect(),
+            Self::NotCarried { reason, .. } => reason.never_arrived(),
             Self::Client(_)
             | Self::Address { .. }
             | Self::Insecure { .. }
@@ -146,7 +157,10 @@ impl CallError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NoSession { .. } | Self::Malformed { .. } => true,
+            Self::Unreachable { .. }
+            | Self::NotCarried { .. }
+            | Self::NoSession { .. }
+            | Self::Malformed { .. } => true,
             Self::Refused { status, .. } => {
                 status.is_server_error()
                     || matches!(

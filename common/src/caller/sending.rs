@@ -109,8 +109,8 @@ impl Caller {
         let mut version = url.clone();
         version.set_path("/v1/version");
         version.set_query(None);
-        let asked = self.http.get(version).timeout(self.timeout).send().await;
-        let answer = asked.map_err(|source| unreachable(url, source))?;
+        let request = self.http.get(version).timeout(self.timeout);
+        let answer = self.sent(url, request).await?;
         self.sessions.learn(url, &answer);
         // Also a refusal names it.
         let session = in_answer(&answer).map(str::to_owned);
@@ -150,13 +150,8 @@ impl Caller {
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, CallError> {
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(source) => {
-                self.sessions.forget(url);
-                return Err(unreachable(url, source));
-            }
-        };
+        let response = self.sent(url, request).await;
+        let response = response.inspect_err(|_| self.sessions.forget(url))?;
         self.sessions.learn(url, &response);
         let status = response.status();
         if status.as_u16() < 400 {

@@ -1,5 +1,6 @@
 //! The sessions of those who are called: a signature names for whom it is.
 
+use super::shown;
 use crate::ids::SessionId;
 use crate::lock::lock;
 use reqwest::{Response, Url};
@@ -67,5 +68,5 @@ pub(super) fn in_answer(answer: &Response) -> Option<&str> {
 }
 
 fn key(url: &Url) -> String {
-    url.origin().ascii_serialization()
+    format!("{}://{}", url.scheme(), shown(url))
 }

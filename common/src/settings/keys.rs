@@ -177,6 +177,8 @@ pub(super) const KEYS: &[Key] = &[
     key_of::<Bound>("max_console_size", SLAVE),
     key_of::<Seconds<1>>("heartbeat_interval", SLAVE),
     key_of::<Amount>("heartbeat_failure_threshold", SLAVE),
+    key_of::<bool>("reachable", SLAVE),
+    key_of::<Seconds<1>>("poll_length", SLAVE),
     key_of::<bool>("drain_on_stop", SLAVE),
     key_of::<bool>("end_when_unknown", SLAVE),
     key_of::<RuntimeChoice>("container_runtime", SLAVE),

@@ -31,6 +31,10 @@ pub struct SlaveSettings {
     pub max_console_size: Option<u64>,
     /// The time between two heartbeats.
     pub heartbeat_interval: Duration,
+    /// Whether its master can call it. One that can not be called polls for its calls.
+    pub reachable: bool,
+    /// How long a poll is kept open at the master.
+    pub poll_length: Duration,
     /// Whether a signal lets it finish what it runs before it ends.
     pub drain_on_stop: bool,
     /// Whether it ends when its master knows neither its key nor what it joins with.
@@ -68,6 +72,8 @@ pub fn load_slave(
         master_port: layers.get::<Port>("master_port")?.0,
         max_console_size: layers.get::<Bound>("max_console_size")?.0,
         heartbeat_interval: layers.get::<Seconds<1>>("heartbeat_interval")?.0,
+        reachable: layers.get("reachable")?,
+        poll_length: layers.get::<Seconds<1>>("poll_length")?.0,
         drain_on_stop: layers.get("drain_on_stop")?,
         end_when_unknown: layers.get("end_when_unknown")?,
         join_token_file: layers.path_if_set("join_token_file")?,

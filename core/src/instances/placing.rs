@@ -26,6 +26,8 @@ pub(crate) struct Attention {
 pub enum Wait {
     /// No slave is there that runs instances.
     NoSlave,
+    /// The slaves that run instances can not be called, so what runs on them could not be reached.
+    NoneCallable,
     /// No slave is there that has its tags.
     NoTags,
     /// No slave is there that runs images, of those that have its tags.
@@ -38,6 +40,9 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoSlave => "waits for a slave that runs instances",
+            Self::NoneCallable => {
+                "waits for a slave that runs instances and can be called: those that are there poll for their calls"
+            }
             Self::NoTags => "waits for a slave with its tags",
             Self::NoContainerRuntime => "waits for a slave with a container runtime",
             Self::NoSlot => "waits for a free slot: all slaves run as many instances as they may",
@@ -68,7 +73,10 @@ impl Cluster {
         let hosts = || self.slaves().filter(|slave| slave.takes_instances());
         let tagged = || hosts().filter(|slave| has_tags(slave, instance));
         Some(if hosts().next().is_none() {
-            Wait::NoSlave
+            match self.slaves().any(Slave::would_take_instances) {
+                true => Wait::NoneCallable,
+                false => Wait::NoSlave,
+            }
         } else if tagged().next().is_none() {
             Wait::NoTags
         } else if !tagged().any(|slave| self.can_run(slave, instance)) {

@@ -1,6 +1,7 @@
 //! Which addresses a join token is for: `host:port` or `host`, where `*` stands for any characters.
 
 use clusterrunner_common::text::path_pattern::fits;
+use clusterrunner_common::text::slave_address::host_and_port;
 
 /// How many characters a pattern may have.
 const LONGEST: usize = 255;
@@ -12,13 +13,14 @@ pub(crate) fn is_pattern(text: &str) -> bool {
     !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_plain)
 }
 
-/// Whether a slave at this `host:port` is meant. Without a port the pattern is for all ports; case does not matter. Neither has
-/// a slash, so a pattern of paths does.
+/// Whether a slave with this address is meant. Without a port the pattern is for all ports; case does not matter, nor whether
+/// the slave polls. Neither host nor port has a slash, so a pattern of paths does.
 #[must_use]
 pub(crate) fn matches(pattern: &str, address: &str) -> bool {
     let (pattern, address) = (pattern.to_ascii_lowercase(), address.to_ascii_lowercase());
-    let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
-    fits(&pattern, &address) || fits(&pattern, host)
+    let address = host_and_port(&address);
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    fits(&pattern, address) || fits(&pattern, host)
 }
 
 #[cfg(test)]
@@ -45,6 +47,8 @@ mod tests {
             ("a*a", "a:1", false),
             ("*", "anything:1", true),
             ("[fd00::*]", "[fd00::7]:43001", true),
+            ("farm-1", "poll://farm-1:43001", true),
+            ("farm-1", "poll://farm-2:43001", false),
         ] {
             assert_eq!(matches(pattern, address), expected, "{pattern} {address}");
         }

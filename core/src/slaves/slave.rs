@@ -7,6 +7,7 @@ use crate::slaves::record::Record;
 use crate::templates::template::Template;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{BuildId, PublicKey, SessionId, SlaveId, SubjobId};
+use clusterrunner_common::text::slave_address;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -146,10 +147,22 @@ impl Slave {
     /// Whether it gets instances. Those that it has it keeps while it is drained or quarantined.
     #[must_use]
     pub fn takes_instances(&self) -> bool {
+        self.would_take_instances() && !self.polls()
+    }
+
+    /// Whether it would get instances if it could be called.
+    #[must_use]
+    pub fn would_take_instances(&self) -> bool {
         let has_slots = self
             .hosting
             .is_some_and(|hosting| hosting.max_instances > 0);
         has_slots && self.takes_work()
+    }
+
+    /// Whether it can not be called and polls for its calls. What runs on it can not be reached from the master either.
+    #[must_use]
+    pub fn polls(&self) -> bool {
+        slave_address::polls(&self.url)
     }
 
     /// Whether it can run images.

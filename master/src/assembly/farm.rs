@@ -13,6 +13,7 @@ use crate::http::sessions::Sessions;
 use crate::http::tokens::TokensOf;
 use crate::journal::{AuditLog, EndedBuilds, Histories, Timings};
 use crate::notify::Begun;
+use crate::polls::Lines;
 use crate::pools::PoolsTender;
 use crate::push::{AppAddresses, Parts, Pushes};
 use crate::read::builds::Builds;
@@ -67,6 +68,8 @@ pub(super) struct Farm {
     pub(super) launched: Launched,
     pub(super) space: DiskSpace,
     pub(super) caller: Caller,
+    /// The calls to slaves that poll for them.
+    pub(super) lines: Lines,
     pub(super) measured: Measured,
     pub(super) receivers: Receivers,
     pub(super) pools: Pools,
@@ -321,6 +324,7 @@ impl Farm {
             sources,
             working_trees,
             caller: self.caller.clone(),
+            lines: self.lines.clone(),
             events,
             measured: self.measured.clone(),
             turns: self.turns.clone(),

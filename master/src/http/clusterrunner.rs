@@ -24,6 +24,7 @@ mod multipart;
 pub(super) mod openapi;
 mod original;
 mod plans;
+mod polls;
 mod pools;
 mod private;
 mod projects;
@@ -62,6 +63,7 @@ use crate::http::accounts::Accounts;
 use crate::http::caller::Admission;
 use crate::http::sessions::Sessions;
 use crate::journal::{AuditLog, Histories};
+use crate::polls::Lines;
 use crate::read::builds::Builds;
 use crate::read::forecasts::Forecasts;
 use crate::read::metrics::Measured;
@@ -140,6 +142,8 @@ pub(crate) struct Api {
     pub working_trees: WorkingTrees,
     /// For the consoles of running atoms, which slaves have.
     pub caller: Caller,
+    /// The calls to slaves that poll for them.
+    pub lines: Lines,
     /// The event log.
     pub events: EventLog,
     /// Counts of requests and errors.

@@ -70,7 +70,9 @@ fn has_settled(cluster: &Cluster, instance: &Instance) -> bool {
         // Once no slave is there that it could wait for, nothing is to be waited for here.
         InstanceState::Initialized => match cluster.waits_for(instance) {
             Some(Wait::NoSlot) => false,
-            Some(Wait::NoSlave | Wait::NoTags | Wait::NoContainerRuntime) => true,
+            Some(Wait::NoSlave | Wait::NoneCallable | Wait::NoTags | Wait::NoContainerRuntime) => {
+                true
+            }
             None => false,
         },
         InstanceState::Created => false,

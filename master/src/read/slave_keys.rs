@@ -9,10 +9,12 @@ use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::auth::signature::{Signed, Signer};
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::{PublicKey, SessionId, SlaveId, TokenId};
+use clusterrunner_common::text::slave_address;
 use clusterrunner_core::Cluster;
 use clusterrunner_core::event::{Event, Fact, SlaveFact};
 use clusterrunner_core::slaves::key_facts::Joining;
 use clusterrunner_core::slaves::keys::KeyRefused;
+use clusterrunner_core::slaves::slave::Slave;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::collections::{HashMap, HashSet};
@@ -38,9 +40,17 @@ struct Known {
     keys: HashMap<PublicKey, Option<Verifier>>,
     tokens: HashMap<TokenId, (Secret, Option<Timestamp>)>,
     /// What registrations that count were made with.
-    registered: HashMap<SlaveId, Option<PublicKey>>,
+    registered: HashMap<SlaveId, Registered>,
     /// The lives of slaves that have a key, and so know the master's.
     keyed: HashSet<SessionId>,
+}
+
+/// What gate and handlers must know of a registration.
+struct Registered {
+    key: Option<PublicKey>,
+    session: SessionId,
+    /// Where it polls for its calls.
+    polls: Option<String>,
 }
 
 impl fmt::Debug for SlaveKeys {
@@ -89,26 +99,28 @@ impl SlaveKeys {
         let begins = |event: &Event| matches!(event.fact, Fact::Farm(_));
         let begins = events.iter().any(begins);
         let is_key = |event: &Event| matches!(event.fact, Fact::SlaveKey(_));
-        let is_registration = |event: &Event| {
-            matches!(
-                event.fact,
-                Fact::Slave(
-                    _,
-                    SlaveFact::Connected { .. } | SlaveFact::Lost { .. } | SlaveFact::Forgotten
-                )
-            )
+        let registered = |event: &Event| match event.fact {
+            Fact::Slave(
+                slave,
+                SlaveFact::Connected { .. } | SlaveFact::Lost { .. } | SlaveFact::Forgotten,
+            ) => Some(slave),
+            _ => None,
         };
         let keys = begins || events.iter().any(is_key);
-        let registrations = begins || events.iter().any(is_registration);
-        if !keys && !registrations {
+        let registered: Vec<SlaveId> = events.iter().filter_map(registered).collect();
+        if !keys && !begins && registered.is_empty() {
             return;
         }
         let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
         if keys {
             known.take_keys(cluster, &self.0.secret);
         }
-        if registrations {
+        if begins {
             known.take_registrations(cluster);
+        } else {
+            for slave in registered {
+                known.take_registration(cluster, slave);
+            }
         }
     }
 
@@ -119,14 +131,24 @@ impl SlaveKeys {
         key: Option<PublicKey>,
     ) -> Result<(), KeyRefused> {
         match self.known().registered.get(&slave) {
-            Some(registered) if *registered != key => Err(KeyRefused::OtherSlaves(slave)),
+            Some(registered) if registered.key != key => Err(KeyRefused::OtherSlaves(slave)),
             Some(_) | None => Ok(()),
         }
     }
 
     /// Whether a registration that counts was made with this key.
     pub(crate) fn is_of(&self, slave: SlaveId, key: PublicKey) -> bool {
-        self.known().registered.get(&slave) == Some(&Some(key))
+        let known = self.known();
+        let registered = known.registered.get(&slave);
+        registered.is_some_and(|registered| registered.key == Some(key))
+    }
+
+    /// The address of a slave that polls for its calls.
+    pub(crate) fn polling(&self, slave: SlaveId) -> Option<(SessionId, String)> {
+        let known = self.known();
+        let registered = known.registered.get(&slave)?;
+        let address = registered.polls.clone()?;
+        Some((registered.session.clone(), address))
     }
 
     /// The master's own key.
@@ -181,11 +203,35 @@ impl Known {
         self.registered.clear();
         self.keyed.clear();
         for slave in cluster.called_slaves() {
-            self.registered.insert(slave.id, slave.key);
-            if slave.key.is_some() {
-                self.keyed.insert(slave.session.clone());
+            self.register(slave);
+        }
+    }
+
+    /// One slave has come or gone. A farm of thousands is not counted anew for that.
+    fn take_registration(&mut self, cluster: &Cluster, slave: SlaveId) {
+        if let Some(gone) = self.registered.remove(&slave) {
+            // The life may be registered anew, and is named by that registration then.
+            let mut others = self.registered.values();
+            if !others.any(|other| other.session == gone.session) {
+                self.keyed.remove(&gone.session);
             }
         }
+        if let Some(slave) = cluster.slave(slave).filter(|slave| slave.is_called()) {
+            self.register(slave);
+        }
+    }
+
+    fn register(&mut self, slave: &Slave) {
+        if slave.key.is_some() {
+            self.keyed.insert(slave.session.clone());
+        }
+        let polls = slave_address::polls(&slave.url);
+        let registered = Registered {
+            key: slave.key,
+            session: slave.session.clone(),
+            polls: polls.then(|| slave.url.clone()),
+        };
+        self.registered.insert(slave.id, registered);
     }
 }
 

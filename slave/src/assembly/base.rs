@@ -18,6 +18,7 @@ use crate::master::dialect::Dialect;
 use crate::master::identity::{Identity, Way};
 use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;
+use crate::polling::Polling;
 use crate::run::consoles::Consoles;
 use crate::run::subjob_executor::Limits;
 use crate::secret_files::SecretFiles;
@@ -35,6 +36,7 @@ use clusterrunner_common::clock::random_bytes;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
+use clusterrunner_common::http::around::Inside;
 use clusterrunner_common::ids::SessionId;
 use clusterrunner_common::logs::event_log::EventLog;
 use clusterrunner_common::process::command::end_marked;
@@ -42,6 +44,7 @@ use clusterrunner_common::process::guardian::Guardian;
 use clusterrunner_common::process::sweeper::Sweeper;
 use clusterrunner_common::remote_files::RemoteFileRules;
 use clusterrunner_common::settings::SlaveSettings;
+use clusterrunner_common::text::slave_address;
 use clusterrunner_common::turns::Turns;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -95,7 +98,7 @@ impl Base {
         end_marked(&data.mark(), settings.service.atom_kill_grace).await;
         Ok(Self {
             master: format!("{}:{}", general.master_hostname, settings.master_port),
-            own_address: own_address(address, &general.hostname),
+            own_address: own_address(address, &settings),
             events: EventLog::open(&general.event_log, general.max_log_file_size)?,
             space: DiskSpace::new(data.path(), settings.service.min_free_space),
             stop: stop.clone(),
@@ -252,7 +255,8 @@ impl Base {
     ) -> std::io::Result<Supervisor> {
         let settings = &self.settings.instances;
         let instances = self.data.path().join("instances");
-        let (host, _) = self.own_address.rsplit_once(':').unwrap_or_default();
+        let own = slave_address::host_and_port(&self.own_address);
+        let (host, _) = own.rsplit_once(':').unwrap_or_default();
         Ok(Supervisor::new(Means {
             templates: Arc::clone(templates),
             places: Places::open(instances, program.to_owned(), settings.stop_grace)?,
@@ -405,12 +409,41 @@ impl Base {
         }
     }
 
+    /// What polls the master for calls, where it can not call this slave. `router` answers them.
+    pub(super) fn polling<R: Inside>(
+        &self,
+        api: &MasterApi,
+        registration: &Registration,
+        router: &R,
+    ) -> Result<Option<Polling<R>>, ServeError> {
+        if self.settings.reachable {
+            return Ok(None);
+        }
+        let (general, length) = (&self.settings.general, self.settings.poll_length);
+        let patience = SHORT_CALL + length;
+        let caller = Caller::with_https(self.secret.clone(), patience, &general.https)?;
+        let caller = caller
+            .with_signer(Arc::new(self.identity.clone()))
+            .knowing_whom(&api.caller);
+        Ok(Some(Polling {
+            api: api.clone(),
+            caller,
+            registration: registration.clone(),
+            router: router.clone(),
+            length,
+        }))
+    }
+
     pub(super) fn greet(&self) {
         let scheme = self.settings.general.https.scheme();
         let (own_address, master) = (&self.own_address, &self.master);
+        let listens = match self.settings.reachable {
+            true => format!("slave listens on {scheme}://{own_address}"),
+            false => format!("slave {own_address} can not be called and polls for its calls"),
+        };
         tracing::info!(
             data_directory = %self.data.path().display(),
-            "slave listens on {scheme}://{own_address}, master {scheme}://{master}"
+            "{listens}, master {scheme}://{master}"
         );
     }
 }
@@ -468,10 +501,12 @@ fn read_token(file: &Path) -> Result<JoinToken, ServeError> {
         .map_err(|error: NoJoinToken| unusable(error.to_string()))
 }
 
-/// Where the master reaches this slave.
-fn own_address(address: SocketAddr, hostname: &str) -> String {
-    match address.ip().is_loopback() {
-        true => address.to_string(),
-        false => format!("{hostname}:{}", address.port()),
+/// Where the master reaches this slave; of one that it can not reach, what it is called.
+fn own_address(address: SocketAddr, settings: &SlaveSettings) -> String {
+    let (hostname, port) = (&settings.general.hostname, address.port());
+    match (settings.reachable, address.ip().is_loopback()) {
+        (false, _) => slave_address::of_polling(&format!("{hostname}:{port}")),
+        (true, true) => address.to_string(),
+        (true, false) => format!("{hostname}:{port}"),
     }
 }

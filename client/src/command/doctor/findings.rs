@@ -4,6 +4,7 @@ use crate::command::tls::Flaw;
 use crate::output::text::count;
 use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::api::secrets::SecretView;
+use clusterrunner_common::text::slave_address;
 use clusterrunner_common::work::IsolationLevel;
 
 /// How a thing is.
@@ -380,6 +381,12 @@ pub(super) fn slave(
     if slave.is_drained {
         let cure = format!("`clusterrunner undrain {}`", slave.id);
         return Finding::odd(&thing, format!("{url} is drained: it takes no work"), cure);
+    }
+    if slave_address::polls(url) {
+        let said = format!(
+            "{url} can not be called: the master hears of it, and calls it through its polls"
+        );
+        return Finding::good(&thing, said);
     }
     match reached {
         Ok(()) => Finding::good(&thing, format!("{url} answers, and the master hears of it")),

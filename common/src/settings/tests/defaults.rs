@@ -172,6 +172,10 @@ fn defaults_of_slave_and_client() {
     assert_eq!(slave.heartbeat_interval, Duration::from_secs(5));
     assert!(!slave.drain_on_stop && !slave.end_when_unknown);
     assert_eq!(slave.join_token_file, None);
+    assert_eq!(
+        (slave.reachable, slave.poll_length),
+        (true, Duration::from_secs(20))
+    );
     assert_eq!(slave.general.default_http_timeout, Duration::from_secs(120));
     assert!(
         slave

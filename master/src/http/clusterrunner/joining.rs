@@ -5,8 +5,8 @@ use clusterrunner_common::api::{ConnectRequest, PROTOCOL};
 use clusterrunner_common::auth::joining::is_life_with_key;
 use clusterrunner_common::auth::signature::is_session;
 use clusterrunner_common::ids::{PublicKey, SessionId};
-use clusterrunner_common::text::host_name::is_host_and_port;
 use clusterrunner_common::text::labels::{LABEL_FORM, MAX_LABELS, is_label};
+use clusterrunner_common::text::slave_address::is_slave_address;
 use clusterrunner_common::work::Seen;
 use clusterrunner_core::access::Caller;
 use clusterrunner_core::slaves::key_facts::Joining;
@@ -140,8 +140,10 @@ pub(super) fn check_master(request: &ConnectRequest, own: &PublicKey) -> Result<
 /// Whether any slave may be at this address, with so many executors.
 pub(super) fn check_slave(address: &str, num_executors: u32) -> Result<(), ApiError> {
     let invalid = |error: &str| Err(ApiError::Invalid(error.to_owned()));
-    if !is_host_and_port(address) {
-        return invalid("Field 'slave' must be the slave's own address, host:port.");
+    if !is_slave_address(address) {
+        return invalid(
+            "Field 'slave' must be the slave's own address, host:port; poll://host:port of one that can not be called.",
+        );
     }
     if num_executors == 0 {
         return invalid("Field 'num_executors' must be at least 1.");

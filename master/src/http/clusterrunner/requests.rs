@@ -82,7 +82,13 @@ impl Kind {
             | (
                 "POST",
                 "slave" | "slaves",
-                [Some(_), Some("instances" | "instance_logs"), None, ..],
+                [
+                    Some(_),
+                    Some("instances" | "instance_logs" | "calls"),
+                    None,
+                    ..,
+                ]
+                | [Some(_), Some("calls"), Some(_), None, ..],
             ) => Self::OurSlaves,
             ("POST", "slave" | "slaves", [None, ..]) => Self::ConnectSlave,
             ("PUT", "slave" | "slaves", [Some(_), None, ..]) => Self::ReportState,
@@ -345,7 +351,7 @@ mod tests {
                 let path = format!("{slave}{order}");
                 check(Method::POST, &path, [true, false, false, false]);
             }
-            for report in ["/1/instances", "/1/instance_logs"] {
+            for report in ["/1/instances", "/1/instance_logs", "/1/calls", "/1/calls/7"] {
                 let path = format!("{slave}{report}");
                 check(Method::POST, &path, [true, true, false, false]);
             }

@@ -3,9 +3,9 @@
 use super::original::uploads as original_uploads;
 use super::{
     Api, accounts, apps, artifacts, audit, badge, builds, console, downloads, events, explanation,
-    health, history, hosting, instances, kept_setups, lists, openapi, plans, pools, projects,
-    reads, receivers, secrets, session, slave_keys, slaves, sources, steps, templates, tested,
-    uploads, working_trees,
+    health, history, hosting, instances, kept_setups, lists, openapi, plans, polls, pools,
+    projects, reads, receivers, secrets, session, slave_keys, slaves, sources, steps, templates,
+    tested, uploads, working_trees,
 };
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -301,6 +301,18 @@ fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
             "/slave/[slave_id]/instance_logs",
             "/slaves/[slave_id]/instance_logs",
             parent().post(hosting::logs),
+        )
+        .route(
+            "",
+            "/slave/[slave_id]/calls",
+            "/slaves/[slave_id]/calls",
+            parent().post(polls::next_call),
+        )
+        .route(
+            "",
+            r"/slave/[slave_id]/calls/(\d+)",
+            r"/slaves/[slave_id]/calls/(\d+)",
+            parent().post(polls::answer),
         )
 }
 

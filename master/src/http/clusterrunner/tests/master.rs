@@ -7,6 +7,7 @@ use crate::http::description;
 use crate::http::description::check::Sent;
 use crate::http::tokens::TokensOf;
 use crate::journal::{EndedBuilds, Histories, Journal};
+use crate::polls::Lines;
 use crate::read::app_story;
 use crate::read::event_log;
 use crate::read::feed::Source;
@@ -235,6 +236,7 @@ impl Master {
             signs: signs.clone(),
             results: results.clone(),
             caller: Caller::new(None, patience_with_slaves(secret)).unwrap(),
+            lines: Lines::default(),
             events,
             measured: Measured::default(),
             turns: Turns::default(),
