@@ -5,8 +5,9 @@
 
 mod answering;
 
-use crate::master::api::{Backoff, Failures, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::{Backoff, Failures};
 use answering::Answering;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;

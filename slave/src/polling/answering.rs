@@ -1,7 +1,8 @@
 //! The answer to one call, sent piece by piece: as much at a time as there is, and no faster than the master takes it.
 
-use crate::master::api::{Backoff, MasterApi};
+use crate::master::api::MasterApi;
 use crate::master::registration::Registration;
+use crate::master::retrying::Backoff;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
