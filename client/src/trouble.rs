@@ -260,6 +260,7 @@ fn hint_for(error: &CallError) -> Option<String> {
             Some("is this really the address of a ClusterRunner master?")
         }
         CallError::Insecure { .. }
+        | CallError::NotCarried { .. }
         | CallError::Tls(_)
         | CallError::Client(_)
         | CallError::Body(_)

@@ -7,7 +7,6 @@ use crate::pusher;
 use crate::pusher::{Pusher, SERVER, pushes, succeeds};
 use crate::wait::wait_for;
 use clusterrunner_common::git::OwnRepository;
-use clusterrunner_common::ids::BuildId;
 use serde_json::json;
 use std::fs;
 

@@ -114,6 +114,7 @@ impl<Address: Ord> FailureCount<Address> {
         }
         let has_room = self.addresses.len() < MOST_ADDRESSES;
         let own = from.filter(|address| has_room || self.addresses.contains_key(address));
+        let from_many = own.is_none();
         let count = match own {
             Some(address) => self.addresses.entry(address).or_default(),
             None => &mut self.others,
@@ -122,7 +123,7 @@ impl<Address: Ord> FailureCount<Address> {
         let failed = FailedSignIns {
             number: *count,
             user,
-            from_many: own.is_none(),
+            from_many,
         };
         is_power_of_ten(*count).then_some(failed)
     }

@@ -7,6 +7,7 @@ use crate::read::slave_keys::SlaveKeys;
 use clusterrunner_common::auth::keys::OwnKey;
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::settings::{CommandPool, PoolProvider};
+use clusterrunner_common::work::PoolTerms;
 use clusterrunner_core::pools::Standing;
 use clusterrunner_core::pools::planning::Counts;
 use std::collections::BTreeSet;
@@ -22,14 +23,16 @@ fn hand(directory: &Path) -> Arc<Hand> {
     let secret = Secret::new("a secret for tests".to_owned()).unwrap();
     let noting = |what: &str, more: &str| format!("date +%s%3N > {what}; {more}");
     let settings = PoolSettings {
-        name: "a".to_owned(),
-        min_slaves: 0,
-        max_slaves: 1,
-        executors: 1,
-        labels: BTreeSet::new(),
-        idle_timeout: Duration::from_secs(9),
-        target_wait: Duration::from_secs(9),
-        start_timeout: Duration::from_secs(9),
+        terms: PoolTerms {
+            name: "a".to_owned(),
+            min_slaves: 0,
+            max_slaves: 1,
+            executors: 1,
+            labels: BTreeSet::new(),
+            idle_timeout: Duration::from_secs(9),
+            target_wait: Duration::from_secs(9),
+            start_timeout: Duration::from_secs(9),
+        },
         list_interval: Duration::from_secs(9),
         master_url: None,
         provider: PoolProvider::Command(CommandPool {
