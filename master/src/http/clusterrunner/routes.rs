@@ -310,8 +310,8 @@ fn slave_routes(table: RouteTable<Arc<Api>>) -> RouteTable<Arc<Api>> {
         )
         .route(
             "",
-            r"/slave/[slave_id]/calls/(\d+)",
-            r"/slaves/[slave_id]/calls/(\d+)",
+            "/slave/[slave_id]/calls/[call_id]",
+            "/slaves/[slave_id]/calls/[call_id]",
             parent().post(polls::answer),
         )
 }

@@ -60,11 +60,15 @@ pub(super) fn template(read: Value) -> Result<Value, &'static str> {
     Ok(Value::Object(template))
 }
 
-/// The job of a slave.
+/// The job of a slave. Without a template, which is null then, its pod is the usual one.
 #[must_use]
 pub(super) fn job(settings: &KubernetesPool, template: &Value, order: &Order) -> Value {
     let labels = labels(order);
-    let pod = merged(usual_pod(order), template.clone());
+    let usual = usual_pod(order);
+    let pod = match template {
+        Value::Null => usual,
+        template => merged(usual, template.clone()),
+    };
     let pod = merged(pod, own_pod(settings, order, &labels));
     json!({
         "apiVersion": "batch/v1",

@@ -23,7 +23,7 @@ fn every_route_is_documented() {
         }
         let mut path = template.to_owned();
         for name in [
-            "build", "subjob", "atom", "slave", "token", "instance", "project", "step",
+            "build", "subjob", "atom", "slave", "token", "instance", "project", "step", "call",
         ] {
             path = path.replace(&format!("[{name}_id]"), &name.to_uppercase());
         }
