@@ -54,7 +54,7 @@ impl Cluster {
             Command::Project { by, command } => Ok(self.project_facts(by, command)?),
             Command::App { by, command } => self.app_facts(by, command, at),
             Command::SlaveKey { command, .. } => Ok(self.key_facts(command)?),
-            Command::SignIn { fact, .. } => Ok(fact.facts()),
+            Command::SignIn { fact, .. } => Ok(vec![Fact::SignIn(fact)]),
             Command::CancelBuild { build, .. } => self.canceled(build),
             Command::NoteOnBuild { build, note, .. } => self.noted(build, &note),
             Command::DescribeBuild {

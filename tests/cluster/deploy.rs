@@ -28,7 +28,7 @@ impl Deployed {
         let machine = Machine::new("Job:\n  commands: ['true']\n  atomizers: [{N: echo 1}]\n");
         let port = free_ports(MASTER, 2);
         let text = format!(
-            "[general]\nsecret = '{SECRET}'\n[master]\nssh_port = OFF\nslave_lost_after = 3\n"
+            "[general]\nsecret = '{SECRET}'\n[master]\nssh_port = OFF\nslave_lost_after = 3\n[slave]\nheartbeat_interval = 1\n"
         );
         let settings = machine.path("base/clusterrunner.conf");
         fs::write(&settings, text).unwrap();

@@ -1,12 +1,10 @@
 //! Signing in to the page and out, and tries that fail. Nothing of it is a part of the state: it is told for the audit log.
 
-use crate::event::Fact;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::ids::UserId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 
 /// For how long tries that fail are counted together, in milliseconds.
 const WINDOW_MS: u64 = 60 * 60 * 1000;
@@ -79,27 +77,30 @@ impl fmt::Display for FailedSignIns {
     }
 }
 
-impl SignInFact {
-    /// The facts that follow when it is told.
-    pub(crate) fn facts(self) -> Vec<Fact> {
-        vec![Fact::SignIn(self)]
-    }
-}
-
 /// Counts tries that fail, so that strangers do not fill the audit log: of each address the 1st, the 10th, the 100th ... within
 /// an hour is told.
-#[derive(Debug, Default)]
-pub struct FailureCount {
+#[derive(Debug)]
+pub struct FailureCount<Address> {
     began: Option<Timestamp>,
-    addresses: BTreeMap<IpAddr, u64>,
+    addresses: BTreeMap<Address, u64>,
     others: u64,
 }
 
-impl FailureCount {
+impl<Address> Default for FailureCount<Address> {
+    fn default() -> Self {
+        Self {
+            began: None,
+            addresses: BTreeMap::new(),
+            others: 0,
+        }
+    }
+}
+
+impl<Address: Ord> FailureCount<Address> {
     /// Counts a try that failed, from an address if it is known; what is to be told of it, if anything is.
     pub fn note(
         &mut self,
-        from: Option<IpAddr>,
+        from: Option<Address>,
         user: Option<UserId>,
         at: Timestamp,
     ) -> Option<FailedSignIns> {
@@ -113,6 +114,7 @@ impl FailureCount {
         }
         let has_room = self.addresses.len() < MOST_ADDRESSES;
         let own = from.filter(|address| has_room || self.addresses.contains_key(address));
+        let from_many = own.is_none();
         let count = match own {
             Some(address) => self.addresses.entry(address).or_default(),
             None => &mut self.others,
@@ -121,7 +123,7 @@ impl FailureCount {
         let failed = FailedSignIns {
             number: *count,
             user,
-            from_many: own.is_none(),
+            from_many,
         };
         is_power_of_ten(*count).then_some(failed)
     }
@@ -138,14 +140,10 @@ fn is_power_of_ten(mut number: u64) -> bool {
 mod tests {
     use super::*;
 
-    fn address(number: u32) -> Option<IpAddr> {
-        Some(IpAddr::from((0x0a00_0000 + number).to_be_bytes()))
-    }
-
     #[test]
     fn the_1st_the_10th_and_the_100th_failure_of_an_address_are_told() {
         let mut count = FailureCount::default();
-        let told = (0..500).filter_map(|_| count.note(address(1), Some(UserId(3)), Timestamp(5)));
+        let told = (0..500).filter_map(|_| count.note(Some(1), Some(UserId(3)), Timestamp(5)));
         let told: Vec<String> = told.map(|failed| failed.to_string()).collect();
         assert_eq!(
             told,
@@ -155,18 +153,17 @@ mod tests {
                 "100 sign-ins have failed within an hour, the latest as user 3",
             ]
         );
-        assert_eq!(count.note(address(1), None, Timestamp(WINDOW_MS + 4)), None);
-        let later = count.note(address(1), None, Timestamp(WINDOW_MS + 5));
+        assert_eq!(count.note(Some(1), None, Timestamp(WINDOW_MS + 4)), None);
+        let later = count.note(Some(1), None, Timestamp(WINDOW_MS + 5));
         assert_eq!(later.unwrap().number, 1, "another hour");
-        let earlier = count.note(address(1), None, Timestamp(1));
+        let earlier = count.note(Some(1), None, Timestamp(1));
         assert_eq!(earlier.unwrap().number, 1, "a clock that was set back");
     }
 
     #[test]
     fn however_many_addresses_fail_little_is_told() {
         let mut count = FailureCount::default();
-        let tries =
-            (0..100_000).filter_map(|number| count.note(address(number), None, Timestamp(0)));
+        let tries = (0..100_000).filter_map(|number| count.note(Some(number), None, Timestamp(0)));
         let told: Vec<FailedSignIns> = tries.collect();
         let of_many = told.iter().filter(|failed| failed.from_many);
         assert_eq!(told.len() - of_many.clone().count(), MOST_ADDRESSES);

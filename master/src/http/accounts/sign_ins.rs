@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 /// The count of tries that failed. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Failures(Arc<Mutex<FailureCount>>);
+pub(super) struct Failures(Arc<Mutex<FailureCount<IpAddr>>>);
 
 impl Accounts {
     /// Notes that somebody signs in or out; on disk when this returns.
