@@ -3,12 +3,10 @@
 use super::super::error::SettingsError;
 use super::super::keys::Count;
 use super::super::section::NamedSection;
-use super::super::values::{Labels, Seconds, Value};
+use super::super::values::{Labels, Seconds};
 use super::Slaves;
 use super::kubernetes::{self, KubernetesPool};
-use super::values::{
-    Kind, MasterUrl, OneLine, SlurmOptions, TimeLimit, slave_command, text, value,
-};
+use super::values::{Kind, MasterUrl, SlurmOptions, TimeLimit, slave_command, text, value};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
