@@ -156,28 +156,25 @@ const OPEN: [&str; 9] = [
 
 fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     let name = path.rsplit('.').next().unwrap_or_default();
-    match value {
+    let what = match value {
+        Value::Object(map) if OPEN.contains(&name) && map.values().all(Value::is_string) => "texts",
+        Value::Object(map) if map.is_empty() => "mapping",
         Value::Object(map) => {
-            let is_open = OPEN.contains(&name) && map.values().all(Value::is_string);
-            if is_open {
-                found.insert(format!("{path} texts"));
-                return;
-            }
-            if map.is_empty() {
-                found.insert(format!("{path} mapping"));
-            }
             for (name, value) in map {
                 fields(value, &format!("{path}.{name}"), found);
             }
+            return;
         }
         Value::Array(all) => {
             for value in all {
                 fields(value, &format!("{path}[]"), found);
             }
+            return;
         }
-        Value::String(_) => drop(found.insert(format!("{path} text"))),
-        Value::Number(_) => drop(found.insert(format!("{path} number"))),
-        Value::Bool(_) => drop(found.insert(format!("{path} yes or no"))),
-        Value::Null => drop(found.insert(format!("{path} nothing"))),
-    }
+        Value::String(_) => "text",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "yes or no",
+        Value::Null => "nothing",
+    };
+    found.insert(format!("{path} {what}"));
 }

@@ -29,7 +29,8 @@ impl ApiDouble {
         fs::write(&token, "first-token\n").unwrap();
         let mut running = Command::new("python3")
             .args(["-c", PROGRAM])
-            .args([&authority, &key, &token, Path::new(address), place])
+            .args([&authority, &key, &token])
+            .args([Path::new(address), place])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
