@@ -9,7 +9,7 @@
 //! end).
 //!
 //! Starting the program takes longer than most of the work. So children are split off from a process (`nursery`) that has
-//! started once; where that fails, the program is started for the child. A child that dies takes that process with it:
+//! started once, the next one ahead; where that fails, the program is started for the child. A child that dies takes that process with it:
 //! its successor has other addresses, so that nobody can learn by trying where something lies in memory.
 
 mod birth;
@@ -22,6 +22,7 @@ mod running;
 pub use inside::{Inside, MemoryLimit, serve};
 
 use crate::git::{PackError, PackRequest, PackSource};
+use crate::lock::lock;
 use crate::process::command::MARK_VARIABLE;
 use crate::process::open_files;
 use ending::{died, end_of, is_stopped};
@@ -90,8 +91,16 @@ pub struct Children {
     grace: Duration,
     /// What they are split off from, once there was one.
     nursery: Arc<Mutex<Option<Nursery>>>,
-    /// Waits for those that have given their answers.
+    spare: Arc<std::sync::Mutex<Option<Ready>>>,
+    /// Waits for those that have given their answers, and gets the next one ready.
     ending: TaskTracker,
+}
+
+/// A child that waits for its order.
+#[derive(Debug)]
+struct Ready {
+    running: Running,
+    mark: String,
 }
 
 /// One piece of work: what the child is called, and where what it left is found.
@@ -113,33 +122,51 @@ impl Children {
             mark: mark.to_owned(),
             grace,
             nursery: Arc::default(),
+            spare: Arc::default(),
             ending: TaskTracker::new(),
         }
     }
 
-    /// Has the first one found what it is split off from. To be called where there is a runtime.
+    /// Gets one ready in the background, if none is. To be called where there is a runtime.
     pub fn get_ready(&self) {
-        // Whoever has it now sees to it.
-        if let Ok(mut nursery) = self.nursery.try_lock()
-            && nursery.is_none()
-            && !self.ending.is_closed()
-        {
-            match Nursery::start(self.command(&self.new_mark())) {
-                Ok(started) => *nursery = Some(started),
-                Err(error) => tracing::warn!(%error, "could not start a process ahead"),
-            }
+        let ahead = self.clone();
+        self.ending
+            .spawn(async move { ahead.have_one_ready().await });
+    }
+
+    async fn have_one_ready(&self) {
+        if self.spare().is_some() || self.ending.is_closed() {
+            return;
+        }
+        let mark = self.new_mark();
+        match self.split_off(&mark).await {
+            Ok(running) => *self.spare() = Some(Ready { running, mark }),
+            Err(error) => tracing::warn!(%error, "could not get a process ready ahead"),
         }
     }
 
-    /// Returns when none is left of those that have done their work, nor what they were split off from. To be called when
-    /// no more is wanted of them.
+    /// Ends the one that waits, and returns when none is left of those that have done their work, nor what they were split
+    /// off from. To be called when no more is wanted of them.
     pub async fn rest(&self) {
         self.ending.close();
+        self.ending.wait().await;
+        self.forget_ready().await;
         let nursery = self.nursery.lock().await.take();
         if let Some(nursery) = nursery {
             nursery.end().await;
         }
-        self.ending.wait().await;
+    }
+
+    /// Ends the one that waits.
+    async fn forget_ready(&self) {
+        let spare = self.spare().take();
+        if let Some(mut ready) = spare {
+            ready.running.process.kill().await;
+        }
+    }
+
+    fn spare(&self) -> std::sync::MutexGuard<'_, Option<Ready>> {
+        lock(&self.spare)
     }
 
     /// That of one child alone.
@@ -184,34 +211,40 @@ impl Children {
         })
     }
 
-    /// A child that is split off, or else one that is started.
-    async fn take(&self, mark: &str) -> io::Result<Running> {
+    async fn split_off(&self, mark: &str) -> io::Result<Running> {
         let mut place = self.nursery.lock().await;
         let mut nursery = match place.take() {
             Some(nursery) => nursery,
-            None if self.ending.is_closed() => return self.start(mark),
             None => Nursery::start(self.command(&self.new_mark()))?,
         };
-        match nursery.bear(mark).await {
-            Ok(running) => {
-                *place = Some(nursery);
-                Ok(running)
-            }
+        let running = nursery.bear(mark).await?;
+        *place = Some(nursery);
+        Ok(running)
+    }
+
+    /// The child that waits, or one that is split off, or else one that is started.
+    async fn take(&self) -> io::Result<Ready> {
+        let spare = self.spare().take();
+        if let Some(mut ready) = spare
+            && ready.running.process.is_running()
+        {
+            return Ok(ready);
+        }
+        let mark = self.new_mark();
+        let running = match self.split_off(&mark).await {
+            Ok(running) => running,
             Err(error) => {
                 tracing::warn!(%error, "a process could not be split off from one that was started ahead");
-                self.start(mark)
+                self.start(&mark)?
             }
-        }
+        };
+        Ok(Ready { running, mark })
     }
 
     /// A child, as soon as there are descriptors, processes and memory for one: others may need them for a while.
-    async fn wait_for_one(
-        &self,
-        mark: &str,
-        stop: &CancellationToken,
-    ) -> Result<Running, ChildError> {
+    async fn wait_for_one(&self, stop: &CancellationToken) -> Result<Ready, ChildError> {
         loop {
-            match self.take(mark).await {
+            match self.take().await {
                 Err(error) if is_passing(&error) => {
                     tracing::warn!(%error, "waiting until a process can be started");
                     tokio::select! {
@@ -241,34 +274,39 @@ impl Children {
         packs: Option<Arc<dyn PackSource + Send + Sync>>,
         stop: &CancellationToken,
     ) -> Answered<A> {
-        let mark = self.new_mark();
+        let Ready { running, mark } = match self.wait_for_one(stop).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                return Answered {
+                    // Nobody has it: what has the common beginning is others'.
+                    mark: self.new_mark(),
+                    answer: Err(error),
+                };
+            }
+        };
         let Running {
             mut process,
             input,
             output,
             errors,
-        } = match self.wait_for_one(&mark, stop).await {
-            Ok(running) => running,
-            Err(error) => {
-                let answer = Err(error);
-                return Answered { mark, answer };
-            }
-        };
+        } = running;
         let pipes = (input, output, errors);
         let talk = self.talk(&mut process, pipes, order, &mark, packs, stop);
         let answer = talk.await;
         match &answer {
-            // It ends by itself now, and is not waited for.
+            // It ends by itself now, and is not waited for: the next one is got ready meanwhile.
             Ok(_) => {
                 self.ending.spawn(async move {
                     if tokio::time::timeout(END, process.wait()).await.is_err() {
                         process.kill().await;
                     }
                 });
+                self.get_ready();
             }
             Err(error) => {
                 process.kill().await;
                 if matches!(error, ChildError::Died { .. }) {
+                    self.forget_ready().await;
                     let nursery = self.nursery.lock().await.take();
                     drop(nursery);
                 }

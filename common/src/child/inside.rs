@@ -113,10 +113,8 @@ where
         ];
         let _heard: Vec<_> = signals.into_iter().map(signal).collect::<io::Result<_>>()?;
         // What takes its time the first time, and can be done before there is an order: libgit2 begins, and a thread for
-        // it starts. Who was split off has its order already, and libgit2 has begun.
-        if !is_split_off {
-            tokio::task::spawn_blocking(crate::git::warm_up).await.ok();
-        }
+        // it starts.
+        tokio::task::spawn_blocking(crate::git::warm_up).await.ok();
         // Nothing else is to be done meanwhile.
         let Ok(head) = order.recv() else {
             return Ok(());

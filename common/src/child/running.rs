@@ -40,6 +40,13 @@ impl Process {
         }
     }
 
+    pub(super) fn is_running(&mut self) -> bool {
+        match self {
+            Self::Started(child) => matches!(child.try_wait(), Ok(None)),
+            Self::SplitOff(child) => child.is_running(),
+        }
+    }
+
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         match self {
             Self::Started(child) => child.wait().await,
@@ -87,6 +94,20 @@ impl SplitOff {
         match self.0 {
             State::Running(pid, _) => Some(pid),
             State::Ended(_) => None,
+        }
+    }
+
+    fn is_running(&mut self) -> bool {
+        let State::Running(pid, _) = self.0 else {
+            return false;
+        };
+        match waitpid(Some(pid), WaitOptions::NOHANG) {
+            Ok(None) => true,
+            Ok(Some((_, status))) => {
+                self.0 = State::Ended(ExitStatus::from_raw(status.as_raw()));
+                false
+            }
+            Err(_) => false,
         }
     }
 
