@@ -4,6 +4,7 @@ use crate::trouble::Trouble;
 use clusterrunner_common::daemon::CommonOptions;
 use clusterrunner_common::settings::NotifyTarget;
 pub(crate) use clusterrunner_master::MasterOptions;
+use clusterrunner_master::notify::PingError;
 pub(crate) use clusterrunner_slave::SlaveOptions;
 
 /// Runs a master until it is told to stop.
@@ -31,8 +32,7 @@ fn trouble(error: &anyhow::Error, is_wrong_setting: bool) -> Trouble {
     }
 }
 
-/// Whether someone who is told of builds takes what the master sends: the status of the answer, or what is wrong.
-pub(crate) async fn try_receiver(target: &NotifyTarget) -> Result<u16, String> {
-    let answered = clusterrunner_master::notify::ping(target).await;
-    answered.map_err(|error| error.to_string())
+/// Whether someone who is told of builds takes what the master sends: the status of the answer.
+pub(crate) async fn try_receiver(target: &NotifyTarget) -> Result<u16, PingError> {
+    clusterrunner_master::notify::ping(target).await
 }

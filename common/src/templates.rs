@@ -7,7 +7,7 @@ mod recipe;
 mod source_name;
 
 pub use failure::{failure_in, failure_line, image_not_used};
-pub use recipe::{DOCKERFILE, Recipe};
+pub use recipe::{DOCKERFILE, Recipe, WrongRecipe};
 pub use source_name::{SourceName, usable_name};
 
 use serde::{Deserialize, Serialize};

@@ -86,11 +86,11 @@ impl Surroundings {
         let mut text = String::new();
         let input = std::io::stdin().lock();
         let read = input.take(LONGEST_RECIPE).read_to_string(&mut text);
-        read.map_err(|error| BuildError::Recipe(error.to_string()))?;
+        read.map_err(BuildError::Input)?;
         let workspace = directory("PROJECT_DIR")?;
         let resolved = workspace.canonicalize();
         Ok(Self {
-            recipe: Recipe::from_text(&text).map_err(BuildError::Recipe)?,
+            recipe: Recipe::from_text(&text)?,
             workspace: resolved.map_err(at("find", &workspace))?,
             artifacts: directory("ARTIFACT_DIR")?,
             templates_path: directory(TEMPLATES_PATH)

@@ -1,10 +1,12 @@
 //! Control groups, in either of their two versions: where they can be made, and how what is in them is limited, counted and
 //! ended. What limits a command or an instance has is for others to say.
 
+mod error;
 mod group;
 mod hierarchy;
 mod joining;
 
+pub(crate) use error::ControlGroupError;
 pub(crate) use group::Group;
 pub(crate) use hierarchy::Controller;
 
@@ -41,11 +43,8 @@ impl Groups {
     ///
     /// # Errors
     /// Why that is not possible here.
-    pub(crate) fn with(&mut self, controller: Controller) -> Result<&Group, String> {
-        let mut why = format!(
-            "this machine has no control groups with the controller {}",
-            controller.name()
-        );
+    pub(crate) fn with(&mut self, controller: Controller) -> Result<&Group, ControlGroupError> {
+        let mut why = ControlGroupError::NoController(controller);
         for (parent, version) in parents(controller) {
             if version == Version::Two
                 && let Err(reason) = hand_on(&parent, controller)
@@ -64,12 +63,7 @@ impl Groups {
                     let last = self.groups.len() - 1;
                     return Ok(&self.groups[last]);
                 }
-                Err(error) => {
-                    why = format!(
-                        "no control group can be made in {}: {error}",
-                        parent.display()
-                    );
-                }
+                Err(source) => why = ControlGroupError::NotMade { parent, source },
             }
         }
         Err(why)

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 /// # Errors
 /// What is wrong with it, in one sentence.
 pub fn process_types(text: &str) -> Result<usize, String> {
-    crate::build_template::number_of_types(text)
+    crate::build_template::number_of_types(text).map_err(|error| error.to_string())
 }
 
 /// How much of a console is kept, by default.

@@ -146,7 +146,7 @@ async fn test(options: TestReceiverOptions, common: CommonOptions) -> Result<Exi
         match try_receiver(target).await {
             Ok(status) => output::say(format!("{name}: {} (status {status})", styled(GOOD, "ok"))),
             Err(error) => {
-                let what = plain(&error).into_owned();
+                let what = plain(&error.to_string()).into_owned();
                 output::say(format!("{name}: {} {what}", styled(BAD, "error:")));
                 code = ExitCode::Trouble;
             }

@@ -35,6 +35,17 @@ pub struct Recipe {
     pub needs_image: bool,
 }
 
+/// What is wrong with the text of a recipe.
+#[derive(Debug, thiserror::Error)]
+pub enum WrongRecipe {
+    /// It is no JSON of a recipe.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// A path leads out of the workspace.
+    #[error("{0} is no path in the workspace")]
+    Outside(String),
+}
+
 impl Recipe {
     /// The recipe as one line of JSON; empty for the usual one.
     #[must_use]
@@ -49,15 +60,15 @@ impl Recipe {
     /// Reads it back. What leads out of the workspace is refused.
     ///
     /// # Errors
-    /// What is wrong with the text.
-    pub fn from_text(text: &str) -> Result<Self, String> {
+    /// See [`WrongRecipe`].
+    pub fn from_text(text: &str) -> Result<Self, WrongRecipe> {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let recipe: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let recipe: Self = serde_json::from_str(text)?;
         for path in [&recipe.dockerfile, &recipe.context].into_iter().flatten() {
             if !is_inside(path) {
-                return Err(format!("{path} is no path in the workspace"));
+                return Err(WrongRecipe::Outside(path.clone()));
             }
         }
         Ok(recipe)
@@ -111,7 +122,7 @@ mod tests {
     #[test]
     fn a_recipe_is_read_as_it_was_written() {
         assert_eq!(Recipe::default().to_text(), "");
-        assert_eq!(Recipe::from_text(" \n"), Ok(Recipe::default()));
+        assert_eq!(Recipe::from_text(" \n").unwrap(), Recipe::default());
         let full = Recipe {
             image: Some("busybox:1".to_owned()),
             dockerfile: Some("sub/Dockerfile".to_owned()),
@@ -121,7 +132,7 @@ mod tests {
             has_no_cache: true,
             needs_image: true,
         };
-        assert_eq!(Recipe::from_text(&full.to_text()), Ok(full.clone()));
+        assert_eq!(Recipe::from_text(&full.to_text()).unwrap(), full);
         assert!(!full.to_text().contains('\n'));
     }
 
@@ -129,7 +140,8 @@ mod tests {
     fn what_leads_out_is_refused() {
         for path in ["../x", "/etc", "a/../../b"] {
             let text = format!("{{\"context\": \"{path}\"}}");
-            assert!(Recipe::from_text(&text).unwrap_err().contains(path));
+            let refused = Recipe::from_text(&text).unwrap_err();
+            assert!(matches!(refused, WrongRecipe::Outside(named) if named == path));
         }
         Recipe::from_text("{\"contexts\": \"x\"}").unwrap_err();
         Recipe::from_text("[1]").unwrap_err();

@@ -129,7 +129,7 @@ mod tests {
         };
         let output = given(&request(&recipe, &[]));
         let text = output.strip_suffix("build-template a-b\n").unwrap();
-        assert_eq!(Recipe::from_text(text), Ok(recipe));
+        assert_eq!(Recipe::from_text(text).unwrap(), recipe);
     }
 
     #[test]

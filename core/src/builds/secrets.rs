@@ -46,12 +46,28 @@ impl Withheld {
     }
 }
 
+/// Why a build can not be given what its job asks for, in sentences for the user: each is the reason of a build that fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretMistake {
+    #[error(
+        "The job asks for the secret {name}, which the project {project} does not have. Set it with `clusterrunner \
+         secret set {project} {name}`, or remove it from the section \"secrets\" of the job."
+    )]
+    Unknown { project: String, name: String },
+    #[error(
+        "The job asks for the secret {name}, which was set when the project {project} had another repository. Its owner lets \
+         builds of this one have it with `clusterrunner secret confirm {project} {name}`, or sets another value with \
+         `clusterrunner secret set {project} {name}`."
+    )]
+    OfAnotherRepository { project: String, name: String },
+}
+
 impl Cluster {
     /// Leaves in a plan the secrets that the build is given, and warns of the others.
     ///
     /// # Errors
-    /// For the user: its project has no secret of a name that the build would be given.
-    pub(crate) fn take_secrets(&self, build: &Build, plan: &mut Plan) -> Result<(), String> {
+    /// See [`SecretMistake`].
+    pub(crate) fn take_secrets(&self, build: &Build, plan: &mut Plan) -> Result<(), SecretMistake> {
         let is_foreign = std::mem::take(&mut plan.is_foreign_commit);
         if plan.secrets.is_empty() {
             return Ok(());
@@ -63,11 +79,17 @@ impl Cluster {
         let wanted = std::mem::take(&mut plan.secrets);
         let Some(withheld) = self.withheld(build, project, is_foreign) else {
             if let Some(unknown) = wanted.iter().find(|name| known(name).is_none()) {
-                return Err(self.unknown_secret(project, unknown));
+                return Err(SecretMistake::Unknown {
+                    project: self.shown_project(project),
+                    name: unknown.clone(),
+                });
             }
             let is_elsewhere = |name: &&String| known(name).is_some_and(|secret| !is_for(secret));
             if let Some(name) = wanted.iter().find(is_elsewhere) {
-                return Err(self.secret_of_another_repository(project, name));
+                return Err(SecretMistake::OfAnotherRepository {
+                    project: self.shown_project(project),
+                    name: name.clone(),
+                });
             }
             plan.secrets = wanted;
             plan.is_given_secrets = true;
@@ -128,23 +150,6 @@ impl Cluster {
             Some(format!("{owner}/{}", project.name()))
         });
         named.unwrap_or_default()
-    }
-
-    fn secret_of_another_repository(&self, project: Option<&Project>, name: &str) -> String {
-        let named = self.shown_project(project);
-        format!(
-            "The job asks for the secret {name}, which was set when the project {named} had another repository. Its owner lets \
-             builds of this one have it with `clusterrunner secret confirm {named} {name}`, or sets another value with \
-             `clusterrunner secret set {named} {name}`."
-        )
-    }
-
-    fn unknown_secret(&self, project: Option<&Project>, name: &str) -> String {
-        let named = self.shown_project(project);
-        format!(
-            "The job asks for the secret {name}, which the project {named} does not have. Set it with `clusterrunner \
-             secret set {named} {name}`, or remove it from the section \"secrets\" of the job."
-        )
     }
 
     fn withheld(

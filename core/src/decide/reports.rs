@@ -31,8 +31,13 @@ impl Cluster {
             return Ok(when(expected, Fact::Build(build, self.split(known, plan))));
         }
         plan.matrix.clear();
-        let taken = self.take_secrets(known, &mut plan);
-        if let Err(reason) = taken.and_then(|()| self.take_templates(known, &mut plan)) {
+        let secrets = self.take_secrets(known, &mut plan);
+        let taken = secrets.map_err(|mistake| mistake.to_string());
+        let taken = taken.and_then(|()| {
+            let templates = self.take_templates(known, &mut plan);
+            templates.map_err(|mistake| mistake.to_string())
+        });
+        if let Err(reason) = taken {
             return Ok(when(
                 expected,
                 Fact::Build(build, BuildFact::Failed { reason }),

@@ -17,6 +17,19 @@ const SHORTEST_COMMIT: usize = 7;
 /// How many templates a build takes at most.
 const MOST_TAKEN: usize = 20;
 
+/// Why a build can not be based on what it names, in sentences for the user: each is the reason of a build that fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BaseMistake {
+    #[error(
+        "The job's image {0} is a template of this farm, and that is no container image: it was made without a container \
+         runtime. Name a template that a Dockerfile makes on a slave with podman or docker. An image of a registry has the \
+         registry in its reference, as docker.io/library/{0}."
+    )]
+    NoImage(String),
+    #[error("The build is based on {0} templates; a build can be based on {MOST_TAKEN}.")]
+    TooMany(usize),
+}
+
 impl Cluster {
     /// The template that a reference names: `NAME` and `NAME:latest` the newest one of a name, `NAME:7` the one that build
     /// 7 of that name left or used again, `NAME:COMMIT` the newest one of a commit that begins so. None if it names none,
@@ -74,8 +87,8 @@ impl Cluster {
     /// Fixes which templates a build takes. What names none that its owner may see is the reference of an image elsewhere.
     ///
     /// # Errors
-    /// Why the build can not be run, for the user.
-    pub(crate) fn take_templates(&self, build: &Build, plan: &mut Plan) -> Result<(), String> {
+    /// See [`BaseMistake`].
+    pub(crate) fn take_templates(&self, build: &Build, plan: &mut Plan) -> Result<(), BaseMistake> {
         let named = |reference: &str| {
             let template = self.template_of_reference(reference);
             template.filter(|template| self.may_take(build, template))
@@ -86,11 +99,7 @@ impl Cluster {
             && let Some(template) = named(image)
         {
             if !template.is_image() {
-                return Err(format!(
-                    "The job's image {image} is a template of this farm, and that is no container image: it was made \
-                     without a container runtime. Name a template that a Dockerfile makes on a slave with podman or \
-                     docker. An image of a registry has the registry in its reference, as docker.io/library/{image}."
-                ));
+                return Err(BaseMistake::NoImage(image.clone()));
             }
             plan.templates.push(taken(image, template));
         }
@@ -103,9 +112,7 @@ impl Cluster {
         }
         match plan.templates.len() {
             0..=MOST_TAKEN => Ok(()),
-            number => Err(format!(
-                "The build is based on {number} templates; a build can be based on {MOST_TAKEN}."
-            )),
+            number => Err(BaseMistake::TooMany(number)),
         }
     }
 

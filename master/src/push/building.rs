@@ -1,6 +1,7 @@
 //! The build of a pushed commit: queued, followed for the pusher, canceled when the pusher leaves.
 
 use super::meeting::{Hook, Left};
+use super::updates::Meaningless;
 use super::{Opened, Pushes, told};
 use crate::consoles::{ConsoleFailure, Follower, Step, happens};
 use crate::coordinator::{ClusterHandle, CommandFailure, Gone, asked_from, asking_address};
@@ -26,6 +27,9 @@ pub(super) enum NotTaken {
     /// For the pusher.
     #[error("{0}")]
     Refused(String),
+    /// It means nothing.
+    #[error(transparent)]
+    Meaningless(#[from] Meaningless),
     /// The core refuses something.
     #[error(transparent)]
     Command(#[from] CommandFailure),

@@ -92,7 +92,7 @@ impl Pushes {
         hook: &mut Hook,
     ) -> Result<Taken, NotTaken> {
         let own = &self.parts.own;
-        let meaning = meaning(updates).map_err(NotTaken::Refused)?;
+        let meaning = meaning(updates)?;
         let refs = own.number_of_refs(opened.project).await;
         let refs = refs.map_err(|error| trouble(&error))?;
         if refs.saturating_add(updates.len() as u64) > self.parts.limits.refs {
@@ -257,6 +257,7 @@ async fn refuse(mut hook: Hook, sentence: &str) {
 fn sentence(app: &str, reason: &NotTaken) -> String {
     match reason {
         NotTaken::Refused(sentence) => sentence.clone(),
+        NotTaken::Meaningless(why) => why.to_string(),
         NotTaken::Command(_) | NotTaken::Gone(_) => format!("{app} was not deployed: {reason}"),
         NotTaken::Read(ReadError::Refused(_))
         | NotTaken::Console(ConsoleFailure::Read(ReadError::Refused(_))) => {

@@ -48,16 +48,27 @@ pub(crate) enum Meaning {
     },
 }
 
-/// What these updates mean; a sentence for the pusher where they mean nothing.
-pub(crate) fn meaning(updates: &[Update]) -> Result<Meaning, String> {
+/// Why a push means nothing, in a sentence for the pusher.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Meaningless {
+    /// It changes something else than branches and tags.
+    #[error("Only branches and tags can be pushed here, not {}.", plain(.0))]
+    Foreign(String),
+    /// Each branch would be deployed.
+    #[error("Push one branch at a time: the branch that is pushed is deployed.")]
+    SeveralBranches,
+    /// What the branch leads to has no id.
+    #[error("git has named no commit.")]
+    NoCommit,
+}
+
+/// What these updates mean.
+pub(crate) fn meaning(updates: &[Update]) -> Result<Meaning, Meaningless> {
     let foreign = updates
         .iter()
         .find(|update| !update.name.starts_with(BRANCHES) && !update.name.starts_with(TAGS));
     if let Some(foreign) = foreign {
-        let name = plain(&foreign.name);
-        return Err(format!(
-            "Only branches and tags can be pushed here, not {name}."
-        ));
+        return Err(Meaningless::Foreign(foreign.name.clone()));
     }
     let is_deployed = |update: &&Update| update.name.starts_with(BRANCHES) && !update.removes();
     let mut deployed = updates.iter().filter(is_deployed);
@@ -65,12 +76,12 @@ pub(crate) fn meaning(updates: &[Update]) -> Result<Meaning, String> {
         return Ok(Meaning::OnlyRefs);
     };
     if deployed.next().is_some() {
-        return Err("Push one branch at a time: the branch that is pushed is deployed.".to_owned());
+        return Err(Meaningless::SeveralBranches);
     }
     let commit = update.new.parse();
     Ok(Meaning::Deploy {
         branch: update.name.clone(),
-        commit: commit.map_err(|_| "git has named no commit.".to_owned())?,
+        commit: commit.map_err(|_| Meaningless::NoCommit)?,
     })
 }
 
@@ -87,7 +98,7 @@ mod tests {
     const NEW: &str = "2222222222222222222222222222222222222222";
     const NONE: &str = "0000000000000000000000000000000000000000";
 
-    fn means(updates: &[(&str, &str)]) -> Result<Meaning, String> {
+    fn means(updates: &[(&str, &str)]) -> Result<Meaning, Meaningless> {
         let lines = updates
             .iter()
             .map(|(new, name)| format!("{OLD} {new} {name}"));
@@ -126,7 +137,7 @@ mod tests {
     #[test]
     fn two_branches_and_other_refs_are_refused() {
         let two = means(&[(NEW, "refs/heads/a"), (OLD, "refs/heads/b")]);
-        assert!(two.unwrap_err().contains("one branch"));
+        assert_eq!(two, Err(Meaningless::SeveralBranches));
         for name in [
             "refs/pushes/x",
             "refs/notes/x",
@@ -134,9 +145,10 @@ mod tests {
             "refs/clusterrunner/x",
         ] {
             let refused = means(&[(NEW, "refs/heads/a"), (NEW, name)]);
-            assert!(refused.unwrap_err().contains(name), "{name}");
+            assert_eq!(refused, Err(Meaningless::Foreign(name.to_owned())));
         }
-        means(&[("zz", "refs/heads/a")]).unwrap_err();
+        let unnamed = means(&[("zz", "refs/heads/a")]);
+        assert_eq!(unnamed, Err(Meaningless::NoCommit));
         assert_eq!(Update::of_line("a b"), None);
     }
 }

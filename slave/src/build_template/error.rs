@@ -1,5 +1,6 @@
 //! Why no template can be made, in sentences for the user who asked for it.
 
+use clusterrunner_common::templates::WrongRecipe;
 use clusterrunner_common::templates::dockerfile::WrongDockerfile;
 use clusterrunner_common::text::printable::plain;
 use std::io;
@@ -7,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 /// The reason.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BuildError {
+pub(crate) enum BuildError {
     #[error("The variable {0} is not set: build-template is started by a slave.")]
     Variable(&'static str),
     #[error("The recipe can not be read: {0}.")]
-    Recipe(String),
+    Input(#[source] io::Error),
+    #[error("The recipe can not be read: {0}.")]
+    Recipe(#[from] WrongRecipe),
     #[error("Could not {what} {}: {source}.", plain(&.path.display().to_string()))]
     Disk {
         what: &'static str,

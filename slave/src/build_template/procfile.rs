@@ -26,9 +26,8 @@ pub(super) fn read(workspace: &Path) -> Result<BTreeMap<String, String>, BuildEr
 }
 
 /// How many process types are in the text of one. For fuzzers.
-pub(crate) fn number_of_types(text: &str) -> Result<usize, String> {
-    let types = parse(text).map_err(|error| error.to_string())?;
-    Ok(types.len())
+pub(crate) fn number_of_types(text: &str) -> Result<usize, BuildError> {
+    parse(text).map(|types| types.len())
 }
 
 fn parse(text: &str) -> Result<BTreeMap<String, String>, BuildError> {

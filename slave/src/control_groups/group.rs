@@ -1,5 +1,6 @@
 //! One control group.
 
+use super::error::ControlGroupError;
 use super::hierarchy::Version;
 use clusterrunner_common::work::Cpus;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -27,7 +28,7 @@ pub(crate) struct Group {
 /// Limits. In each an error is why it can not be set, for the user.
 impl Group {
     /// The most memory of all its processes together, in bytes.
-    pub(crate) fn limit_memory(&self, bytes: u64) -> Result<(), String> {
+    pub(crate) fn limit_memory(&self, bytes: u64) -> Result<(), ControlGroupError> {
         let bytes = bytes.to_string();
         // Kernels without accounts of swap have no file for it.
         match self.version {
@@ -49,12 +50,12 @@ impl Group {
     }
 
     /// The most processes and threads.
-    pub(crate) fn limit_processes(&self, most: u32) -> Result<(), String> {
+    pub(crate) fn limit_processes(&self, most: u32) -> Result<(), ControlGroupError> {
         self.write("pids.max", &most.to_string())
     }
 
     /// The most processors that they may keep busy.
-    pub(crate) fn limit_processors(&self, cpus: Cpus) -> Result<(), String> {
+    pub(crate) fn limit_processors(&self, cpus: Cpus) -> Result<(), ControlGroupError> {
         let quota = u64::from(cpus.hundredths()) * PERIOD / 100;
         let quota = quota.max(LEAST_QUOTA);
         match self.version {
@@ -67,7 +68,7 @@ impl Group {
     }
 
     /// Their part of processors that others want, too; 1024 is usual.
-    pub(crate) fn share_processors(&self, shares: u32) -> Result<(), String> {
+    pub(crate) fn share_processors(&self, shares: u32) -> Result<(), ControlGroupError> {
         let shares = shares.clamp(LEAST_SHARES, MOST_SHARES);
         match self.version {
             Version::One => self.write("cpu.shares", &shares.to_string()),
@@ -97,13 +98,16 @@ impl Group {
         number.unwrap_or(0)
     }
 
-    pub(super) fn write(&self, file: &str, text: &str) -> Result<(), String> {
-        let path = self.directory.join(file);
-        if !path.exists() {
-            return Err(format!("there is no {}", path.display()));
+    pub(super) fn write(&self, file: &str, text: &str) -> Result<(), ControlGroupError> {
+        let file = self.directory.join(file);
+        if !file.exists() {
+            return Err(ControlGroupError::NoLimit(file));
         }
-        let written = fs::write(&path, text);
-        written.map_err(|error| format!("could not write {text} to {}: {error}", path.display()))
+        fs::write(&file, text).map_err(|source| ControlGroupError::NotLimited {
+            file,
+            text: text.to_owned(),
+            source,
+        })
     }
 }
 
@@ -191,7 +195,7 @@ mod tests {
 
     /// One limit: what sets it, and what each file has then.
     type Row<'a> = (
-        &'a dyn Fn(&Group) -> Result<(), String>,
+        &'a dyn Fn(&Group) -> Result<(), ControlGroupError>,
         &'a [(&'a str, &'a str)],
     );
 
@@ -200,7 +204,7 @@ mod tests {
             let base = tempfile::tempdir().unwrap();
             let group = group(base.path().to_owned(), version);
             let first = files[0].0;
-            let missing = set(&group).unwrap_err();
+            let missing = set(&group).unwrap_err().to_string();
             assert!(missing.contains(first), "{missing}");
             for (file, _) in *files {
                 fs::write(base.path().join(file), "").unwrap();

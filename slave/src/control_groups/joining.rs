@@ -1,15 +1,17 @@
 //! Making room for control groups of the second version. A group that hands controllers on to groups in it has no processes of
 //! its own: a slave whose group was given to it alone, as by systemd (`Delegate=yes`), goes into a group within that.
 
+use super::error::ControlGroupError;
 use super::hierarchy::{Controller, OWN_GROUP};
 use std::fs;
+use std::io;
 use std::path::Path;
 
 /// Sees to it that groups in this one can have this controller.
 ///
 /// # Errors
 /// Why they can not.
-pub(super) fn hand_on(parent: &Path, controller: Controller) -> Result<(), String> {
+pub(super) fn hand_on(parent: &Path, controller: Controller) -> Result<(), ControlGroupError> {
     let has = |file: &str, controller: Controller| {
         let text = fs::read_to_string(parent.join(file)).unwrap_or_default();
         text.split_whitespace().any(|one| one == controller.name())
@@ -17,12 +19,9 @@ pub(super) fn hand_on(parent: &Path, controller: Controller) -> Result<(), Strin
     if has("cgroup.subtree_control", controller) {
         return Ok(());
     }
-    let shown = parent.display();
+    let group = parent.to_owned();
     if !has("cgroup.controllers", controller) {
-        let name = controller.name();
-        return Err(format!(
-            "its control group {shown} does not have the controller {name}"
-        ));
+        return Err(ControlGroupError::NotGiven { group, controller });
     }
     let those = Controller::ALL
         .into_iter()
@@ -34,30 +33,28 @@ pub(super) fn hand_on(parent: &Path, controller: Controller) -> Result<(), Strin
         return Ok(());
     }
     move_aside(parent)?;
-    write().map_err(|error| {
-        format!("its control group {shown} can not be divided ({error}): start the slave by systemd with Delegate=yes")
-    })
+    write().map_err(|source| ControlGroupError::NotDivided { group, source })
 }
 
 /// Puts this process, and those that it has started, into a group of their own.
-fn move_aside(parent: &Path) -> Result<(), String> {
-    let shown = parent.display();
-    let failed = |error: &dyn std::fmt::Display| {
-        format!(
-            "its control group {shown} is not its own ({error}): start the slave by systemd with Delegate=yes"
-        )
+fn move_aside(parent: &Path) -> Result<(), ControlGroupError> {
+    let failed = |source: io::Error| ControlGroupError::NotLeft {
+        group: parent.to_owned(),
+        source,
     };
-    let members =
-        fs::read_to_string(parent.join("cgroup.procs")).map_err(|error| failed(&error))?;
+    let members = fs::read_to_string(parent.join("cgroup.procs")).map_err(failed)?;
     let members: Vec<u32> = members.lines().filter_map(|pid| pid.parse().ok()).collect();
     if let Some(stranger) = members.iter().find(|pid| !is_ours(**pid)) {
-        return Err(failed(&format!("process {stranger} is there, too")));
+        return Err(ControlGroupError::Shared {
+            group: parent.to_owned(),
+            process: *stranger,
+        });
     }
     let own = parent.join(OWN_GROUP);
     if let Err(error) = fs::create_dir(&own)
-        && error.kind() != std::io::ErrorKind::AlreadyExists
+        && error.kind() != io::ErrorKind::AlreadyExists
     {
-        return Err(failed(&error));
+        return Err(failed(error));
     }
     for pid in members {
         let moved = fs::write(own.join("cgroup.procs"), pid.to_string());
@@ -65,7 +62,7 @@ fn move_aside(parent: &Path) -> Result<(), String> {
         if let Err(error) = moved
             && is_ours(pid)
         {
-            return Err(failed(&error));
+            return Err(failed(error));
         }
     }
     Ok(())
@@ -96,7 +93,9 @@ mod tests {
         let write = |file: &str, text: &str| fs::write(group.path().join(file), text).unwrap();
         write("cgroup.controllers", "cpu pids\n");
         write("cgroup.subtree_control", "");
-        let missing = hand_on(group.path(), Controller::Memory).unwrap_err();
+        let missing = hand_on(group.path(), Controller::Memory)
+            .unwrap_err()
+            .to_string();
         assert!(missing.contains("controller memory"), "{missing}");
         hand_on(group.path(), Controller::Pids).unwrap();
         let order = fs::read_to_string(group.path().join("cgroup.subtree_control")).unwrap();
@@ -109,7 +108,7 @@ mod tests {
         let own = std::process::id();
         let members = group.path().join("cgroup.procs");
         fs::write(&members, format!("{own}\n1\n")).unwrap();
-        let refused = move_aside(group.path()).unwrap_err();
+        let refused = move_aside(group.path()).unwrap_err().to_string();
         assert!(refused.contains("process 1 is there, too"), "{refused}");
         assert!(refused.contains("Delegate=yes"), "{refused}");
         fs::write(&members, format!("{own}\n")).unwrap();

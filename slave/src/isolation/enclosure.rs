@@ -67,9 +67,9 @@ impl Isolator {
         // An earlier life may have left a group that can not be removed.
         let name = format!("{}{}-{number}", self.group_prefix(), std::process::id());
         let groups = LimitedGroups::make(name, isolation, beside, !has_walls);
-        let groups = groups.map_err(|reason| IsolationError::NotHere {
+        let groups = groups.map_err(|error| IsolationError::NotHere {
             level: isolation.level,
-            reason,
+            reason: error.to_string(),
         })?;
         let mut enclosure = Enclosure {
             confinement: Arc::new(Confinement {

@@ -1,7 +1,7 @@
 //! The control groups of one command, with its limits: made before it starts, entered by it before anything else, killed and
 //! removed at its end.
 
-use crate::control_groups::{Controller, Groups};
+use crate::control_groups::{ControlGroupError, Controller, Groups};
 use clusterrunner_common::work::{Isolation, LimitHit};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl LimitedGroups {
         isolation: &Isolation,
         beside: u32,
         needs_one: bool,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ControlGroupError> {
         let mut groups = Groups::named(name);
         if let Some(bytes) = isolation.memory_bytes {
             groups.with(Controller::Memory)?.limit_memory(bytes)?;

@@ -67,6 +67,9 @@ impl ContainerRun {
     pub(super) async fn remove(&self, order: &KeeperOrder, reaper: &Reaper) -> Result<(), String> {
         let (runtime, name) = (self.runtime.clone(), container_name(&order.mark));
         let removed = reaper.aside(move || runtime.remove(&name)).await;
-        removed?.map_err(|error| error.to_string())
+        match removed {
+            Ok(removed) => removed.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }

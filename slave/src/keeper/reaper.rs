@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinError;
 
 /// How a process ended; none while it runs.
 type Statuses = BTreeMap<i32, Option<WaitStatus>>;
@@ -45,12 +46,12 @@ impl Reaper {
     pub(super) async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, String> {
+    ) -> Result<T, JoinError> {
         self.is_aside.store(true, Ordering::SeqCst);
         let done = tokio::task::spawn_blocking(work).await;
         self.is_aside.store(false, Ordering::SeqCst);
         self.reap();
-        done.map_err(|error| error.to_string())
+        done
     }
 
     fn reap(&self) {
