@@ -17,7 +17,7 @@ pub use crate::job::isolation::{
     Cpus, Isolation, IsolationLevel, IsolationWish, LimitHit, NoImage,
 };
 pub use crate::job::worker::{Worker, WorkerProgram};
-pub use atom_usage::{AtomUsage, InWorker, ProcessUsage};
+pub use atom_usage::{AtomUsage, BatchInVain, InWorker, ProcessUsage};
 pub use batch_terms::BatchTerms;
 pub use build_event::{BuildEvent, UnknownEvent};
 pub use build_request::{BuildRequest, ENV, INHERITED_ENV, ProjectSource, Repository};

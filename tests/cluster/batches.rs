@@ -197,6 +197,17 @@ async fn an_atom_that_fails_in_a_batch_is_judged_alone() {
         assert!(console.contains(part), "{part} is not in: {console}");
     }
     assert!(story.console_of(&build, "4").await.contains("here is 4"));
+    // Each says which batch that was: on an executor of its slave, before it ran again.
+    let atoms = story.farm.atoms(build.id).await;
+    for atom in &atoms {
+        let ran_alone = matches!(atom.value.as_deref(), Some("3" | "4"));
+        let Some(batch) = &atom.batch_in_vain else {
+            assert!(!ran_alone, "{atom:?}");
+            continue;
+        };
+        assert!(batch.num_atoms >= 1 && batch.executor_id.0 < 2, "{batch:?}");
+        assert!(Some(batch.started_at) <= atom.started_at, "{atom:?}");
+    }
     // Each once: those that ran again as atoms without a report, and as such they are tests of their own.
     assert_eq!(story.tests(&build), all());
 }

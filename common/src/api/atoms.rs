@@ -83,6 +83,22 @@ pub struct AtomView {
     /// Ours: what a worker of its slave had to do with its result, if any had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<InWorker>,
+    /// Ours: the latest batch that it was in and that did not settle it, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_in_vain: Option<BatchInVainView>,
+}
+
+/// A batch after which atoms that were in it ran again. Ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchInVainView {
+    /// When it began, in seconds since 1970.
+    pub started_at: f64,
+    /// Seconds it took.
+    pub actual_time: f64,
+    /// The executor that it ran on.
+    pub executor_id: ExecutorIndex,
+    /// How many atoms were in it.
+    pub num_atoms: u16,
 }
 
 impl AtomView {

@@ -2,11 +2,12 @@
 
 use crate::process::command::Usage;
 use serde::{Deserialize, Serialize};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// What an atom used. Very many are sent and stored, so in JSON it is short: `[output_bytes, [max_memory_kib, cpu_ms]]`,
-/// and `[output_bytes, null]` where nothing is known of the processes. Where batches ran in vain, their time comes next, and last what
-/// a worker had to do with it, if any had: `[output_bytes, null, 0, "ran"]`.
+/// and `[output_bytes, null]` where nothing is known of the processes. Where batches ran in vain, their time comes next, then what
+/// a worker had to do with it, if any had: `[output_bytes, null, 0, "ran"]`. Last stands the latest of these batches:
+/// `[output_bytes, null, 9, null, [began, took_ms, executor, atoms]]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Short", into = "Short")]
 pub struct AtomUsage {
@@ -16,8 +17,24 @@ pub struct AtomUsage {
     pub processes: Option<ProcessUsage>,
     /// Its part, in milliseconds, of the time of batches it was in that did not settle it.
     pub in_vain_ms: u32,
+    /// The latest of these batches.
+    pub last_in_vain: Option<BatchInVain>,
     /// What a worker had to do with it; none where its only run was in a process of its own.
     pub worker: Option<InWorker>,
+}
+
+/// A batch that did not settle all of its atoms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OfBatch", into = "OfBatch")]
+pub struct BatchInVain {
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: NonZeroU64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u32,
+    /// The executor of its slave that it ran on.
+    pub executor: u16,
+    /// How many atoms were in it.
+    pub atoms: u16,
 }
 
 /// How an atom went in a worker.
@@ -42,9 +59,30 @@ pub struct ProcessUsage {
 /// Maximum memory in KiB, and processor time in milliseconds.
 type OfProcesses = Option<(NonZeroU32, u32)>;
 
+/// When a batch began, how long it took, its executor, and how many atoms it had.
+type OfBatch = (NonZeroU64, u32, u16, u16);
+
+impl From<OfBatch> for BatchInVain {
+    fn from((began_ms, took_ms, executor, atoms): OfBatch) -> Self {
+        Self {
+            began_ms,
+            took_ms,
+            executor,
+            atoms,
+        }
+    }
+}
+
+impl From<BatchInVain> for OfBatch {
+    fn from(batch: BatchInVain) -> Self {
+        (batch.began_ms, batch.took_ms, batch.executor, batch.atoms)
+    }
+}
+
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Short {
+    InBatch(u64, OfProcesses, u32, Option<InWorker>, BatchInVain),
     InWorker(u64, OfProcesses, u32, InWorker),
     InVain(u64, OfProcesses, u32),
     Plain(u64, OfProcesses),
@@ -52,7 +90,12 @@ enum Short {
 
 impl From<Short> for AtomUsage {
     fn from(short: Short) -> Self {
+        let mut last_in_vain = None;
         let (output_bytes, processes, in_vain_ms, worker) = match short {
+            Short::InBatch(output_bytes, processes, in_vain_ms, worker, batch) => {
+                last_in_vain = Some(batch);
+                (output_bytes, processes, in_vain_ms, worker)
+            }
             Short::InWorker(output_bytes, processes, in_vain_ms, worker) => {
                 (output_bytes, processes, in_vain_ms, Some(worker))
             }
@@ -69,6 +112,7 @@ impl From<Short> for AtomUsage {
             output_bytes,
             processes,
             in_vain_ms,
+            last_in_vain,
             worker,
         }
     }
@@ -83,6 +127,9 @@ impl From<AtomUsage> for Short {
             in_vain_ms,
             ..
         } = usage;
+        if let Some(batch) = usage.last_in_vain {
+            return Self::InBatch(output_bytes, processes, in_vain_ms, usage.worker, batch);
+        }
         match (usage.worker, in_vain_ms) {
             (Some(worker), _) => Self::InWorker(output_bytes, processes, in_vain_ms, worker),
             (None, 0) => Self::Plain(output_bytes, processes),
@@ -144,6 +191,22 @@ mod tests {
                 output_bytes: 7,
                 processes,
                 in_vain_ms,
+                last_in_vain: None,
+                worker,
+            };
+            assert_eq!(serde_json::to_string(&usage).unwrap(), text);
+            assert_eq!(serde_json::from_str::<AtomUsage>(text).unwrap(), usage);
+        }
+        let batch = BatchInVain::from((NonZeroU64::new(12).unwrap(), 3, 1, 17));
+        for (worker, text) in [
+            (None, "[7,null,9,null,[12,3,1,17]]"),
+            (Some(InWorker::Ran), "[7,null,9,\"ran\",[12,3,1,17]]"),
+        ] {
+            let usage = AtomUsage {
+                output_bytes: 7,
+                processes: None,
+                in_vain_ms: 9,
+                last_in_vain: Some(batch),
                 worker,
             };
             assert_eq!(serde_json::to_string(&usage).unwrap(), text);
@@ -152,7 +215,13 @@ mod tests {
         let processes = processes.unwrap();
         assert_eq!(processes.max_memory_bytes(), 2 << 20);
         assert!((processes.cpu_seconds() - 0.002).abs() < f64::EPSILON);
-        for wrong in ["[7,[0,2]]", "[7]", "[7,null,-1]", "[7,null,9,9]"] {
+        for wrong in [
+            "[7,[0,2]]",
+            "[7]",
+            "[7,null,-1]",
+            "[7,null,9,9]",
+            "[7,null,9,null,[0,3,1,17]]",
+        ] {
             serde_json::from_str::<AtomUsage>(wrong).unwrap_err();
         }
     }

@@ -230,6 +230,7 @@ fn behind_worker(subjob: u32, exit_code: i32) -> Command {
             output_bytes: 0,
             processes: None,
             in_vain_ms: 0,
+            last_in_vain: None,
             worker: Some(InWorker::Failed),
         });
     }

@@ -329,6 +329,7 @@ fn oracle(command: &str, attempt: Attempt) -> AtomOutcome {
             output_bytes: 0,
             processes: None,
             in_vain_ms: 0,
+            last_in_vain: None,
             worker: bits.is_multiple_of(3).then_some(InWorker::Failed),
         }),
     }

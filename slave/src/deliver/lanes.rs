@@ -111,6 +111,7 @@ mod tests {
             hit: None,
             usage: AtomUsage {
                 in_vain_ms: 0,
+                last_in_vain: None,
                 worker: None,
                 output_bytes: 100_000_000,
                 processes: ProcessUsage::of(Usage {

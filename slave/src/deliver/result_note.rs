@@ -193,6 +193,7 @@ mod tests {
                 output_bytes: 3,
                 processes: None,
                 in_vain_ms: 0,
+                last_in_vain: None,
                 worker: None,
             }],
         };

@@ -17,9 +17,11 @@ use super::{
 };
 use clusterrunner_common::ids::{BuildId, ExecutorIndex};
 use clusterrunner_common::job::config::value_for_shell;
+use clusterrunner_common::work::BatchInVain;
 use learned::{Learned, Seen, expected};
 use sizes::{Around, Candidate, limit, size};
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,10 +53,18 @@ impl LearnedOfJobs {
 pub(super) struct Batches {
     /// Those that run, by the hand-out that stands for all of them.
     running: BTreeMap<HandOut, Running>,
-    /// Of hand-outs that wait or run again: their part of the time of batches that did not settle them.
-    in_vain: BTreeMap<HandOut, Duration>,
+    /// Of hand-outs that wait or run again: what batches took that did not settle them.
+    in_vain: BTreeMap<HandOut, InVain>,
     /// How long the build has run batches, as far as it is known from those that have ended.
     now: Duration,
+}
+
+/// What batches took that did not settle a hand-out.
+#[derive(Clone, Copy, Debug, Default)]
+struct InVain {
+    /// Its part of their time.
+    part: Duration,
+    latest: Option<BatchInVain>,
 }
 
 /// A batch that runs.
@@ -223,14 +233,18 @@ fn in_vain(ends: &[BatchEnd], took: Duration, members: usize) -> Duration {
     took.saturating_sub(settled) / u32::try_from(again).unwrap_or(u32::MAX)
 }
 
+fn in_ms(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
 impl Batches {
     /// Has the result of a hand-out say how long it was in batches that did not settle it.
     pub(super) fn note_in_vain(&mut self, hand_out: HandOut, atoms: &mut [AtomEnd]) {
         if let Some(in_vain) = self.in_vain.remove(&hand_out)
             && let Some(atom) = atoms.first_mut()
         {
-            let ms = in_vain.as_millis();
-            atom.usage.in_vain_ms = u32::try_from(ms).unwrap_or(u32::MAX);
+            atom.usage.in_vain_ms = in_ms(in_vain.part);
+            atom.usage.last_in_vain = in_vain.latest;
         }
     }
 
@@ -258,7 +272,11 @@ impl Work {
             return Some(outcome);
         };
         match outcome {
-            RunOutcome::Batch(BatchRun { ends, tests }) => {
+            RunOutcome::Batch(BatchRun {
+                ends,
+                tests,
+                started_at,
+            }) => {
                 if let Some(build) = self.builds.get_mut(&leader.build) {
                     build.renewals = 0;
                 }
@@ -268,7 +286,15 @@ impl Work {
                     let seen = running.seen(took, tests);
                     self.learned.observe(&running.command, &seen);
                 }
-                let in_vain = in_vain(&ends, took, running.members.len());
+                let in_vain = InVain {
+                    part: in_vain(&ends, took, running.members.len()),
+                    latest: NonZeroU64::new(started_at.0).map(|began_ms| BatchInVain {
+                        began_ms,
+                        took_ms: in_ms(took),
+                        executor: u16::try_from(executor.0).unwrap_or(u16::MAX),
+                        atoms: u16::try_from(running.members.len()).unwrap_or(u16::MAX),
+                    }),
+                };
                 let members = running.members;
                 // It has one end for each, in their order; what had none would run again alone.
                 let ends = ends
@@ -304,7 +330,7 @@ impl Work {
             RunOutcome::Canceled | RunOutcome::Completed(_) => {
                 for member in running.members {
                     let hand_out = member.waiting.subjob.of(leader.build);
-                    self.wait_again(hand_out, member, (None, Duration::ZERO), effects);
+                    self.wait_again(hand_out, member, (None, InVain::default()), effects);
                 }
             }
             RunOutcome::Trouble(reason) => {
@@ -323,7 +349,7 @@ impl Work {
         &mut self,
         hand_out: HandOut,
         member: Batched,
-        (tried, in_vain): (Option<TriedBefore>, Duration),
+        (tried, in_vain): (Option<TriedBefore>, InVain),
         effects: &mut Vec<Effect>,
     ) {
         let is_wanted = self.step_that_counts(hand_out).is_some();
@@ -336,7 +362,8 @@ impl Work {
         } = member;
         waiting.tried = tried.or(waiting.tried);
         let before = build.batches.in_vain.entry(hand_out).or_default();
-        *before = before.saturating_add(in_vain);
+        before.part = before.part.saturating_add(in_vain.part);
+        before.latest = in_vain.latest.or(before.latest);
         build.active.remove(&hand_out);
         build.places.insert(hand_out.subjob, number);
         build.waiting.insert(number, waiting);

@@ -94,6 +94,7 @@ pub(super) fn ends(output: usize) -> Vec<AtomEnd> {
             output_bytes: 0,
             processes: None,
             in_vain_ms: 0,
+            last_in_vain: None,
             worker: None,
         },
         console: AtomConsole::Memory(vec![0; output]),

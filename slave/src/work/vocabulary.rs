@@ -254,6 +254,8 @@ pub(crate) struct BatchRun {
     pub(crate) ends: Vec<BatchEnd>,
     /// How long its tests took, where it says so.
     pub(crate) tests: Option<Duration>,
+    /// By this machine's clock.
+    pub(crate) started_at: Timestamp,
 }
 
 /// What it means for a member.

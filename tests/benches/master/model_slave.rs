@@ -284,6 +284,7 @@ impl ModelSlave {
                 starts: [Timestamp(1_700_000_000_000)].into_iter().collect(),
                 usages: vec![AtomUsage {
                     in_vain_ms: 0,
+                    last_in_vain: None,
                     worker: None,
                     output_bytes: 5,
                     processes: ProcessUsage::of(Usage {

@@ -131,6 +131,19 @@ return (async () => {
     [[1, 0, null], [1, 0, [[2, 1, 80, 84], [0, 1, 90, 94], [1, 1, 90, 94], [2, 2, 95, 99]]], [2, 0, null], [2, 2, []]]);
   is(layout.predict(again, tries.list([]), 200).map(({ place, from }) => [place, from]), [[2, 200]]);
 
+  // Batches that did not settle all of their atoms.
+  const batched = new atoms.Atoms();
+  const batch = { started_at: 90, actual_time: 4, executor_id: 1, num_atoms: 3 };
+  batched.put([...columns, "batch_in_vain"], [
+    [0, 0, "a", "COMPLETED", 0, 2, "s2", 0, 100, 5, null, batch], [1, 0, "b", "COMPLETED", 1, 2, "s2", 0, 106, 5, null, batch],
+    [2, 0, "c", "COMPLETED", 0, 2, "s2", 0, 90, 1, null, null]]);
+  const inVain = new layout.Rows();
+  inVain.take(batched, batched.takeChanged());
+  batched.put(undefined, [[1, 0, "b", "COMPLETED", 1, 2, "s2", 0, 106, 5, null, batch]]);
+  inVain.take(batched, batched.takeChanged());
+  is(inVain.list([]).map(({ executor, places, batches }) => [executor ?? null, places?.length ?? 0, batches ?? []]),
+    [[null, 0, []], [0, 3, []], [1, 0, [{ from: 90, to: 94, size: 3, again: 2 }]]], "one bar for all that were in a batch");
+
   // Addresses in what atoms print.
   const addresses = (line) => [...paint.paint(line, null).element.querySelectorAll("a")].map((link) => link.href);
   is(addresses("see https://example.org/a?b=c, (http://x.test/y) and \u001b[31mhttps://red.test/.\u001b[0m"), ["https://example.org/a?b=c", "http://x.test/y", "https://red.test/"]);

@@ -128,6 +128,7 @@ pub(crate) fn atom_of(subjob: u32, state: AtomState, exit_code: Option<i32>) -> 
         max_memory_bytes: None,
         cpu_seconds: None,
         worker: None,
+        batch_in_vain: None,
     }
 }
 

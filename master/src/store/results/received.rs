@@ -273,6 +273,7 @@ mod tests {
             output_bytes: 7,
             processes: None,
             in_vain_ms: 0,
+            last_in_vain: None,
             worker: None,
         };
         let mut outcomes = [outcome(0, 5), outcome(0, 7)];

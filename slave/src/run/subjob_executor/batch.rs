@@ -213,7 +213,11 @@ fn settle(
         // What settled nothing leaves nothing.
         remove_what_is_left(end);
     }
-    BatchRun { ends, tests: took }
+    BatchRun {
+        ends,
+        tests: took,
+        started_at: end.started_at,
+    }
 }
 
 /// What is known of a batch that has ended.
@@ -364,6 +368,7 @@ impl<'a> Passed<'a> {
             hit: None,
             usage: AtomUsage {
                 in_vain_ms: 0,
+                last_in_vain: None,
                 worker: None,
                 output_bytes,
                 processes: end.usage.processes.map(|used| ProcessUsage {

@@ -221,6 +221,7 @@ impl SubjobExecutor {
                 output_bytes,
                 processes: ran.used.and_then(ProcessUsage::of),
                 in_vain_ms: 0,
+                last_in_vain: None,
                 worker: None,
             },
             console,

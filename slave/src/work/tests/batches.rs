@@ -63,7 +63,11 @@ fn passed() -> BatchEnd {
 }
 
 fn batch(ends: Vec<BatchEnd>) -> RunOutcome {
-    RunOutcome::Batch(BatchRun { ends, tests: None })
+    RunOutcome::Batch(BatchRun {
+        ends,
+        tests: None,
+        started_at: Timestamp(7),
+    })
 }
 
 #[test]
@@ -101,6 +105,9 @@ fn those_that_wait_share_processes_and_each_has_its_result() {
         panic!("{effects:?}");
     };
     assert_eq!(atoms[0].usage.in_vain_ms, 10);
+    let batch = atoms[0].usage.last_in_vain.unwrap();
+    assert_eq!((batch.began_ms.get(), batch.atoms), (7, 2));
+    assert_eq!((batch.executor, batch.took_ms), (0, 10));
 }
 
 #[test]

@@ -52,7 +52,11 @@ pub(super) const SCHEMAS: &[(&str, &str)] = &[
          subjob_id: integer, trouble: string|null, started_at?: number, executor_id?: integer, attempt?: integer, \
          signal?: integer, timed_out_after?: integer, output_bytes?: integer, max_memory_bytes?: integer, \
          cpu_seconds?: number, failed_attempts?: [Attempt], is_flaky?: boolean, fails_as_flaky?: boolean, \
-         worker?: 'ran'|'failed'",
+         worker?: 'ran'|'failed', batch_in_vain?: BatchInVain",
+    ),
+    (
+        "BatchInVain",
+        "started_at: number, actual_time: number, executor_id: integer, num_atoms: integer",
     ),
     (
         "Attempt",

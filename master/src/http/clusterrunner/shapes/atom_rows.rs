@@ -2,7 +2,7 @@
 
 use super::atoms;
 use crate::read::running::Runs;
-use clusterrunner_common::api::{AtomState, AtomView, AttemptView};
+use clusterrunner_common::api::{AtomState, AtomView, AttemptView, BatchInVainView};
 use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SlaveId, SubjobId};
 use clusterrunner_common::work::InWorker;
 use clusterrunner_core::builds::build::Build;
@@ -10,7 +10,7 @@ use clusterrunner_core::builds::subjob::Subjob;
 use serde::Serialize;
 
 /// What stands in an [`AtomRow`], in order.
-pub(crate) const ATOM_COLUMNS: [&str; 22] = [
+pub(crate) const ATOM_COLUMNS: [&str; 23] = [
     "subjob_id",
     "atom_id",
     "name",
@@ -33,6 +33,7 @@ pub(crate) const ATOM_COLUMNS: [&str; 22] = [
     "failed_attempts",
     "fails_as_flaky",
     "worker",
+    "batch_in_vain",
 ];
 
 /// An atom; in JSON a list of values, one for each of [`ATOM_COLUMNS`]. What is not known is null. The units are those
@@ -61,6 +62,7 @@ pub(crate) struct AtomRow(
     Vec<AttemptView>,
     bool,
     Option<InWorker>,
+    Option<BatchInVainView>,
 );
 
 impl AtomRow {
@@ -104,5 +106,6 @@ fn row(atom: AtomView, slave_id: Option<SlaveId>, slave_url: Option<String>) -> 
         atom.failed_attempts,
         atom.fails_as_flaky,
         atom.worker,
+        atom.batch_in_vain,
     )
 }

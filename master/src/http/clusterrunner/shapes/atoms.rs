@@ -1,11 +1,11 @@
 //! Subjobs and their atoms as this API shows them. Pure.
 
 use crate::read::running::Runs;
-use clusterrunner_common::api::{AtomState, AtomView, AttemptView, SubjobView};
+use clusterrunner_common::api::{AtomState, AtomView, AttemptView, BatchInVainView, SubjobView};
 use clusterrunner_common::clock::Timestamp;
-use clusterrunner_common::ids::{AtomId, Attempt, SubjobId};
+use clusterrunner_common::ids::{AtomId, Attempt, ExecutorIndex, SubjobId};
 use clusterrunner_common::job::config::variable_of;
-use clusterrunner_common::work::ProcessUsage;
+use clusterrunner_common::work::{BatchInVain, ProcessUsage};
 use clusterrunner_core::builds::build::Build;
 use clusterrunner_core::builds::mishaps::FailedAttempt;
 use clusterrunner_core::builds::outcome::AtomOutcome;
@@ -106,8 +106,20 @@ pub(crate) fn atoms(
                 max_memory_bytes: processes.map(ProcessUsage::max_memory_bytes),
                 cpu_seconds: processes.map(ProcessUsage::cpu_seconds),
                 worker: outcome.and_then(AtomOutcome::worker),
+                batch_in_vain: usage
+                    .and_then(|usage| usage.last_in_vain)
+                    .map(batch_in_vain),
             }
         })
+}
+
+fn batch_in_vain(batch: BatchInVain) -> BatchInVainView {
+    BatchInVainView {
+        started_at: Timestamp(batch.began_ms.get()).as_unix_seconds(),
+        actual_time: f64::from(batch.took_ms) / 1000.0,
+        executor_id: ExecutorIndex(batch.executor.into()),
+        num_atoms: batch.atoms,
+    }
 }
 
 /// The attempts at an atom after which the atom was run again.

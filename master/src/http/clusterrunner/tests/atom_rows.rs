@@ -81,6 +81,7 @@ fn outcome(exit_code: i32) -> AtomOutcome {
         started_at: Some(Timestamp(1_700_000_000_000)),
         usage: Some(AtomUsage {
             in_vain_ms: 0,
+            last_in_vain: None,
             worker: None,
             output_bytes: 7,
             processes: ProcessUsage::of(Usage {
@@ -121,7 +122,7 @@ async fn a_row_says_all_that_is_known_of_an_atom() {
         "trouble": null, "attempt": 1, "slave_id": 1, "slave_url": url, "executor_id": 1,
         "started_at": 1_700_000_000.0, "actual_time": 2.5, "expected_time": 1.5, "output_bytes": 7,
         "max_memory_bytes": 2_097_152, "cpu_seconds": 1.25, "is_flaky": false, "failed_attempts": [],
-        "fails_as_flaky": false, "worker": null,
+        "fails_as_flaky": false, "worker": null, "batch_in_vain": null,
     });
     assert_eq!(rows[0], killed);
     let (_, atom) = master.get("/v2/builds/1/subjobs/0/atoms/0").await;
@@ -136,7 +137,7 @@ async fn a_row_says_all_that_is_known_of_an_atom() {
         "signal": null, "trouble": null, "attempt": 1, "slave_id": 1, "slave_url": url, "executor_id": 0,
         "started_at": 1_700_000_003.0, "actual_time": null, "expected_time": 1.5, "output_bytes": null,
         "max_memory_bytes": null, "cpu_seconds": null, "is_flaky": false, "failed_attempts": [],
-        "fails_as_flaky": false, "worker": null,
+        "fails_as_flaky": false, "worker": null, "batch_in_vain": null,
     });
     assert_eq!(rows[1], runs);
     let waits = json!({
@@ -144,7 +145,7 @@ async fn a_row_says_all_that_is_known_of_an_atom() {
         "exit_code": null, "signal": null, "trouble": null, "attempt": null, "slave_id": null, "slave_url": null,
         "executor_id": null, "started_at": null, "actual_time": null, "expected_time": 1.5, "output_bytes": null,
         "max_memory_bytes": null, "cpu_seconds": null, "is_flaky": false, "failed_attempts": [],
-        "fails_as_flaky": false, "worker": null,
+        "fails_as_flaky": false, "worker": null, "batch_in_vain": null,
     });
     assert_eq!(rows[3], waits);
     let running = master.rows(&format!("{ROWS}?state=in_progress")).await;

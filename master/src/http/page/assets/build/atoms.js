@@ -12,7 +12,7 @@ const NOT_RUN = "Not run";
 /** The columns of rows that come without their names. */
 const COLUMNS = ["subjob_id", "atom_id", "name", "value", "state", "exit_code", "signal", "trouble", "attempt", "slave_id",
   "slave_url", "executor_id", "started_at", "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds",
-  "is_flaky", "failed_attempts", "fails_as_flaky", "worker"];
+  "is_flaky", "failed_attempts", "fails_as_flaky", "worker", "batch_in_vain"];
 const NUMBERS = ["subjob_id", "atom_id", "exit_code", "signal", "attempt", "slave_id", "executor_id", "started_at",
   "actual_time", "expected_time", "output_bytes", "max_memory_bytes", "cpu_seconds"];
 /** Subjobs with larger numbers are found in another way, so that a number alone takes no memory. */
@@ -29,6 +29,8 @@ export class Atoms {
   #others = new Map();
   /** The attempts before the last one, of the atoms that were run again: few. */
   #tries = new Map();
+  /** The last batch of those atoms that a batch did not settle. */
+  #batches = new Map();
   /** The state of each atom. */
   states = new Uint8Array(0);
   /** How many atoms there are. */
@@ -75,6 +77,7 @@ export class Atoms {
       }
       for (const name of texts) this.#texts[name][place] = this.#shared(name, row[at[name]]);
       if (row[at.failed_attempts]?.length) this.#tries.set(place, row[at.failed_attempts]);
+      if (row[at.batch_in_vain]) this.#batches.set(place, row[at.batch_in_vain]);
       const flaky = !row[at.is_flaky] ? null : row[at.fails_as_flaky] ? "fails" : "passes";
       this.#become(place, stateOf(row[at.state], row[at.exit_code], row[at.trouble], flaky));
       this.#changed.push(place);
@@ -178,6 +181,14 @@ export class Atoms {
    */
   tries(place) {
     return this.#tries.get(place) ?? [];
+  }
+
+  /**
+   * The last batch that an atom was in and that did not settle it, if there was one.
+   * @returns {{started_at: number, actual_time: number, executor_id: number, num_atoms: number} | undefined}
+   */
+  batchInVain(place) {
+    return this.#batches.get(place);
   }
 
   /** How an atom ended: as `ending` takes it. */

@@ -9,7 +9,7 @@ const SAMPLE = 1000;
 
 /**
  * A row of executors: one of a slave that heads those of its executors, or one of an executor.
- * @typedef {{kind: "slave" | "lane", slave: number, url: string, executor?: number, places?: number[], tries?: Try[]}} Row
+ * @typedef {{kind: "slave" | "lane", slave: number, url: string, executor?: number, places?: number[], tries?: Try[], batches?: Batch[]}} Row
  */
 
 /**
@@ -17,11 +17,18 @@ const SAMPLE = 1000;
  * @typedef {{place: number, number: number, from: number, to: number}} Try
  */
 
+/**
+ * A batch after which atoms that were in it ran again: `again` of `size`; times are seconds since 1970.
+ * @typedef {{from: number, to: number, size: number, again: number}} Batch
+ */
+
 /** The rows of a build, which grow with its atoms. */
 export class Rows {
   #slaves = new Map();
   /** Of how many attempts of an atom the bars are placed, by its place. */
   #tried = new Map();
+  /** The bar of an atom's last batch in vain, by its place; atoms of a batch share it. */
+  #batches = new Map();
   /** All lanes, by their numbers; none has the number 0. */
   #all = [null];
   /** Of each atom the number of its lane, 0 where it has none, and when it began there. */
@@ -52,6 +59,7 @@ export class Rows {
     const tried = new Set();
     for (const place of changed) this.#takeTries(atoms, place, tried);
     for (const { tries } of tried) tries.sort((one, other) => one.from - other.from);
+    for (const place of changed) this.#takeBatch(atoms, place);
   }
 
   /** Places the bars of attempts that are not placed yet: there are ever more of an atom, never less. Whose order may be wrong
@@ -68,6 +76,19 @@ export class Rows {
       lane.tries.push({ place, number: known + at + 1, from, to: from + (tried.actual_time ?? 0) });
       lanes.add(lane);
     });
+  }
+
+  /** Places the bar of the batch that did not settle an atom, once for all that were in it. */
+  #takeBatch(atoms, place) {
+    const batch = atoms.batchInVain(place);
+    const slave = atoms.number("slave_id", place);
+    if (!batch || Number.isNaN(slave) || this.#batches.has(place)) return;
+    const { batches } = this.#lane(slave, atoms.text("slave_url", place), batch.executor_id);
+    const from = batch.started_at;
+    let bar = batches.find((one) => one.from === from && one.size === batch.num_atoms);
+    if (!bar) batches.push(bar = { from, to: from + batch.actual_time, size: batch.num_atoms, again: 0 });
+    bar.again += 1;
+    this.#batches.set(place, bar);
   }
 
   #grow(size) {
@@ -90,7 +111,7 @@ export class Rows {
   #lane(id, url, executor) {
     const { lanes } = this.#slave(id, url);
     if (!lanes.has(executor)) {
-      const lane = { number: this.#all.length, places: [], tries: [] };
+      const lane = { number: this.#all.length, places: [], tries: [], batches: [] };
       lanes.set(executor, lane);
       this.#all.push(lane);
     }
@@ -108,8 +129,8 @@ export class Rows {
     const found = [];
     for (const [slave, { url, lanes }] of [...this.#slaves].sort(([one], [other]) => one - other)) {
       found.push({ kind: "slave", slave, url });
-      for (const [executor, { places, tries }] of [...lanes].sort(([one], [other]) => one - other)) {
-        if (places.length || tries.length) found.push({ kind: "lane", slave, url, executor, places, tries });
+      for (const [executor, { places, tries, batches }] of [...lanes].sort(([one], [other]) => one - other)) {
+        if (places.length || tries.length || batches.length) found.push({ kind: "lane", slave, url, executor, places, tries, batches });
       }
     }
     return found;

@@ -203,6 +203,8 @@ export class Waterfall {
     }
     const tried = row.tries.findLast(({ from, to }) => moment >= from - spare && moment <= to + spare);
     if (tried) return this.#tryWords(tried);
+    const batch = row.batches.findLast(({ from, to }) => moment >= from - spare && moment <= to + spare);
+    if (batch) return this.#batchWords(batch);
     const guess = this.picture.predicted.bars.find((bar) => bar.row === index && moment >= bar.from && moment <= bar.to);
     return guess ? { words: [short(this.atoms.label(guess.place), 120), `expected to take ${duration(guess.to - guess.from)}`] } : null;
   }
@@ -235,6 +237,14 @@ export class Waterfall {
       words: [short(atoms.label(place), 160), `attempt ${number} of ${tries.length + 1}, failed${end ? `, ${short(end, 80)}` : ""}`,
         `${duration(ended - from)}, from +${duration(from - this.times.began)}`],
       href: this.#hrefOf(place, tries[number - 1].attempt),
+    };
+  }
+
+  /** A batch that did not settle all of its atoms. */
+  #batchWords({ from, to: ended, size, again }) {
+    return {
+      words: [`Batch of ${size} atom${size === 1 ? "" : "s"}, ${again === size ? "all" : again} of which ran again`,
+        `${duration(ended - from)}, from +${duration(from - this.times.began)}`],
     };
   }
 

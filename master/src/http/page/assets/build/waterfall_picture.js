@@ -142,18 +142,19 @@ export class Picture {
     pen.font = `11px ${colours.font}`;
     const label = this.gutter < 100 ? String(row.executor) : `executor ${row.executor}`;
     pen.fillText(label, this.gutter - pen.measureText(label).width - 8, y + LANE / 2);
-    this.#drawTries(pen, row, y + (LANE - BAR) / 2);
+    this.#drawTries(pen, row.batches, y + (LANE - BAR) / 2);
+    this.#drawTries(pen, row.tries, y + (LANE - BAR) / 2);
     this.#drawBars(pen, row, y + (LANE - BAR) / 2);
   }
 
-  /** Attempts that do not count, since their atoms were run again: bars with a border, empty inside. */
-  #drawTries(pen, row, y) {
-    if (!row.tries.length) return;
+  /** Attempts and batches that do not count, since their atoms were run again: bars with a border, empty inside. */
+  #drawTries(pen, tries, y) {
+    if (!tries.length) return;
     const { states: colours, surface } = this.#palette();
     const { began } = this.scene.times;
     let right = -1;
     pen.fillStyle = colours[FAILED];
-    for (const { from, to } of row.tries) {
+    for (const { from, to } of tries) {
       const [left, end] = [Math.max(this.gutter, this.#x(from - began)), Math.min(this.width, this.#x(to - began))];
       // Of those that share a pixel one is enough.
       if (end < this.gutter || left > this.width || end <= right) continue;
