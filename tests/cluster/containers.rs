@@ -253,7 +253,8 @@ async fn a_time_limit_and_a_cancel_end_what_runs_in_a_container() {
     let Some(images) = Images::new() else { return };
     let repository = Repository::empty();
     let hangs = "echo begins; test $N = 2 || exit 0; trap '' TERM; while true; do sleep 1; done";
-    repository.commit_job(&contained(hangs).atoms(3).with("timeout", 5));
+    // Long enough for the others on a busy machine.
+    repository.commit_job(&contained(hangs).atoms(3).with("timeout", 15));
     let farm = images.farm(&[1]).await;
     farm.run(&repository.request()).await.fails(&[(2, 124)]);
     repository.commit_job(&contained(&format!("N=2; {hangs}")).atoms(2));

@@ -79,7 +79,7 @@ async fn a_container_has_its_limits() {
     assert_eq!(place.troubles(&build).await, [told.clone(), told]);
     // What was told of one atom is not told of the next.
     let once = contained(&format!(
-        "[ -e /tmp/once ] || ({many}); touch /tmp/once; exit 3"
+        "[ -e /tmp/once ] || ({many}); : >/tmp/once; exit 3"
     ));
     let build = place.farm.runs(&once.atoms(2).with("pids", 40)).await;
     let troubles = place.troubles(&build).await;
