@@ -100,6 +100,6 @@ impl Line {
     }
 
     fn answering(&self, call: u64) -> Option<Arc<Answering>> {
-        lock(&self.under_way).get(&call).map(Arc::clone)
+        lock(&self.under_way).get(&call).cloned()
     }
 }

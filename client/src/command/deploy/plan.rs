@@ -3,6 +3,7 @@
 use super::host::{Host, address};
 use clusterrunner_common::api::SlaveView;
 use clusterrunner_common::ids::SessionId;
+use clusterrunner_common::text::slave_address::host_and_port;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -116,7 +117,7 @@ impl Plan {
 /// Whether an address is this port of this machine. A slave that listens on this machine only says
 /// so with an address, whatever its machine is called.
 fn is_at(url: &str, name: &str, port: u16) -> bool {
-    let Some((host, url_port)) = url.rsplit_once(':') else {
+    let Some((host, url_port)) = host_and_port(url).rsplit_once(':') else {
         return false;
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -6,6 +6,7 @@ use super::{Api, Path};
 use crate::polls::{Line, NotTaken, Piece};
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -49,11 +50,17 @@ pub(super) async fn next_call(
 pub(super) async fn answer(
     State(api): State<Arc<Api>>,
     Path((slave, call)): Path<(SlaveId, u64)>,
-    Query(part): Query<AnswerPart>,
+    part: Result<Query<AnswerPart>, QueryRejection>,
     sender: Sender,
     SignedUpload { request, verdict }: SignedUpload,
 ) -> Result<Json<PieceAnswer>, ApiError> {
     let line = line_of(&api, &sender, (slave, None))?;
+    let Query(part) = part.map_err(|error| {
+        let error = error.body_text();
+        ApiError::Invalid(format!(
+            "The query must be piece=NUMBER&last=true or last=false: {error}."
+        ))
+    })?;
     let bytes = axum::body::to_bytes(request.into_body(), LONGEST_HEAD + LONGEST_PIECE).await;
     let bytes = bytes.map_err(|_| ApiError::TooLarge(too_large()))?;
     if !verdict.is_genuine() {
@@ -95,7 +102,7 @@ fn line_of(
     let polling = api.slave_keys.polling(slave);
     let (life, address) = polling.ok_or(Refusal::NoSuchSlave(slave))?;
     match session.filter(|session| **session != life) {
-        Some(_) => Err(Refusal::SessionExpired(life).into()),
+        Some(expired) => Err(Refusal::SessionExpired(expired.clone()).into()),
         None => Ok(api.lines.of(&address)),
     }
 }
