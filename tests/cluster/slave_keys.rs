@@ -348,7 +348,10 @@ async fn a_slave_that_its_master_has_forgotten_ends_where_it_is_to() {
     assert!(farm.stop_slave(slave).success());
     let client = farm.client();
     for key in client.slave_keys().await.unwrap() {
-        client.forget_slave_key(key.key).await.unwrap();
+        wait_for("the master knows that the slave has ended", async || {
+            client.forget_slave_key(key.key).await.ok()
+        })
+        .await;
     }
     for token in client.join_tokens().await.unwrap().tokens {
         client.revoke_join_token(token.id).await.unwrap();

@@ -169,6 +169,8 @@ async fn a_console_is_followed_while_its_atom_runs() {
     );
     repository.commit_job(&job(command).atoms(1));
     let build = farm.submit(&repository.request()).await;
+    farm.wait_for_build(build, "its atom is known", |build| build.num_subjobs == 1)
+        .await;
     let path = format!("/ui/builds/{build}/subjobs/0/atoms/0");
     let browser = Browser::at(&farm, &path).await;
     browser.wait_for_text("500 lines").await;

@@ -71,6 +71,7 @@ impl ApiDouble {
 
     async fn post(&self, path: &str, body: &Value) {
         let url = format!("http://127.0.0.1:{}{path}", self.own_port);
+        clusterrunner_common::http::install_crypto();
         let client = reqwest::Client::new();
         let answer = client.post(url).body(body.to_string()).send().await;
         assert!(answer.unwrap().status().is_success());
