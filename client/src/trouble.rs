@@ -262,6 +262,7 @@ fn hint_for(error: &CallError) -> Option<String> {
         CallError::Insecure { .. }
         | CallError::Tls(_)
         | CallError::Client(_)
+        | CallError::NotCarried { .. }
         | CallError::Body(_)
         | CallError::Refused { .. }
         | CallError::NoSecret => None,
