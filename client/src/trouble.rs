@@ -263,7 +263,6 @@ fn hint_for(error: &CallError) -> Option<String> {
         | CallError::NotCarried { .. }
         | CallError::Tls(_)
         | CallError::Client(_)
-        | CallError::NotCarried { .. }
         | CallError::Body(_)
         | CallError::Refused { .. }
         | CallError::NoSecret => None,

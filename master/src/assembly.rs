@@ -104,8 +104,7 @@ pub async fn serve(
     let (directory, _lock) = take_directory(&settings, address)?;
     let further_ports = FurtherPorts::take(&settings).await?;
     let ssh = SshDoor::take(&settings, &directory).await?;
-    let mark = format!("master {}:", directory.display());
-    end_marked(&mark, settings.service.atom_kill_grace).await;
+    let mark = unused_mark(&settings, &directory).await;
     let results = results_in(&directory)?;
     let launched = launched(&settings, &directory).map_err(ServeError::Launched)?;
     let session = SessionId::from_random(random_bytes());
@@ -133,17 +132,14 @@ pub async fn serve(
         session,
         results,
         launched,
-        caller: caller(&settings, secret.clone())?
-            .with_signer(Arc::new(slave_keys))
-            .with_carrier(Arc::new(lines.clone())),
+        caller: caller(&settings, (secret.clone(), slave_keys), &lines)?,
         lines,
         settings,
         is_output_read,
     };
     let own = farm.own_repositories((program.clone(), &mark), &stop)?;
     let working_trees = farm.working_trees((program.clone(), &mark), &stop)?;
-    let own_port = further_ports.of_router();
-    let router_port = own_port.unwrap_or(address.port());
+    let router_port = further_ports.of_router().unwrap_or(address.port());
     let addresses = farm.app_addresses(router_port, tls.is_some());
     let told = (readers.feed.clone(), addresses);
     let pushes = farm.pushes(own.clone(), told, (&program, &mark), &stop)?;
@@ -196,7 +192,7 @@ pub async fn serve(
         cluster: farm.cluster.clone(),
         stop,
     };
-    doors.serve(apis, own_port).await?;
+    doors.serve(apis).await?;
     tending.await?;
     running.end().await?;
     tokio::join!(own.rest(), working_trees.rest(), pushes.ended());
@@ -221,11 +217,25 @@ fn slave_keys(directory: &Path, secret: Secret) -> std::io::Result<SlaveKeys> {
     Ok(SlaveKeys::new(secret, own))
 }
 
+/// What marks the processes that this master starts. Those of an earlier one are ended.
+async fn unused_mark(settings: &MasterSettings, directory: &Path) -> String {
+    let mark = format!("master {}:", directory.display());
+    end_marked(&mark, settings.service.atom_kill_grace).await;
+    mark
+}
+
 /// What calls slaves.
-fn caller(settings: &MasterSettings, secret: Secret) -> Result<Caller, ServeError> {
+fn caller(
+    settings: &MasterSettings,
+    (secret, keys): (Secret, SlaveKeys),
+    lines: &Lines,
+) -> Result<Caller, ServeError> {
     let general = &settings.general;
     let timeout = general.default_http_timeout;
-    Ok(Caller::with_https(Some(secret), timeout, &general.https)?)
+    let caller = Caller::with_https(Some(secret), timeout, &general.https)?;
+    Ok(caller
+        .with_signer(Arc::new(keys))
+        .with_carrier(Arc::new(lines.clone())))
 }
 
 /// What lies on the disk of templates and instances.

@@ -28,16 +28,12 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// Serves the APIs; returns when the master stops and everybody has left. `router_port` is that of the router, if it has
-    /// one.
+    /// Serves the APIs; returns when the master stops and everybody has left.
     ///
     /// # Errors
     /// The socket for the hooks of pushes can not be made.
-    pub(super) async fn serve(
-        self,
-        apis: Apis,
-        router_port: Option<u16>,
-    ) -> Result<(), ServeError> {
+    pub(super) async fn serve(self, apis: Apis) -> Result<(), ServeError> {
+        let router_port = self.further_ports.of_router();
         let hooks = self.pushes.listen().map_err(ServeError::Pushes)?;
         let strangers = Strangers::new(self.limits.unproved_requests);
         let (router, binder) = (apis.router.clone(), door(&strangers, apis.binder.clone()));

@@ -177,8 +177,7 @@ impl Master {
         legacy: Option<fn(&Method, &str) -> Proof>,
         registration: Registration,
     ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let session = SessionId(session.to_owned());
+        let (directory, session) = (tempfile::tempdir().unwrap(), SessionId(session.to_owned()));
         let journal = Journal::open(&directory.path().join("journal")).unwrap();
         let (space, lease) = (DiskSpace::new(directory.path(), 0), Duration::from_secs(60));
         let (archived, histories) = (journal.ended(), journal.histories());
