@@ -18,7 +18,7 @@ use tokio::time::Instant;
 /// How long every byte is on its way.
 const DELAY: Duration = Duration::from_millis(50);
 
-/// No connection carries more bytes than this in one direction; most break long before.
+/// No connection to a slave that is called carries more bytes than this in one direction; most break long before.
 const LONGEST: u64 = 8_000;
 
 /// Listens in the master's place; ends when it is dropped.
@@ -29,7 +29,8 @@ pub(crate) struct BadLine {
 }
 
 impl BadLine {
-    pub(crate) async fn new(address: &str, master: String) -> Self {
+    /// No connection carries more than `longest` bytes in one direction; most break long before.
+    pub(crate) async fn new(address: &str, master: String, longest: u64) -> Self {
         let listener = TcpListener::bind((address, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let breaks = Arc::new(AtomicU32::new(0));
@@ -39,7 +40,7 @@ impl BadLine {
             let mut connections = JoinSet::new();
             loop {
                 let (slave, _) = listener.accept().await.unwrap();
-                let limits = [dice.below(LONGEST), dice.below(LONGEST)];
+                let limits = [dice.below(longest), dice.below(longest)];
                 let (master, breaks) = (master.clone(), Arc::clone(&counted));
                 connections.spawn(async move { carry(slave, &master, limits, &breaks).await });
             }
@@ -119,7 +120,7 @@ async fn one_way(
 async fn a_build_ends_right_over_a_line_that_is_slow_and_breaks() {
     let mut farm = Farm::new();
     farm.start_master().await;
-    let line = BadLine::new(farm.address(), farm.master_address()).await;
+    let line = BadLine::new(farm.address(), farm.master_address(), LONGEST).await;
     let by_line = format!("{}:{}", farm.address(), line.port);
     farm.start_slave_with_arguments(3, &["--master-url", &by_line]);
     farm.start_slave(1);
