@@ -142,7 +142,7 @@ pub enum ProjectCommand {
     PushRefs {
         /// The project.
         project: ProjectId,
-        /// Which.
+        /// The branches and tags that the push sets and removes.
         refs: PushedRefs,
     },
     /// The sealed value of a secret lies with the master: builds get it from now on.

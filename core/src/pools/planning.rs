@@ -55,7 +55,7 @@ pub struct End {
     pub token: Option<TokenId>,
     /// Its slave, where that ends first, by itself.
     pub slave: Option<SlaveId>,
-    /// Why.
+    /// Why it is to be ended.
     pub reason: EndReason,
 }
 
@@ -85,7 +85,7 @@ pub struct PoolPlan {
     pub end: Vec<End>,
     /// Which join tokens are to go.
     pub forget: Vec<Forgotten>,
-    /// Why.
+    /// Why this is to be done, or why nothing is.
     pub standing: Standing,
 }
 

@@ -39,7 +39,7 @@ pub enum ListedState {
     Running,
     /// It is to start, and something is in the way.
     Hindered {
-        /// What.
+        /// What is in the way, in the provider's words.
         why: String,
     },
     /// It is over, and the provider still says how it ended.

@@ -24,7 +24,7 @@ pub(super) enum ApiError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it can not be read or used.
         #[source]
         source: io::Error,
     },
@@ -36,9 +36,9 @@ pub(super) enum ApiError {
     Unreachable {
         /// What was asked for.
         doing: String,
-        /// Whom.
+        /// The address of the API server.
         server: String,
-        /// Why.
+        /// What went wrong on the way to the server.
         what: String,
     },
     /// The server said no.
