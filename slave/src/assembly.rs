@@ -1,6 +1,7 @@
 //! Constructs the parts of a slave and joins them.
 
 mod base;
+mod joining;
 
 use crate::connection::{self, Connection};
 use crate::containers::BuildContainers;

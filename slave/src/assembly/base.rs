@@ -1,6 +1,7 @@
 //! What the parts of a slave are made of, and how each is made.
 
 use super::ServeError;
+use super::joining::identity;
 use crate::FETCH_PROJECT;
 use crate::build_template::TemplatePlaces;
 use crate::containers::{Availability, BuildContainers};
@@ -15,7 +16,7 @@ use crate::keeper::Rules;
 use crate::master::api::MasterApi;
 use crate::master::clock::MasterClock;
 use crate::master::dialect::Dialect;
-use crate::master::identity::{Identity, Way};
+use crate::master::identity::Identity;
 use crate::master::lineage::Lineage;
 use crate::master::registration::Registration;
 use crate::polling::Polling;
@@ -28,12 +29,10 @@ use crate::source::{Fetching, Sources};
 use crate::supervisor::{Means, Places, Supervisor};
 use crate::templates::{Fetching as FetchingTemplates, Templates, UNPACK_SNAPSHOT};
 use clusterrunner_common::auth::gate::Gate;
-use clusterrunner_common::auth::keys::{JoinToken, NoJoinToken};
 use clusterrunner_common::auth::secret::Secret;
 use clusterrunner_common::caller::{CallError, Caller};
 use clusterrunner_common::child::Children;
 use clusterrunner_common::clock::random_bytes;
-use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::disk::space::DiskSpace;
 use clusterrunner_common::git::GitOptions;
 use clusterrunner_common::http::around::Inside;
@@ -57,9 +56,6 @@ use tokio_util::sync::CancellationToken;
 /// The longest that a heartbeat or another short call waits for its answer, whatever the settings
 /// allow: a slave that waits longer would be given up meanwhile.
 const SHORT_CALL: Duration = Duration::from_secs(10);
-
-/// No file with a join token is longer.
-const LONGEST_TOKEN: u64 = 4096;
 
 /// What the parts are made of.
 pub(super) struct Base {
@@ -446,59 +442,6 @@ impl Base {
             "{listens}, master {scheme}://{master}"
         );
     }
-}
-
-/// Who the slave is, and the farm's secret if it has that. It makes one, as all programs do, where it has nothing else to
-/// join with.
-async fn identity(
-    settings: &SlaveSettings,
-    data: &DataDirectory,
-) -> Result<(Identity, Option<Secret>), ServeError> {
-    let general = &settings.general;
-    let directory = data.path().join("identity");
-    let has_joined = directory.join("master.pub").exists();
-    let token = match &settings.join_token_file {
-        // It needs none any more.
-        Some(file) if has_joined && !settings.forgets_master && !file.exists() => {
-            tracing::warn!(
-                "there is no join token in {} any more: this slave goes on with its own key",
-                file.display()
-            );
-            None
-        }
-        Some(file) => Some(read_token(file)?),
-        None => None,
-    };
-    let has_other = token.is_some() || has_joined;
-    let secret = match &general.secret {
-        Some(secret) => Some(secret.clone()),
-        None if has_other => None,
-        None => {
-            tracing::warn!(
-                "made a secret in {}, since there was none; a master with another secret takes no slave: put the master's \
-                 secret there, or give this slave a join token",
-                general.config_file.display()
-            );
-            Some(general.secret_or_generate()?)
-        }
-    };
-    let ways = token.map(Way::Token).into_iter();
-    let ways = ways.chain(secret.clone().map(Way::Secret)).collect();
-    let forgets = settings.forgets_master;
-    let open = move || Identity::open(directory, forgets, ways);
-    let identity = spawn_blocking(open).await?.map_err(ServeError::Identity)?;
-    Ok((identity, secret))
-}
-
-fn read_token(file: &Path) -> Result<JoinToken, ServeError> {
-    let unusable = |reason: String| ServeError::JoinToken {
-        file: file.to_owned(),
-        reason,
-    };
-    let text = regular_file::read_secret(file, LONGEST_TOKEN);
-    let text = text.map_err(|error| unusable(error.to_string()))?;
-    text.parse()
-        .map_err(|error: NoJoinToken| unusable(error.to_string()))
 }
 
 /// Where the master reaches this slave; of one that it can not reach, what it is called.
