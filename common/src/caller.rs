@@ -9,7 +9,7 @@ mod sessions;
 mod tests;
 
 pub use carrying::{Carried, Carrier, NotCarried};
-pub use error::CallError;
+pub use error::{CallError, with_cause};
 
 use crate::auth::secret::Secret;
 use crate::auth::signature::{CONTENT_DIGEST_HEADER, Signer, content_digest};

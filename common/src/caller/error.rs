@@ -5,6 +5,7 @@ use crate::api::ErrorCode;
 use crate::auth::signature::SignatureError;
 use crate::http::tls::TlsError;
 use reqwest::StatusCode;
+use std::error::Error as _;
 
 /// Why a call brought no answer that counts.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,15 @@ pub enum CallError {
     /// This caller has no secret and so can not sign.
     #[error("this call must be signed, and no secret is known: set `secret` in clusterrunner.conf")]
     NoSecret,
+}
+
+/// What an error says, with the last of its causes, which its own words leave out.
+#[must_use]
+pub fn with_cause(error: &reqwest::Error) -> String {
+    match error.source() {
+        Some(_) => format!("{error}: {}", root_cause(error)),
+        None => error.to_string(),
+    }
 }
 
 fn root_cause(error: &reqwest::Error) -> String {

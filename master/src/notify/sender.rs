@@ -3,12 +3,12 @@
 
 use super::queue::Failure;
 use super::request::Outgoing;
+use clusterrunner_common::caller::with_cause;
 use clusterrunner_common::clock::Timestamp;
 use clusterrunner_common::http::install_crypto;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
-use std::error::Error as _;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,7 +107,7 @@ async fn complete(mut request: RequestBuilder, outgoing: Outgoing) -> Sent {
         Err(error) => Sent::NotTaken {
             failure: Failure::Unreachable(None),
             status: None,
-            what: cause(&error.without_url()),
+            what: with_cause(&error.without_url()),
             answer: String::new(),
         },
     }
@@ -169,18 +169,6 @@ fn failure(status: StatusCode, wish: Option<Duration>) -> Failure {
     match is_trouble || is_too_often {
         true => Failure::Unreachable(wish),
         false => Failure::Refused,
-    }
-}
-
-/// The last cause, which says most.
-fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    match error.source() {
-        Some(_) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }
 

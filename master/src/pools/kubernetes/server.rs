@@ -3,6 +3,7 @@
 
 use super::kinds::{Kind, Selector};
 use crate::pools::api_error::ApiError;
+use clusterrunner_common::caller::with_cause;
 use clusterrunner_common::disk::regular_file;
 use clusterrunner_common::http::install_crypto;
 use clusterrunner_common::settings::{KubernetesAccess, KubernetesPool};
@@ -11,7 +12,6 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -213,7 +213,7 @@ impl ApiServer {
         let unreachable = |error: reqwest::Error| ApiError::Unreachable {
             doing: doing.to_owned(),
             server: server.clone(),
-            what: cause(&error.without_url()),
+            what: with_cause(&error.without_url()),
         };
         let request = self.client()?.request(method, url);
         let request = request
@@ -357,17 +357,5 @@ fn refusal(doing: &str, status: StatusCode, text: &[u8]) -> ApiError {
         status: status.as_u16(),
         reason: said.reason,
         message: said.message,
-    }
-}
-
-/// What is at the root of an error, which its own words leave out.
-fn cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    match error.source() {
-        Some(_) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }
