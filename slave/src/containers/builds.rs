@@ -22,9 +22,10 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The first process of a container: says which shell there is, and ends with its input.
-const WAITS: &str =
-    "if [ -x /bin/bash ]; then echo /bin/bash; else echo /bin/sh; fi; read -r line; exit 0";
+/// The first process of a container: says which shell there is, and ends with its input. It waits in place of reading, since
+/// what commands leave has it for a parent: what nobody waits for stays, and counts as a process, when it has ended.
+const WAITS: &str = "if [ -x /bin/bash ]; then echo /bin/bash; else echo /bin/sh; fi; \
+                     exec 3<&0; read -r line <&3 & wait $!; exit 0";
 
 /// How often a container that starts is looked at.
 const LOOK: Duration = Duration::from_millis(50);
