@@ -86,9 +86,10 @@ async fn a_build_goes_on_after_a_kill_of_the_master_and_of_a_slave() {
 #[tokio::test]
 async fn polls_that_are_cut_again_and_again_do_no_harm() {
     let mut farm = Farm::new();
+    // A call that is lost on the way to its slave is one that times out.
+    farm.add_settings("[general]\ndefault_http_timeout = 3\n");
     farm.start_master().await;
-    // Calls go this way, too, and one that is lost is missed late: so fewer connections break.
-    let line = BadLine::new(farm.address(), farm.master_address(), 60_000).await;
+    let line = BadLine::new(farm.address(), farm.master_address(), 20_000).await;
     let by_line = format!("{}:{}", farm.address(), line.port());
     farm.start_slave_with_arguments(3, &["--master-url", &by_line, NOT_REACHABLE]);
     farm.wait_for_slaves(1).await;
@@ -96,7 +97,7 @@ async fn polls_that_are_cut_again_and_again_do_no_harm() {
     let repository = Repository::with_jobs(&many_atoms(&log, "0.02"));
     let view = farm.run(&repository.request()).await;
     check_results(&farm, &view).await;
-    assert!(line.breaks() >= 2, "only {}", line.breaks());
+    assert!(line.breaks() >= 5, "only {}", line.breaks());
 }
 
 #[tokio::test]
