@@ -23,7 +23,7 @@ pub mod repair;
 mod snapshot;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timings;
 
 pub use audit::{Asked, AuditEntry, AuditLog, Verified};

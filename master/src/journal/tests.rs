@@ -44,7 +44,7 @@ impl Drop for Files {
 }
 
 /// Opens a journal. The engine may have the files of one that was dropped open for a moment.
-pub(super) fn open(directory: &Path) -> Journal {
+pub(crate) fn open(directory: &Path) -> Journal {
     let began = Instant::now();
     loop {
         match Journal::open(directory) {

@@ -76,7 +76,7 @@ fn builds(histories: &Histories, name: &str, kind: Kind, what: &str) -> Vec<Vec<
 #[test]
 fn what_builds_say_is_found_by_name_also_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || Journal::open(directory.path()).unwrap();
+    let open = || crate::journal::tests::open(directory.path());
     let journal = open();
     let histories = journal.histories();
     learn(&histories, "x", 1, &[(atom("a"), 0), (atom("b"), 0)]);

@@ -1,6 +1,5 @@
 use super::super::queue::Next;
 use super::*;
-use crate::journal::Journal;
 use clusterrunner_common::settings::{NotifyReceiver, Webhook};
 use clusterrunner_common::work::{BuildEvent, BuildRequest};
 use clusterrunner_core::actor::Actor;
@@ -53,7 +52,7 @@ impl Farm {
     }
 
     fn notified(&self) -> Notified {
-        Journal::open(self.directory.path()).unwrap().notified()
+        crate::journal::tests::open(self.directory.path()).notified()
     }
 
     /// A life of the master: what it is to tell, after it has heard of all that `happens`.
