@@ -4,6 +4,7 @@ use super::browser::{Browser, ENTER};
 use crate::farm::{Extra, Farm};
 use crate::job::job;
 use crate::repository::Repository;
+use crate::wait::wait_for;
 use clusterrunner_common::api::AtomState;
 use std::fs;
 
@@ -197,6 +198,13 @@ async fn an_atom_that_never_ran_says_so_once_its_build_is_over() {
     let build = farm.submit(&repository.request()).await;
     let browser = Browser::at(&farm, &format!("/ui/builds/{build}")).await;
     browser.wait_for_text("1 failed, 1 running").await;
+    // Starts come with the next word of the slave, up to a second later.
+    wait_for("the start of the atom that runs is known", async || {
+        let atoms = farm.atoms(build).await.into_iter();
+        let mut begun = atoms.filter(|atom| atom.started_at.is_some());
+        begun.find(|atom| atom.exit_code.is_none()).map(drop)
+    })
+    .await;
     farm.client().cancel(build).await.unwrap();
     browser
         .wait("document.querySelector('h1 .chip.canceled')")
